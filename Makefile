@@ -1,0 +1,33 @@
+# Every target sets up `.venv` first, once; see CONTRIBUTING.md.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+RUN := runs/quickstart
+
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint format clean
+
+demo: $(READY)
+	$(BIN)/python meta_train.py --config=configs/quickstart.py --workdir=$(RUN)
+	$(BIN)/python -m lopt.compare --optimizer=$(RUN)/optimizer.safetensors --workdir=$(RUN)/report
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .jax_cache

@@ -1,0 +1,23 @@
+"""Errors that a user can mend, and the words that help to mend them."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave; its message is one line that names the mistake and the mend.
+
+    Command lines print it to stderr and exit with status 2, without a traceback.
+    """
+
+
+def suggest(word: str, valid: Iterable[str]) -> str:
+    """A sentence that lists the valid words and, where one resembles `word`, the closest.
+
+    >>> suggest("adan", ["adam", "sgd"])
+    'did you mean adam? valid: adam, sgd'
+    """
+    valid = sorted(valid)
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}valid: {', '.join(valid)}"

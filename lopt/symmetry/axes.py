@@ -1,0 +1,151 @@
+"""The neuron groups of one tensor's axes, and the small algebra that composite axes need."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+Axis = Union[str, "Product", "Sum"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A row-major merge of several axes into one, as of attention heads and their width."""
+
+    factors: tuple[Axis, ...]
+
+    def __str__(self) -> str:
+        return "*".join(f"({f})" if isinstance(f, Sum) else str(f) for f in self.factors)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A concatenation of several axes into one, as of an LSTM cell's input and state."""
+
+    parts: tuple[Axis, ...]
+
+    def __str__(self) -> str:
+        return "+".join(str(p) for p in self.parts)
+
+
+class Axes:
+    """The group of each axis of one tensor: a leaf of the tree `PermutationSpec.axes`.
+
+    An axis is the name of a group, or a composite of several: `"heads*width"` merges two axes
+    in row-major order, `"input+state"` concatenates them; parentheses group.
+
+    >>> Axes("input", "heads*width")
+    Axes('input', 'heads*width')
+    >>> len(Axes())
+    0
+    """
+
+    __slots__ = ("_axes",)
+
+    def __init__(self, *axes: Axis):
+        self._axes = tuple(parse(a) if isinstance(a, str) else a for a in axes)
+
+    def __iter__(self) -> Iterator[Axis]:
+        return iter(self._axes)
+
+    def __len__(self) -> int:
+        return len(self._axes)
+
+    def __getitem__(self, index: int) -> Axis:
+        return self._axes[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Axes) and self._axes == other._axes
+
+    def __hash__(self) -> int:
+        return hash(self._axes)
+
+    def __repr__(self) -> str:
+        return f"Axes({', '.join(repr(str(a)) for a in self)})"
+
+
+def parse(text: str) -> Axis:
+    """Read an axis from its text; the inverse of `str`.
+
+    Raises:
+      ValueError: for unbalanced parentheses or a missing name.
+    """
+    tokens = re.findall(r"[+*()]|[^+*()]+", text)
+    axis, rest = _parse_sum(tokens, text)
+    if rest:
+        raise ValueError(f"cannot read the axis {text!r}: unexpected {rest[0]!r}")
+    return axis
+
+
+def _parse_sum(tokens: list[str], text: str) -> tuple[Axis, list[str]]:
+    parts, rest = [], ["+", *tokens]
+    while rest and rest[0] == "+":
+        part, rest = _parse_product(rest[1:], text)
+        parts.append(part)
+    return (parts[0] if len(parts) == 1 else Sum(tuple(parts))), rest
+
+
+def _parse_product(tokens: list[str], text: str) -> tuple[Axis, list[str]]:
+    factors, rest = [], ["*", *tokens]
+    while rest and rest[0] == "*":
+        rest = rest[1:]
+        if not rest or rest[0] in "+*)":
+            raise ValueError(f"cannot read the axis {text!r}: a name is missing")
+        if rest[0] == "(":
+            factor, rest = _parse_sum(rest[1:], text)
+            if not rest:
+                raise ValueError(f"cannot read the axis {text!r}: a parenthesis is not closed")
+            rest = rest[1:]
+        else:
+            factor, rest = rest[0], rest[1:]
+        factors.append(factor)
+    return (factors[0] if len(factors) == 1 else Product(tuple(factors))), rest
+
+
+def groups_of(axis: Axis) -> tuple[str, ...]:
+    """The group names in an axis, in the order in which they occur, repeats included."""
+    if isinstance(axis, str):
+        return (axis,)
+    children = axis.factors if isinstance(axis, Product) else axis.parts
+    return tuple(name for child in children for name in groups_of(child))
+
+
+def size_of(axis: Axis, sizes: Mapping[str, int]) -> int:
+    """How many indices an axis has."""
+    if isinstance(axis, str):
+        return sizes[axis]
+    if isinstance(axis, Product):
+        return math.prod(size_of(f, sizes) for f in axis.factors)
+    return sum(size_of(p, sizes) for p in axis.parts)
+
+
+def rename(axis: Axis, names: Mapping[str, str]) -> Axis:
+    """The same axis with its groups renamed."""
+    if isinstance(axis, str):
+        return names[axis]
+    if isinstance(axis, Product):
+        return Product(tuple(rename(f, names) for f in axis.factors))
+    return Sum(tuple(rename(p, names) for p in axis.parts))
+
+
+def permuted_indices(
+    axis: Axis, sizes: Mapping[str, int], permutations: Mapping[str, Int[Array, " size"]]
+) -> Int[Array, " axis"]:
+    """The indices that gather an axis when its groups are permuted; other groups stay."""
+    if isinstance(axis, str):
+        return jnp.asarray(permutations[axis]) if axis in permutations else jnp.arange(sizes[axis])
+    if isinstance(axis, Product):
+        indices = jnp.zeros(1, dtype=int)
+        for factor in axis.factors:
+            inner = permuted_indices(factor, sizes, permutations)
+            indices = (indices[:, None] * len(inner) + inner[None, :]).reshape(-1)
+        return indices
+    offset, pieces = 0, []
+    for part in axis.parts:
+        pieces.append(offset + permuted_indices(part, sizes, permutations))
+        offset += len(pieces[-1])
+    return jnp.concatenate(pieces)

@@ -1,0 +1,274 @@
+"""Permutation specs: which neuron group indexes each axis of each parameter."""
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PyTree
+
+from lopt.errors import UserError, suggest
+from lopt.symmetry.axes import (
+    Axes,
+    groups_of,
+    permuted_indices,
+    rename,
+    size_of,
+)
+
+Path = tuple[Any, ...]
+
+
+class SpecError(UserError):
+    """A spec and params that do not fit together."""
+
+
+class PermutationSpec:
+    """The neuron groups of a weight space.
+
+    Permuting all axes of one true group by one permutation leaves the network's function as it
+    was. A *fixed* group (inputs, outputs, a vocabulary, spatial positions) names axes that are
+    indexed alike although permuting them changes the function.
+
+    Attributes:
+      axes: a pytree of `Axes`, one leaf per tensor, with the structure of the params.
+      sizes: the size of each group.
+      fixed: the names of the groups that are not symmetries.
+
+    Two specs are equal if they are the same up to the names of their groups.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> params = {"w1": jnp.ones((3, 8)), "b1": jnp.ones(8), "w2": jnp.ones((8, 2))}
+      >>> axes = {"w1": Axes("in", "h"), "b1": Axes("h"), "w2": Axes("h", "out")}
+      >>> spec = PermutationSpec.for_params(axes, params, fixed=("in", "out"))
+      >>> spec.sizes
+      {'in': 3, 'h': 8, 'out': 2}
+    """
+
+    def __init__(self, axes: PyTree[Axes], sizes: Mapping[str, int], fixed: Iterable[str] = ()):
+        """See the class.
+
+        Raises:
+          SpecError: if an axis names a group that has no size, or `fixed` one that is not there.
+        """
+        self.axes = axes
+        self.sizes = dict(sizes)
+        self.fixed = frozenset(fixed)
+        for path, tensor_axes in self.entries:
+            for name in (n for axis in tensor_axes for n in groups_of(axis)):
+                if name not in self.sizes:
+                    raise SpecError(f"{name_of(path)}: the group {name!r} has no size")
+        for name in self.fixed:
+            if name not in self.sizes:
+                raise SpecError(f"fixed group {name!r} is on no axis; {suggest(name, self.sizes)}")
+
+    @classmethod
+    def for_params(
+        cls, axes: PyTree[Axes], params: PyTree[Array], fixed: Iterable[str] = ()
+    ) -> "PermutationSpec":
+        """A spec written by hand: the sizes are read off `params` (arrays or shapes).
+
+        Raises:
+          SpecError: if structures or ranks differ, or one group would have two sizes. The size of
+            a group that occurs only in composite axes cannot be read off and must be given to the
+            constructor.
+        """
+        sizes: dict[str, int] = {}
+        shapes = {path: np.shape(leaf) for path, leaf in jax.tree.leaves_with_path(params)}
+        for path, tensor_axes in jax.tree.leaves_with_path(axes):
+            for i, axis in enumerate(tensor_axes):
+                if isinstance(axis, str) and i < len(shapes.get(path, ())):
+                    size = sizes.setdefault(axis, shapes[path][i])
+                    if size != shapes[path][i]:
+                        raise SpecError(
+                            f"{name_of(path)} axis {i}: the group {axis!r} has size "
+                            f"{shapes[path][i]} here and {size} elsewhere"
+                        )
+        spec = cls(axes, sizes, fixed)
+        spec.validate(params)
+        return spec
+
+    @cached_property
+    def entries(self) -> tuple[tuple[Path, Axes], ...]:
+        """(path, axes) of each tensor, in the order of the tree's leaves."""
+        return tuple(jax.tree.leaves_with_path(self.axes))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the true groups."""
+        return tuple(name for name in self.sizes if name not in self.fixed)
+
+    def shape(self, axes: Axes) -> tuple[int, ...]:
+        """The shape of a tensor that has these axes."""
+        return tuple(size_of(axis, self.sizes) for axis in axes)
+
+    def validate(self, params: PyTree[Array], trailing: int = 0) -> None:
+        """Check that params have the structure and the shapes that the spec describes.
+
+        Args:
+          params: a pytree of arrays or of shapes (`jax.ShapeDtypeStruct`).
+          trailing: how many axes, such as channels, each tensor has behind those of the spec.
+
+        Raises:
+          SpecError: naming the first path that differs, the axis and both sizes.
+        """
+        leaves = dict(jax.tree.leaves_with_path(params))
+        expected = dict(self.entries)
+        for path in expected:
+            if path not in leaves:
+                raise SpecError(f"{name_of(path)} is in the spec and not in the params")
+        for path, leaf in leaves.items():
+            if path not in expected:
+                raise SpecError(f"{name_of(path)} is in the params and not in the spec")
+            shape, axes = np.shape(leaf), expected[path]
+            if len(shape) != len(axes) + trailing:
+                raise SpecError(
+                    f"{name_of(path)}: the spec has {len(axes)} axes {axes} and the tensor has "
+                    f"{len(shape) - trailing}, shape {shape}"
+                )
+            for i, axis in enumerate(axes):
+                if shape[i] != size_of(axis, self.sizes):
+                    raise SpecError(
+                        f"{name_of(path)} axis {i}: the group {str(axis)!r} has size "
+                        f"{size_of(axis, self.sizes)} and the tensor has {shape[i]}"
+                    )
+
+    def sample(self, key: Array) -> dict[str, Int[Array, " size"]]:
+        """A random permutation of each true group."""
+        keys = jax.random.split(key, max(len(self.groups), 1))
+        return {
+            name: jax.random.permutation(k, self.sizes[name])
+            for name, k in zip(self.groups, keys, strict=False)
+        }
+
+    def permute(
+        self, params: PyTree[Array], permutations: Mapping[str, Int[Array, " size"]]
+    ) -> PyTree[Array]:
+        """Params with each axis gathered by its groups' permutations.
+
+        Groups that have no permutation stay; so do axes behind those of the spec (channels).
+
+        Raises:
+          SpecError: if a permutation is for a group that the spec does not have.
+        """
+        for name in permutations:
+            if name not in self.sizes:
+                raise SpecError(f"no group {name!r} to permute; {suggest(name, self.sizes)}")
+
+        def permute_one(axes: Axes, x: Array) -> Array:
+            for i, axis in enumerate(axes):
+                if any(name in permutations for name in groups_of(axis)):
+                    x = jnp.take(x, permuted_indices(axis, self.sizes, permutations), axis=i)
+            return x
+
+        return jax.tree.map(permute_one, self.axes, params)
+
+    def _kind(self, name: str) -> str:
+        return "fixed" if name in self.fixed else "true"
+
+    def to_json(self) -> str:
+        """A text from which `from_json` makes an equal spec."""
+        return json.dumps(
+            {
+                "tensors": [
+                    [[_key_of(k) for k in path], [str(a) for a in axes]]
+                    for path, axes in self.entries
+                ],
+                "sizes": self.sizes,
+                "fixed": sorted(self.fixed),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str, like: PyTree[Any] | None = None) -> "PermutationSpec":
+        """Read a spec from its text.
+
+        Args:
+          text: what `to_json` returned.
+          like: params, to take the structure of; otherwise the spec is a tree of dicts.
+
+        Raises:
+          SpecError: if `like` has other paths; the first that differs is named.
+        """
+        data = json.loads(text)
+        tensors = {tuple(path): Axes(*axes) for path, axes in data["tensors"]}
+        if like is None:
+            tree = _nested(tensors)
+        else:
+            paths = [tuple(_key_of(k) for k in p) for p, _ in jax.tree.leaves_with_path(like)]
+            for path in (*paths, *tensors):
+                if path not in tensors or path not in paths:
+                    where = "spec" if path in tensors else "params"
+                    raise SpecError(f"{'/'.join(map(str, path))} is only in the {where}")
+            tree = jax.tree.unflatten(jax.tree.structure(like), [tensors[p] for p in paths])
+        return cls(tree, data["sizes"], data["fixed"])
+
+    @cached_property
+    def _canonical(self) -> tuple:
+        used = [n for _, axes in self.entries for axis in axes for n in groups_of(axis)]
+        names = {name: str(i) for i, name in enumerate(dict.fromkeys(used))}
+        return (
+            tuple((path, tuple(rename(a, names) for a in axes)) for path, axes in self.entries),
+            tuple((self.sizes[name], name in self.fixed) for name in names),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PermutationSpec) and self._canonical == other._canonical
+
+    def __hash__(self) -> int:
+        return hash(self._canonical)
+
+    def __repr__(self) -> str:
+        return f"PermutationSpec({len(self.entries)} tensors, {len(self.groups)} groups)"
+
+    def __str__(self) -> str:
+        rows = [("tensor", "shape", "groups")] + [
+            (name_of(path), "×".join(map(str, self.shape(axes))), ", ".join(map(str, axes)))
+            for path, axes in self.entries
+        ]
+        where: dict[str, list[str]] = {}
+        for path, axes in self.entries:
+            for i, axis in enumerate(axes):
+                for name in dict.fromkeys(groups_of(axis)):
+                    where.setdefault(name, []).append(f"{name_of(path)}.{i}")
+        groups = [("group", "size", "", "where")] + [
+            (name, str(size), self._kind(name), " ".join(where.get(name, [])))
+            for name, size in self.sizes.items()
+        ]
+        return f"{_table(rows)}\n\n{_table(groups)}"
+
+
+def name_of(path: Path) -> str:
+    """A path of a pytree as people write it: `params/Dense_0/kernel`."""
+    return "/".join(str(_key_of(k)) for k in path)
+
+
+def _key_of(entry: Any) -> str | int:
+    for attribute in ("key", "idx", "name"):
+        if hasattr(entry, attribute):
+            return getattr(entry, attribute)
+    return entry
+
+
+def _nested(leaves: Mapping[tuple, Any]) -> Any:
+    if set(leaves) == {()}:
+        return leaves[()]
+    tree: dict = {}
+    for path, leaf in leaves.items():
+        node = tree
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = leaf
+    return tree
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
