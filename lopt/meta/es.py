@@ -1,0 +1,75 @@
+"""Evolution strategies over whole inner runs."""
+
+from dataclasses import dataclass
+
+import jax
+from jaxtyping import Array
+
+from lopt.errors import UserError
+from lopt.meta.estimator import Estimator, Problem
+from lopt.meta.particles import Metrics, Theta, antithetic, cap, es_gradient, normal_like
+from lopt.meta.unroll import start, unroll
+
+
+@dataclass(frozen=True)
+class ES(Estimator):
+    """Antithetic evolution strategies (Rechenberg, 1973; Salimans et al., arXiv 1703.03864).
+
+    With perturbations e_i ~ N(0, sigma^2 I) and L the mean inner loss of a run of `horizon` steps,
+
+        g = mean_i e_i (L(theta + e_i) - L(theta - e_i)) / (2 sigma^2),
+
+    an unbiased gradient of the Gaussian-smoothed meta-loss. Both runs of a pair start from the
+    same params and see the same batches.
+
+    Attributes:
+      pairs: antithetic pairs per gradient.
+      horizon: inner steps of a run.
+      sigma: standard deviation of the perturbations.
+      loss_cap: inner losses above it, and those that are no number, count as this.
+    """
+
+    pairs: int = 8
+    horizon: int = 100
+    sigma: float = 0.01
+    loss_cap: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run.
+
+        Raises:
+          UserError: if a number is not positive.
+        """
+        require_positive(self, "pairs", "horizon", "sigma", "loss_cap")
+
+    def init(self, problem: Problem, theta: Theta, key: Array) -> tuple[()]:  # noqa: D102
+        return ()
+
+    def gradient(  # noqa: D102
+        self, problem: Problem, theta: Theta, state: tuple[()], key: Array
+    ) -> tuple[Theta, tuple[()], Metrics]:
+        noise_key, run_key = jax.random.split(key)
+        noise = normal_like(noise_key, theta, self.pairs, self.sigma)
+
+        def losses_of(theta: Theta, key: Array) -> Array:
+            optimizer = problem.optimizer(theta)
+            run = start(problem.task, optimizer, key)
+            return unroll(problem.task, optimizer, run, self.horizon)[1]
+
+        def pair(noise: Theta, key: Array) -> Array:
+            return jax.vmap(losses_of, (0, None))(antithetic(theta, noise), key)
+
+        losses = jax.vmap(pair)(noise, jax.random.split(run_key, self.pairs))
+        losses, diverged = cap(losses, self.loss_cap)
+        means = losses.mean(-1)
+        gradient = es_gradient(noise, means[:, 0], means[:, 1], self.sigma)
+        metrics = Metrics(means.mean(), diverged[..., -1].mean(), diverged.size)
+        return gradient, state, metrics
+
+
+def require_positive(part: object, *names: str) -> None:
+    """Raise a `UserError` if one of an estimator's numbers is not positive."""
+    for name in names:
+        if not getattr(part, name) > 0:
+            where = type(part).__name__
+            raise UserError(f"{where}: {name} must be positive, not {getattr(part, name)}")

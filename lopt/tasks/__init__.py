@@ -1,0 +1,9 @@
+"""Inner tasks: what optimizers are meta-trained and compared on."""
+
+from lopt.tasks.classification import MLP, Classification, mlp
+from lopt.tasks.task import Task
+
+TASKS = {"mlp": mlp}
+"""The tasks that a config or a command line can name."""
+
+__all__ = ["MLP", "TASKS", "Classification", "Task", "mlp"]
