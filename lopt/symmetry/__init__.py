@@ -2,6 +2,23 @@
 
 from lopt.symmetry.axes import Axes
 from lopt.symmetry.blocks import block_groups, merge, split
+from lopt.symmetry.check import SpecCheck, check_spec
+from lopt.symmetry.infer import InferenceError, UnknownPrimitiveWarning, infer_spec
+from lopt.symmetry.interpret import Equation, register_rule
 from lopt.symmetry.spec import PermutationSpec, SpecError
 
-__all__ = ["Axes", "PermutationSpec", "SpecError", "block_groups", "merge", "split"]
+__all__ = [
+    "Axes",
+    "Equation",
+    "InferenceError",
+    "PermutationSpec",
+    "SpecCheck",
+    "SpecError",
+    "UnknownPrimitiveWarning",
+    "block_groups",
+    "check_spec",
+    "infer_spec",
+    "merge",
+    "register_rule",
+    "split",
+]

@@ -108,7 +108,7 @@ def _parse_product(tokens: list[str], text: str) -> tuple[Axis, list[str]]:
 
 def groups_of(axis: Axis) -> tuple[str, ...]:
     """The group names in an axis, in the order in which they occur, repeats included."""
-    if isinstance(axis, str):
+    if not isinstance(axis, Product | Sum):
         return (axis,)
     children = axis.factors if isinstance(axis, Product) else axis.parts
     return tuple(name for child in children for name in groups_of(child))
@@ -125,11 +125,11 @@ def size_of(axis: Axis, sizes: Mapping[str, int]) -> int:
 
 def rename(axis: Axis, names: Mapping[str, str]) -> Axis:
     """The same axis with its groups renamed."""
-    if isinstance(axis, str):
-        return names[axis]
     if isinstance(axis, Product):
         return Product(tuple(rename(f, names) for f in axis.factors))
-    return Sum(tuple(rename(p, names) for p in axis.parts))
+    if isinstance(axis, Sum):
+        return Sum(tuple(rename(p, names) for p in axis.parts))
+    return names[axis]
 
 
 def permuted_indices(

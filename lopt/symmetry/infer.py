@@ -1,0 +1,142 @@
+"""The permutation spec of any JAX function, inferred from its trace."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+import lopt.symmetry.rules_contraction
+import lopt.symmetry.rules_control
+import lopt.symmetry.rules_elementwise
+import lopt.symmetry.rules_indexing
+import lopt.symmetry.rules_reduction
+import lopt.symmetry.rules_structure  # noqa: F401
+from lopt.errors import UserError
+from lopt.symmetry.interpret import Walk
+from lopt.symmetry.naming import name_groups
+from lopt.symmetry.spec import PermutationSpec, name_of
+from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
+
+
+class InferenceError(UserError):
+    """A function or params from which no spec can be inferred."""
+
+
+class UnknownPrimitiveWarning(UserWarning):
+    """Inference met a primitive without a rule, and fixed every axis that it touches."""
+
+
+def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> PermutationSpec:
+    """Infer the permutation symmetries of a function of params.
+
+    The function is traced on shapes, nothing is computed. Each axis of each parameter gets a
+    symbol; the symbols are pushed through the equations of the trace, unified where two axes must
+    be indexed alike, and fixed where order matters. Inputs and outputs are fixed: permuting a true
+    group of the spec leaves `fn(params, *args)` as it was, for all params and all args. An axis
+    that the function never reads is fixed, too.
+
+    Args:
+      fn: a function of params and args: the apply function of a model, or its loss. What it
+        returns beside the outputs that matter, such as new batch statistics, is better left out.
+      params: a pytree of arrays, or of shapes (`jax.ShapeDtypeStruct`).
+      *args: further arguments. Arrays, shapes and random keys in them are traced; anything else
+        (a flag, a string) is handed to `fn` as it is.
+
+    Returns:
+      A spec with the structure of `params`. Its groups are named after the modules that introduce
+      them, in the order in which `fn` reads them.
+
+    Raises:
+      InferenceError: if a leaf of `params` is no array, or `fn` cannot be traced.
+
+    Warns:
+      UnknownPrimitiveWarning: if `fn` uses primitives that have no rule. What is inferred is
+        still true, and symmetries may be missing; see `register_rule`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> def mlp(params, x):
+      ...     return jax.nn.relu(x @ params["w1"]) @ params["w2"]
+      >>> params = {"w1": jnp.ones((3, 8)), "w2": jnp.ones((8, 2))}
+      >>> print(infer_spec(mlp, params, jnp.ones((5, 3))))
+      tensor  shape  groups
+      w1      3×8    input, w1
+      w2      8×2    w1, output
+      <BLANKLINE>
+      group   size         where
+      input   3     fixed  w1.0
+      w1      8     true   w1.1 w2.0
+      output  2     fixed  w2.1
+    """
+    shapes = _shapes_of(params)
+    jaxpr, arg_shapes = _trace(fn, params, args)
+    symbols = [tuple(Atom(n) for n in shape) for shape in shapes]
+    inputs = [tuple(Atom(n, "input", read=True) for n in shape) for shape in arg_shapes]
+
+    walk = Walk()
+    for output in walk(jaxpr, [*symbols, *inputs]):
+        for symbol in output:
+            fix(symbol, "output")
+            mark_read(symbol)
+    for atom in (a for dims in symbols for symbol in dims for a in atoms(symbol)):
+        if not atom.read or atom.size <= 1:
+            fix(atom, "single" if atom.read else "unread")
+    if walk.unknown:
+        warnings.warn(_advice(list(walk.unknown)), UnknownPrimitiveWarning, stacklevel=2)
+    return name_groups(params, symbols, lambda symbol: walk.order.get(symbol, math.inf))
+
+
+def _advice(unknown: list[str]) -> str:
+    return (
+        f"infer_spec has no rule for {', '.join(unknown)} and has fixed every axis that it "
+        f"touches; to find more symmetries, teach it with lopt.register_rule({unknown[0]!r})"
+    )
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def _shapes_of(params: PyTree[Array]) -> list[tuple[int, ...]]:
+    leaves = jax.tree.leaves_with_path(params)
+    if not leaves:
+        raise InferenceError("infer_spec: params have no arrays")
+    for path, leaf in leaves:
+        if not _is_array(leaf) and not isinstance(leaf, int | float | complex):
+            where = f"params/{name_of(path)}" if path else "params"
+            raise InferenceError(
+                f"{where} is a {type(leaf).__name__}, not an array; "
+                "give infer_spec only the arrays of a model"
+            )
+    return [np.shape(leaf) for _, leaf in leaves]
+
+
+def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[Any, list]:
+    leaves, structure = jax.tree.flatten(params)
+    arg_leaves, arg_structure = jax.tree.flatten(args)
+    traced = [i for i, leaf in enumerate(arg_leaves) if _is_array(leaf)]
+
+    def flat(*arrays: Array) -> Any:
+        given = list(arg_leaves)
+        for i, x in zip(traced, arrays[len(leaves) :], strict=True):
+            given[i] = x
+        return fn(
+            jax.tree.unflatten(structure, arrays[: len(leaves)]),
+            *jax.tree.unflatten(arg_structure, given),
+        )
+
+    arrays = [arg_leaves[i] for i in traced]
+    try:
+        jaxpr = jax.make_jaxpr(flat)(*leaves, *arrays)
+    except Exception as error:
+        name = getattr(fn, "__qualname__", type(fn).__name__)
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise InferenceError(
+            f"{name} cannot be traced with params and {len(args)} further arguments: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+    return jaxpr, [np.shape(x) for x in arrays]

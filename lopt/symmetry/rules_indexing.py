@@ -1,0 +1,111 @@
+"""Rules of the primitives that take or write at computed positions, and of random numbers."""
+
+from lopt.symmetry.interpret import Dims, Equation, fix_all, fixed_dims, register_rule
+from lopt.symmetry.symbols import Atom, Symbol, fix, join
+
+
+@register_rule("gather")
+def gather(equation: Equation, operand: Dims, indices: Dims) -> list[Dims]:
+    """Looked-up axes are fixed; axes taken whole are kept; the rest comes from the indices."""
+    numbers = equation.params["dimension_numbers"]
+    (in_shape, _), (shape,) = equation.in_shapes, equation.out_shapes
+    fix(indices[-1], "entries")
+    batch_symbols = list(indices[:-1])
+    for i, j in zip(
+        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
+    ):
+        batch_symbols[j] = join([operand[i], indices[j]])
+
+    offsets: list[Symbol | None] = []
+    for i, (n, taken) in enumerate(zip(in_shape, equation.params["slice_sizes"], strict=True)):
+        if i in numbers.operand_batching_dims:
+            continue
+        if taken == n:
+            symbol = operand[i]
+        else:
+            fix(operand[i], "entries")
+            symbol = None if operand[i] is None else Atom(taken, "entries")
+        if i not in numbers.collapsed_slice_dims:
+            offsets.append(symbol)
+    rest, taken_whole = iter(batch_symbols), iter(offsets)
+    return [
+        tuple(
+            next(taken_whole) if i in numbers.offset_dims else next(rest) for i in range(len(shape))
+        )
+    ]
+
+
+@register_rule("scatter", "scatter-add", "scatter-mul", "scatter-min", "scatter-max")
+def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> list[Dims]:
+    """The opposite of a look-up: written positions are fixed, axes written whole are one."""
+    numbers = equation.params["dimension_numbers"]
+    in_shape, _, update_shape = equation.in_shapes
+    fix(indices[-1], "entries")
+    window = iter(numbers.update_window_dims)
+    others = [i for i in range(len(updates)) if i not in numbers.update_window_dims]
+    for i, j in enumerate(others):
+        join([indices[i], updates[j]])
+    # Writing in order: which of two updates of one position is last must not change.
+    if equation.name == "scatter":
+        for j in others:
+            fix(updates[j], "entries")
+    out: list[Symbol | None] = []
+    for i, (symbol, n) in enumerate(zip(operand, in_shape, strict=True)):
+        if i in numbers.operand_batching_dims:
+            j = numbers.scatter_indices_batching_dims[numbers.operand_batching_dims.index(i)]
+            out.append(join([symbol, indices[j], updates[others[j]]]))
+            continue
+        if i not in numbers.inserted_window_dims:
+            j = next(window)
+            if update_shape[j] == n:
+                out.append(join([symbol, updates[j]]))
+                continue
+            fix(updates[j], "entries")
+        fix(symbol, "entries")
+        out.append(Atom(n, "entries"))
+    return [tuple(out)]
+
+
+@register_rule("dynamic_slice")
+def dynamic_slice(equation: Equation, operand: Dims, *starts: Dims) -> list[Dims]:
+    """A slice whose start is computed fixes the axis, unless it takes all of it."""
+    return [_sliced(operand, equation.in_shapes[0], equation.out_shapes[0])]
+
+
+@register_rule("dynamic_update_slice")
+def dynamic_update_slice(
+    equation: Equation, operand: Dims, update: Dims, *starts: Dims
+) -> list[Dims]:
+    """Axes that are overwritten whole are one; the others are fixed."""
+    in_shape, update_shape, *_ = equation.in_shapes
+    out: list[Symbol | None] = []
+    for x, y, n, m in zip(operand, update, in_shape, update_shape, strict=True):
+        if n == m:
+            out.append(join([x, y]))
+        else:
+            fix(x, "sliced")
+            fix(y, "sliced")
+            out.append(Atom(n, "sliced"))
+    return [tuple(out)]
+
+
+def _sliced(dims: Dims, in_shape: tuple[int, ...], shape: tuple[int, ...]) -> Dims:
+    out: list[Symbol | None] = []
+    for symbol, n, m in zip(dims, in_shape, shape, strict=True):
+        if n != m and symbol is not None:
+            fix(symbol, "sliced")
+            symbol = Atom(m, "sliced")
+        out.append(symbol)
+    return tuple(out)
+
+
+@register_rule(
+    *"""
+    random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
+    random_gamma threefry2x32 rng_bit_generator rng_uniform
+    """.split()
+)
+def random_numbers(equation: Equation, *operands: Dims) -> list[Dims]:
+    """Random numbers have their order."""
+    fix_all(operands, "random")
+    return [fixed_dims(shape, "random") for shape in equation.out_shapes]

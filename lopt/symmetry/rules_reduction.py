@@ -1,0 +1,145 @@
+"""Rules of the primitives that reduce, scan, sort or pool along an axis."""
+
+from collections.abc import Iterable
+
+from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
+from lopt.symmetry.symbols import Atom, fix, join
+
+
+def _without(dims: Dims, axes: Iterable[int]) -> Dims:
+    return tuple(s for i, s in enumerate(dims) if i not in axes)
+
+
+@register_rule(
+    *"reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor".split()
+)
+def symmetric_reduction(equation: Equation, operand: Dims) -> list[Dims]:
+    """The order does not matter to a commutative operation."""
+    return [_without(operand, equation.params["axes"])]
+
+
+@register_rule("argmax", "argmin")
+def arg_reduction(equation: Equation, operand: Dims) -> list[Dims]:
+    """The result is a position."""
+    for i in equation.params["axes"]:
+        fix(operand[i], "position")
+    return [_without(operand, equation.params["axes"])]
+
+
+@register_rule("reduce")
+def custom_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
+    """An operation that the user wrote need not be commutative."""
+    axes = equation.params["dimensions"]
+    count = len(equation.out_shapes)
+    joined = tuple(join(column) for column in zip(*operands[:count], strict=True))
+    for i in axes:
+        fix(joined[i], "reduced")
+    return [_without(joined, axes)] * count
+
+
+@register_rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
+    """The order matters along the axis."""
+    fix(operand[equation.params["axis"]], "cumulated")
+    return [operand]
+
+
+@register_rule("sort")
+def sort(equation: Equation, *operands: Dims) -> list[Dims]:
+    """What is sorted together is permuted together; the result has an order of its own.
+
+    With several operands, the order among equals is that of the input, which therefore matters.
+    """
+    axis = equation.params["dimension"]
+    dims = [join(column) for column in zip(*operands, strict=True)]
+    if len(operands) > 1:
+        fix(dims[axis], "sorted")
+    if dims[axis] is not None:
+        dims[axis] = Atom(equation.out_shapes[0][axis], "sorted")
+    return [tuple(dims)] * len(operands)
+
+
+@register_rule("top_k", "approx_top_k")
+def top_k(equation: Equation, operand: Dims) -> list[Dims]:
+    """Positions are among the results."""
+    params = equation.params
+    axis = params.get("axis", params.get("reduction_dimension", -1)) % len(operand)
+    fix(operand[axis], "sorted")
+    k = equation.out_shapes[0][axis]
+    return [(*operand[:axis], Atom(k, "sorted"), *operand[axis + 1 :])] * 2
+
+
+@register_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
+def pooling(equation: Equation, operand: Dims) -> list[Dims]:
+    """Windows fix the axes along which they move."""
+    (in_shape,), (shape,) = equation.in_shapes, equation.out_shapes
+    out = list(operand)
+    for i, width in enumerate(equation.params["window_dimensions"]):
+        if width != 1 or in_shape[i] != shape[i]:
+            fix(operand[i], "space")
+            out[i] = Atom(shape[i], "space")
+    return [tuple(out)]
+
+
+@register_rule("reduce_window")
+def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
+    """As pooling, over several operands."""
+    count = len(equation.out_shapes)
+    joined = tuple(join(column) for column in zip(*operands[:count], strict=True))
+    (dims,) = pooling(
+        Equation(
+            equation.name,
+            equation.params,
+            equation.in_shapes[:1],
+            equation.out_shapes[:1],
+            equation.live[:1],
+            equation.walk,
+        ),
+        joined,
+    )
+    return [dims] * count
+
+
+@register_rule("select_and_scatter_add", "select_and_gather_add")
+def pooling_gradient(equation: Equation, a: Dims, b: Dims, *rest: Dims) -> list[Dims]:
+    """The gradients of pooling fix space, and keep what no window moves along."""
+    (shape,) = equation.out_shapes
+    columns = zip(a, b, *equation.in_shapes[:2], shape, strict=True)
+    widths = equation.params["window_dimensions"]
+    out = []
+    for (x, y, m, n, size), width in zip(columns, widths, strict=True):
+        if width == 1 and m == n == size:
+            out.append(join([x, y]))
+        else:
+            fix(x, "space")
+            fix(y, "space")
+            out.append(Atom(size, "space"))
+    return [tuple(out)]
+
+
+@register_rule("fft")
+def fft(equation: Equation, operand: Dims) -> list[Dims]:
+    """The last axes are transformed."""
+    return _last_fixed(equation, operand, len(equation.params["fft_lengths"]))
+
+
+@register_rule("cholesky", "eigh", "eig", "svd", "qr", "lu", "schur", "householder_product")
+def factorization(equation: Equation, *operands: Dims) -> list[Dims]:
+    """A factorization of a matrix depends on the order of its rows and columns."""
+    return _last_fixed(equation, operands[0], 2)
+
+
+@register_rule("triangular_solve")
+def triangular_solve(equation: Equation, a: Dims, b: Dims) -> list[Dims]:
+    """The order of rows and columns matters; batch axes are one."""
+    batch = tuple(join(column) for column in zip(a[:-2], b[:-2], strict=True))
+    return _last_fixed(equation, (*batch, *a[-2:]), 2, b[-2:])
+
+
+def _last_fixed(equation: Equation, dims: Dims, count: int, *more: Dims) -> list[Dims]:
+    for symbol in (*dims[len(dims) - count :], *(s for extra in more for s in extra)):
+        fix(symbol, equation.name)
+    batch = dims[: len(dims) - count]
+    return [
+        (*batch, *fixed_dims(shape[len(batch) :], equation.name)) for shape in equation.out_shapes
+    ]

@@ -1,0 +1,312 @@
+"""Symbols of axes, and their unification.
+
+While a function is traced, each axis of each value has a symbol: what permutes it. An `Atom` is a
+set of indices that may be permuted freely; a `Product` is several axes merged in row-major order
+and a `Sum` several axes concatenated. Equations say which symbols must be the same, and refine
+atoms as far as they must: a reshape binds an atom to a product, a slice binds it to a sum. Where
+two demands on a symbol do not agree, its atoms are *fixed*: their indices stay where they are.
+Every step only ever takes symmetries away, so whatever the order of the equations, what is left at
+the end satisfies all of them.
+
+An axis along which a value does not vary, as of a broadcast scalar, has the symbol `None`: it may
+be permuted in any way.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Union
+
+from lopt.symmetry.axes import Product, Sum
+
+Symbol = Union["Atom", Product, Sum]
+
+
+class Atom:
+    """A set of indices that is permuted as one.
+
+    Attributes:
+      size: how many indices.
+      bound: the symbol that this atom turned out to be, if any.
+      fixed: why the indices must stay where they are; empty if they need not.
+      role: what the atom is used as, for its name.
+      read: whether the function depends on it.
+    """
+
+    __slots__ = ("bound", "fixed", "read", "role", "size")
+
+    def __init__(self, size: int, fixed: str = "", role: str = "", read: bool = False):
+        self.size = size
+        self.bound: Symbol | None = None
+        self.fixed = fixed
+        self.role = role
+        self.read = read
+
+    def part(self, size: int) -> "Atom":
+        """A new atom of another size that inherits what is known of this one."""
+        return Atom(size, self.fixed, self.role, self.read)
+
+
+def resolve(symbol: Symbol) -> Symbol:
+    """The outermost layer of what a symbol is by now."""
+    while isinstance(symbol, Atom) and symbol.bound is not None:
+        if isinstance(symbol.bound, Atom) and symbol.bound.bound is not None:
+            symbol.bound = symbol.bound.bound
+        symbol = symbol.bound
+    return symbol
+
+
+def size(symbol: Symbol) -> int:
+    """How many indices a symbol has."""
+    if isinstance(symbol, Atom):
+        return symbol.size
+    if isinstance(symbol, Product):
+        return math.prod(map(size, symbol.factors))
+    return sum(map(size, symbol.parts))
+
+
+def atoms(symbol: Symbol) -> list[Atom]:
+    """The unbound atoms in a symbol, in order."""
+    symbol = resolve(symbol)
+    if isinstance(symbol, Atom):
+        return [symbol]
+    children = symbol.factors if isinstance(symbol, Product) else symbol.parts
+    return [atom for child in children for atom in atoms(child)]
+
+
+def fix(symbol: Symbol | None, why: str) -> None:
+    """Declare that the indices of a symbol must stay where they are."""
+    if symbol is not None:
+        for atom in atoms(symbol):
+            atom.fixed = atom.fixed or why
+
+
+def mark_read(symbol: Symbol | None) -> None:
+    """Declare that the function depends on a symbol."""
+    if symbol is not None:
+        for atom in atoms(symbol):
+            atom.read = True
+
+
+def factors(symbol: Symbol) -> list[Symbol]:
+    """The factors of a symbol, nested products flattened and those of size 1 left out."""
+    symbol = resolve(symbol)
+    if isinstance(symbol, Product):
+        return [f for factor in symbol.factors for f in factors(factor)]
+    return [symbol] if size(symbol) != 1 else []
+
+
+def parts(symbol: Symbol) -> list[Symbol]:
+    """The parts of a symbol, nested sums flattened."""
+    symbol = resolve(symbol)
+    if isinstance(symbol, Sum):
+        return [p for part in symbol.parts for p in parts(part)]
+    return [symbol]
+
+
+def merge(symbols: Sequence[Symbol]) -> Symbol:
+    """The symbol of several axes merged into one, in row-major order."""
+    flat = [f for symbol in symbols for f in factors(symbol)]
+    if not flat:
+        return symbols[0] if symbols else Atom(1)
+    return flat[0] if len(flat) == 1 else Product(tuple(flat))
+
+
+def concatenate(symbols: Sequence[Symbol]) -> Symbol:
+    """The symbol of several axes concatenated; empty ones are left out."""
+    flat = [p for symbol in symbols for p in parts(symbol) if size(p)]
+    return flat[0] if len(flat) == 1 else Sum(tuple(flat))
+
+
+def unify(a: Symbol, b: Symbol) -> None:
+    """Demand that two symbols of one size are permuted alike."""
+    a, b = resolve(a), resolve(b)
+    if a is b:
+        return
+    if isinstance(b, Atom) and not isinstance(a, Atom):
+        a, b = b, a
+    if isinstance(a, Atom):
+        _bind(a, b)
+    elif isinstance(a, Product) and isinstance(b, Product):
+        _unify_products(a, b)
+    elif isinstance(a, Sum) and isinstance(b, Sum):
+        _unify_sums(a, b)
+    else:
+        product, total = (a, b) if isinstance(a, Product) else (b, a)
+        pieces = _cut(product, [size(p) for p in total.parts])
+        if pieces is None:
+            _disagree(a, b)
+        else:
+            for piece, part in zip(pieces, total.parts, strict=True):
+                unify(piece, part)
+
+
+def join(symbols: Sequence[Symbol | None]) -> Symbol | None:
+    """Unify all symbols, and return the one that they have in common; `None` if all are."""
+    known = [s for s in symbols if s is not None]
+    for symbol in known[1:]:
+        unify(known[0], symbol)
+    return known[0] if known else None
+
+
+def split(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
+    """The factors of a symbol that have these sizes, in row-major order.
+
+    Atoms are refined as needed. If that cannot be, the symbol is fixed, and so are the factors.
+    """
+    found, rest = [], symbol
+    for i, lead in enumerate(sizes[:-1]):
+        pair = _split(rest, lead, math.prod(sizes[i + 1 :]))
+        if pair is None:
+            fix(symbol, "reshaped")
+            return [Atom(n, "reshaped") for n in sizes]
+        found.append(pair[0])
+        rest = pair[1]
+    return [*found, rest]
+
+
+def cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
+    """The parts of a symbol that have these sizes.
+
+    Atoms are refined as needed. If that cannot be, the symbol is fixed, and so are the parts.
+    """
+    found = _cut(symbol, sizes)
+    if found is None:
+        fix(symbol, "sliced")
+        return [Atom(n, "sliced") for n in sizes]
+    return found
+
+
+def _bind(atom: Atom, to: Symbol) -> None:
+    if atom.fixed:
+        fix(to, atom.fixed)
+    if atom.read:
+        mark_read(to)
+    if isinstance(to, Atom):
+        to.role = to.role or atom.role
+    atom.bound = to
+
+
+def _disagree(a: Symbol, b: Symbol) -> None:
+    fix(a, "in conflict")
+    fix(b, "in conflict")
+
+
+def _unify_products(a: Product, b: Product) -> None:
+    left, right = factors(a), factors(b)
+    while left and right:
+        f, g = left[0], right[0]
+        m, n = size(f), size(g)
+        if m == n:
+            unify(f, g)
+            left, right = left[1:], right[1:]
+        else:
+            small, large = (f, g) if m < n else (g, f)
+            pair = _split(large, size(small), size(large) // size(small))
+            if pair is None:
+                _disagree(a, b)
+                return
+            unify(small, pair[0])
+            if m < n:
+                left, right = left[1:], [pair[1], *right[1:]]
+            else:
+                left, right = [pair[1], *left[1:]], right[1:]
+        left = [h for f in left for h in factors(f)]
+        right = [h for f in right for h in factors(f)]
+
+
+def _unify_sums(a: Sum, b: Sum) -> None:
+    left, right = parts(a), parts(b)
+    while left and right:
+        m, n = size(left[0]), size(right[0])
+        if m == n:
+            unify(left[0], right[0])
+            left, right = left[1:], right[1:]
+        else:
+            pair = _cut_at(left[0] if m > n else right[0], min(m, n))
+            if pair is None:
+                _disagree(a, b)
+                return
+            if m > n:
+                left = [*pair, *left[1:]]
+            else:
+                right = [*pair, *right[1:]]
+        left = [h for p in left for h in parts(p)]
+        right = [h for p in right for h in parts(p)]
+
+
+def _split(symbol: Symbol, lead: int, trail: int) -> tuple[Symbol, Symbol] | None:
+    """Two factors of these sizes, or `None` if the symbol has none such."""
+    symbol = resolve(symbol)
+    if size(symbol) != lead * trail:
+        return None
+    if lead == 1:
+        return Atom(1), symbol
+    if trail == 1:
+        return symbol, Atom(1)
+    if isinstance(symbol, Atom):
+        pair = symbol.part(lead), symbol.part(trail)
+        symbol.bound = Product(pair)
+        return pair
+    if isinstance(symbol, Product):
+        return _split_product(factors(symbol), lead)
+    if any(size(p) % trail for p in parts(symbol)):
+        return None
+    pairs = [_split(p, size(p) // trail, trail) for p in parts(symbol)]
+    if None in pairs:
+        return None
+    return concatenate([p[0] for p in pairs]), join([p[1] for p in pairs])
+
+
+def _split_product(flat: list[Symbol], lead: int) -> tuple[Symbol, Symbol] | None:
+    before: list[Symbol] = []
+    for i, factor in enumerate(flat):
+        n = size(factor)
+        if lead % n:
+            pair = None if n % lead else _split(factor, lead, n // lead)
+            return pair and (merge([*before, pair[0]]), merge([pair[1], *flat[i + 1 :]]))
+        before.append(factor)
+        lead //= n
+        if lead == 1:
+            return merge(before), merge(flat[i + 1 :])
+    return None
+
+
+def _cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol] | None:
+    found, rest = [], symbol
+    for n in sizes[:-1]:
+        pair = _cut_at(rest, n)
+        if pair is None:
+            return None
+        found.append(pair[0])
+        rest = pair[1]
+    return [*found, rest]
+
+
+def _cut_at(symbol: Symbol, at: int) -> tuple[Symbol, Symbol] | None:
+    """The parts before and from an index, or `None` if the symbol has none such."""
+    symbol = resolve(symbol)
+    if isinstance(symbol, Atom):
+        pair = symbol.part(at), symbol.part(symbol.size - at)
+        if not symbol.fixed:
+            symbol.bound = Sum(pair)
+        return pair
+    if isinstance(symbol, Product):
+        first, *rest = factors(symbol)
+        inner = math.prod(map(size, rest))
+        pair = None if at % inner else _cut_at(first, at // inner)
+        return pair and (merge([pair[0], *rest]), merge([pair[1], *rest]))
+    before: list[Symbol] = []
+    flat = parts(symbol)
+    for i, part in enumerate(flat):
+        n = size(part)
+        if at < n:
+            pair = _cut_at(part, at)
+            return pair and (
+                concatenate([*before, pair[0]]),
+                concatenate([pair[1], *flat[i + 1 :]]),
+            )
+        before.append(part)
+        at -= n
+        if at == 0:
+            return concatenate(before), concatenate(flat[i + 1 :])
+    return None
