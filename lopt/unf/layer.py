@@ -1,0 +1,108 @@
+"""The interface that all equivariant layers share."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from lopt.errors import UserError, suggest
+from lopt.symmetry import PermutationSpec, SpecError
+from lopt.symmetry.spec import name_of
+from lopt.unf.layout import Layout
+
+INITS = ("fan_in", "pointwise_first")
+
+
+class Layer(nn.Module):
+    """A linear layer over a weight space that commutes with the permutations of its groups.
+
+    A weight space is a pytree with the structure of the spec, each leaf of shape
+    `(*param.shape, channels)`; what comes out has `features` channels instead.
+
+    Attributes:
+      spec: the groups of the weight space.
+      features: the number of output channels.
+      kernel_init: how coefficients start. `"fan_in"`: normal, their variance one over the number
+        of channels that enter an output. `"pointwise_first"`: cross terms start at zero, so that
+        the layer starts as one that maps each element's own channels.
+      use_bias: whether a bias is added.
+    """
+
+    spec: PermutationSpec
+    features: int
+    kernel_init: str = "fan_in"
+    use_bias: bool = True
+
+    @property
+    def layout(self) -> Layout:
+        """The arrangement of the weight space in which the layer works."""
+        raise NotImplementedError
+
+    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
+        """The layer on the arrays of its layout; networks call it to stay in one layout."""
+        raise NotImplementedError
+
+    def __call__(
+        self, tree: PyTree[Float[Array, "... channels"]]
+    ) -> PyTree[Float[Array, "... features"]]:
+        """Map a weight space.
+
+        Args:
+          tree: the structure of the spec, each leaf of shape `(*param.shape, channels)`.
+
+        Returns:
+          The same structure, each leaf of shape `(*param.shape, features)`.
+
+        Raises:
+          SpecError: if the tree does not have the structure and the shapes of the spec, or its
+            leaves have different numbers of channels.
+          UserError: if there is no initialization of the name `kernel_init`.
+        """
+        channels_of(self.spec, tree)
+        return self.layout.unpack(self.transform(self.layout.pack(tree), self.layout))
+
+    def coefficients(self, name: str, scale: Float[np.ndarray, "..."], dtype: jnp.dtype) -> Array:
+        """Meta-parameters that start normal with the given standard deviations."""
+
+        def init(key: Array) -> Array:
+            return jax.random.normal(key, scale.shape) * jnp.asarray(scale)
+
+        return self.param(name, init).astype(dtype)
+
+    def bias(self, count: int, dtype: jnp.dtype) -> Float[Array, "count features"]:
+        """Bias vectors that start at zero; zeros without a bias."""
+        shape = (count, self.features)
+        if not self.use_bias:
+            return jnp.zeros(shape, dtype)
+        return self.param("bias", nn.initializers.zeros, shape).astype(dtype)
+
+    @property
+    def starts_pointwise(self) -> bool:
+        """Whether cross terms start at zero."""
+        if self.kernel_init not in INITS:
+            hint = suggest(self.kernel_init, INITS)
+            raise UserError(f"no kernel_init {self.kernel_init!r}; {hint}")
+        return self.kernel_init == "pointwise_first"
+
+
+def channels_of(spec: PermutationSpec, tree: PyTree[Array]) -> int:
+    """The number of channels of a weight space.
+
+    Raises:
+      SpecError: if the tree does not fit the spec, or its leaves differ in their channels.
+    """
+    spec.validate(tree, trailing=1)
+    leaves = jax.tree.leaves_with_path(tree)
+    if not leaves:
+        raise SpecError("a weight space needs at least one tensor, and this one has none")
+    (first, x), *others = leaves
+    for path, y in others:
+        if y.shape[-1] != x.shape[-1]:
+            raise SpecError(
+                f"{name_of(path)} has {y.shape[-1]} channels and {name_of(first)} has "
+                f"{x.shape[-1]}; all tensors of a weight space need the same number"
+            )
+    return x.shape[-1]

@@ -1,0 +1,60 @@
+"""The pointwise layer: each element's own channels, as in Deep Sets without the pooling."""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lopt.unf.layer import Layer
+from lopt.unf.layout import Layout, Stacks
+
+
+class PointwiseLayer(Layer):
+    """One linear map of the channels, the same at every element of every tensor.
+
+    .. math:: y_t[i] = x_t[i] W + b
+
+    Its meta-parameters depend only on channel counts, so that they fit any weight space.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from lopt.symmetry import Axes, PermutationSpec
+      >>> spec = PermutationSpec({"w": Axes("in", "out"), "b": Axes("out")}, {"in": 3, "out": 2})
+      >>> x = {"w": jnp.ones((3, 2, 5)), "b": jnp.ones((2, 5))}
+      >>> y, theta = PointwiseLayer(spec, features=4).init_with_output(jax.random.key(0), x)
+      >>> y["w"].shape
+      (3, 2, 4)
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """Tensors of one shape, stacked."""
+        return Stacks(self.spec)
+
+    @nn.compact
+    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
+        """The layer on the arrays of any layout."""
+        channels = arrays[0].shape[-1] // layout.copies[0]
+        dtype = arrays[0].dtype
+        scale = np.full((channels, self.features), 1 / math.sqrt(channels))
+        kernel = self.coefficients("kernel", scale, dtype)
+        bias = self.bias(1, dtype)[0]
+        return [
+            map_channels(x, kernel) + tile(bias, n)
+            for x, n in zip(arrays, layout.copies, strict=True)
+        ]
+
+
+def map_channels(x: Array, kernel: Array) -> Array:
+    """One matmul over channels; several tensors may lie side by side in them."""
+    rows = x.reshape(-1, kernel.shape[0]) @ kernel
+    copies = x.shape[-1] // kernel.shape[0]
+    return rows.reshape(*x.shape[:-1], copies * kernel.shape[1])
+
+
+def tile(vector: Array, copies: int) -> Array:
+    """A vector for each of several tensors that lie side by side."""
+    return vector if copies == 1 else jnp.tile(vector, copies)

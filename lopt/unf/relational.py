@@ -1,0 +1,168 @@
+"""The relational layer: coefficients belong to kinds of relation, and fit any weight space."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lopt.unf.averages import mean
+from lopt.unf.layer import Layer
+from lopt.unf.layout import Layout, Stacks
+from lopt.unf.roles import ROLES, Relations, Stack, relations_of
+
+_RELATIONS = 5
+"""A matrix hears from itself, its two sides, its mean and the network's."""
+
+
+class RelationalLayer(Layer):
+    r"""An equivariant layer whose meta-parameters do not depend on the weight space.
+
+    Let :math:`a_{t,k}` be tensor t averaged onto its axis k, which has the group g(t,k) and the
+    role r(t,k): input or output side of a matrix or kernel, spatial, or the axis of a vector. A
+    group's feature is the mean over all axes that it indexes,
+
+    .. math:: h_g = \mathrm{mean}_{(t,k): g(t,k)=g} \; a_{t,k} C_{r(t,k)}
+
+    and a tensor's output, with all summands broadcast to its shape, is
+
+    .. math:: y_t = x_t W + \sum_k h_{g(t,k)} D_{r(t,k)} + \bar x_t T + \bar x N
+              + \mathrm{space}(x_t) S + b
+
+    where the means are over the tensor, over the tensors of the network, and over the spatial axes
+    of a kernel. The cost is linear in the size of the network.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from lopt.symmetry import Axes, PermutationSpec
+      >>> small = PermutationSpec({"w": Axes("in", "out")}, {"in": 3, "out": 2})
+      >>> large = PermutationSpec({"a": Axes("i", "h"), "b": Axes("h")}, {"i": 7, "h": 9})
+      >>> x = {"w": jnp.ones((3, 2, 5))}
+      >>> theta = RelationalLayer(small, features=4).init(jax.random.key(0), x)
+      >>> x = {"a": jnp.ones((7, 9, 5)), "b": jnp.ones((9, 5))}
+      >>> RelationalLayer(large, features=4).apply(theta, x)["b"].shape
+      (9, 4)
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """Tensors of one shape, stacked."""
+        return Stacks(self.spec)
+
+    @nn.compact
+    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
+        """The layer on the arrays of `Stacks`."""
+        channels, dtype = arrays[0].shape[-1], arrays[0].dtype
+        own = 1 / math.sqrt(channels if self.starts_pointwise else _RELATIONS * channels)
+        cross = 0.0 if self.starts_pointwise else own
+
+        def coefficients(name: str, scale: float, *shape: int) -> Array:
+            return self.coefficients(name, np.full((*shape, self.features), scale), dtype)
+
+        kernel = coefficients("own", own, channels)
+        collect = coefficients("collect", 1 / math.sqrt(channels), len(ROLES), channels)
+        spread = coefficients("spread", cross, len(ROLES), self.features)
+        tensor = coefficients("tensor", cross, channels)
+        network = coefficients("network", cross, channels)
+        space = coefficients("space", cross, channels)
+        bias = self.bias(1, dtype)
+
+        relations = relations_of(layout.stacks)
+        reduced = [_reduce(x, stack) for x, stack in zip(arrays, layout.stacks, strict=True)]
+        groups = _collect(relations, [r.axes for r in reduced], collect)
+        sides = _spread(relations, groups, spread)
+        means = jnp.concatenate([r.whole for r in reduced])
+        constants = means @ tensor + jnp.mean(means, 0) @ network + bias
+        outputs, start = [], 0
+        for x, r, side in zip(arrays, reduced, sides, strict=True):
+            constant = constants[start : start + x.shape[0]]
+            start += x.shape[0]
+            summands = [(constant, ()), *((s, (k,)) for k, s in enumerate(side, 1))]
+            if r.space is not None:
+                summands.append(
+                    (r.space @ space, tuple(range(x.ndim - r.space.ndim + 1, x.ndim - 1)))
+                )
+            y = x @ kernel
+            for summand, axes in summands:
+                missing = [k for k in range(1, x.ndim - 1) if k not in axes]
+                y = y + jnp.expand_dims(summand, missing)
+            outputs.append(y)
+        return outputs
+
+
+class _Reduced(NamedTuple):
+    """The averages of one stack of tensors.
+
+    Attributes:
+      axes: onto each axis, of shape (tensors, size, channels).
+      space: over space, of shape (tensors, *other sizes, channels); None without spatial axes.
+      whole: over each tensor, of shape (tensors, channels).
+    """
+
+    axes: list[Array]
+    space: Array | None
+    whole: Array
+
+
+def _reduce(x: Array, stack: Stack) -> _Reduced:
+    rank, spatial = len(stack.shape), stack.roles.count("spatial")
+    if rank == 0:
+        return _Reduced([], None, x)
+    if 0 < spatial < rank:
+        space = _mean_over(x, 1, 1 + spatial)
+        axes = _onto_each(_mean_over(x, 1 + spatial, 1 + rank)) + _onto_each(space)
+    else:
+        space, axes = None, _onto_each(x)
+    smallest = min(axes, key=lambda a: a.shape[1])
+    return _Reduced(axes, space, mean(smallest, 1))
+
+
+def _onto_each(x: Array) -> list[Array]:
+    """Averages onto each axis between the first and the last, from halves that are shared."""
+    rank = x.ndim - 2
+    if rank == 1:
+        return [x]
+    half = 1 + rank // 2
+    return _onto_each(_mean_over(x, half, 1 + rank)) + _onto_each(_mean_over(x, 1, half))
+
+
+def _mean_over(x: Array, start: int, stop: int) -> Array:
+    shape = (*x.shape[:start], math.prod(x.shape[start:stop]), *x.shape[stop:])
+    return mean(x.reshape(shape), start)
+
+
+def _collect(
+    relations: Relations, averages: Sequence[list[Array]], coefficients: Array
+) -> Float[Array, "units features"]:
+    """The features of all groups, one below the other."""
+    mapped = []
+    for role, kernel in zip(relations.roles, coefficients, strict=True):
+        if role.sides:
+            rows = [averages[i][k] for i, k in role.sides]
+            rows = jnp.concatenate([r.reshape(-1, r.shape[-1]) for r in rows])
+            mapped.append(rows @ kernel)
+        else:
+            mapped.append(None)
+    features = []
+    for members in relations.groups:
+        parts = [mapped[role][start : start + size] for role, start, size in members]
+        features.append(sum(parts[1:], parts[0]) * (1 / len(parts)))
+    return jnp.concatenate(features) if features else jnp.zeros((0, coefficients.shape[-1]))
+
+
+def _spread(relations: Relations, features: Array, coefficients: Array) -> list[list[Array]]:
+    """For each stack and axis, what its groups contribute: (tensors, size, features)."""
+    sides: list[dict[int, Array]] = [{} for _ in relations.shapes]
+    for role, kernel in zip(relations.roles, coefficients, strict=True):
+        if role.sides:
+            rows = features[role.index] @ kernel
+            start = 0
+            for i, k in role.sides:
+                shape = relations.shapes[i][0], relations.shapes[i][1 + k]
+                stop = start + math.prod(shape)
+                sides[i][k] = rows[start:stop].reshape(*shape, -1)
+                start = stop
+    return [[side[k] for k in sorted(side)] for side in sides]

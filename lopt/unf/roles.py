@@ -1,0 +1,162 @@
+"""What the relational layer knows of a weight space: the axes' roles, and who shares a group."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lopt.symmetry import PermutationSpec, block_groups
+from lopt.symmetry.axes import Axes, Product, Sum
+
+ROLES = ("input", "output", "spatial", "vector")
+"""What an axis can be to its tensor; each role has coefficients of its own."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Tensors of the same shape and roles.
+
+    Attributes:
+      names: the tensors, in the order of their stacking.
+      shape: the shape of each.
+      roles: the role of each axis.
+      groups: for each axis, the group that it is indexed by in each tensor.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    roles: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+
+
+def roles_of(axes: Axes) -> tuple[str, ...]:
+    """The role of each axis of a tensor.
+
+    The last axis of a matrix or a kernel is its output side, the one before its input side,
+    earlier ones are spatial; the only axis of a vector is a role of its own.
+
+    >>> roles_of(Axes("height", "width", "in", "out"))
+    ('spatial', 'spatial', 'input', 'output')
+    """
+    if len(axes) == 1:
+        return ("vector",)
+    return ("spatial",) * (len(axes) - 2) + ("input", "output")[-len(axes) :] * bool(axes)
+
+
+def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
+    """The roles of each block's axes, with the keys of `block_groups`.
+
+    Each axis of a block has the role of the axis of the tensor that it is a part of.
+    """
+    roles = []
+    for _, axes in spec.entries:
+        parts: list[tuple[str, ...]] = [()]
+        for axis, role in zip(axes, roles_of(axes), strict=True):
+            parts = [(*left, *right) for left in parts for right in _parts(axis, role)]
+        roles += parts
+    return dict(zip(block_groups(spec), roles, strict=True))
+
+
+def _parts(axis: object, role: str) -> list[tuple[str, ...]]:
+    """The roles of the axes into which one axis is split, for each block that it is split into."""
+    if isinstance(axis, Sum):
+        return [part for child in axis.parts for part in _parts(child, role)]
+    if isinstance(axis, Product):
+        parts: list[tuple[str, ...]] = [()]
+        for factor in axis.factors:
+            parts = [(*left, *right) for left in parts for right in _parts(factor, role)]
+        return parts
+    return [(role,)]
+
+
+def stacks_for(spec: PermutationSpec) -> tuple[Stack, ...]:
+    """The tensors of a weight space, gathered by shape and roles, in the order of their leaves."""
+    return _make_stacks(
+        tuple(block_groups(spec).items()),
+        tuple(block_roles(spec).values()),
+        tuple(spec.sizes.items()),
+    )
+
+
+@lru_cache(maxsize=64)
+def _make_stacks(
+    blocks: tuple[tuple[str, tuple[str, ...]], ...],
+    roles: tuple[tuple[str, ...], ...],
+    sizes: tuple[tuple[str, int], ...],
+) -> tuple[Stack, ...]:
+    size_of = dict(sizes)
+    found: dict[tuple, list[tuple[str, tuple[str, ...]]]] = {}
+    for (name, groups), block in zip(blocks, roles, strict=True):
+        shape = tuple(size_of[g] for g in groups)
+        found.setdefault((shape, block), []).append((name, groups))
+    return tuple(
+        Stack(
+            names=tuple(name for name, _ in tensors),
+            shape=shape,
+            roles=block,
+            groups=tuple(zip(*(groups for _, groups in tensors), strict=True)),
+        )
+        for (shape, block), tensors in found.items()
+    )
+
+
+@dataclass(frozen=True)
+class Role:
+    """The axes that have one role.
+
+    Attributes:
+      sides: the (stack, axis) pairs, in the order in which their units are listed.
+      index: for each unit of each of them, the row of its group's features.
+    """
+
+    sides: tuple[tuple[int, int], ...]
+    index: np.ndarray
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Who shares a group.
+
+    Attributes:
+      shapes: (tensors, *shape) of each stack.
+      roles: the axes of each role, in the order of `ROLES`.
+      groups: for each group, (role, first unit, size) of each axis that carries it.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    roles: tuple[Role, ...]
+    groups: tuple[tuple[tuple[int, int, int], ...], ...]
+
+
+@lru_cache(maxsize=64)
+def relations_of(stacks: tuple[Stack, ...]) -> Relations:
+    """Who shares a group, for the stacks of one weight space."""
+    members: dict[str, list[tuple[int, int, int]]] = {}
+    sides: list[list[tuple[int, int]]] = []
+    units: list[list[str]] = []
+    for r, role in enumerate(ROLES):
+        sides.append(
+            [(i, k) for i, s in enumerate(stacks) for k, x in enumerate(s.roles) if x == role]
+        )
+        units.append([])
+        start = 0
+        for i, k in sides[-1]:
+            size = stacks[i].shape[k]
+            for group in stacks[i].groups[k]:
+                members.setdefault(group, []).append((r, start, size))
+                units[-1].append(group)
+                start += size
+    sizes = {group: axes[0][2] for group, axes in members.items()}
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]), strict=False))
+    roles = tuple(
+        Role(
+            tuple(s),
+            np.concatenate([[], *(starts[g] + np.arange(sizes[g]) for g in u)]).astype(int),
+        )
+        for s, u in zip(sides, units, strict=True)
+    )
+    return Relations(
+        shapes=tuple((len(s.names), *s.shape) for s in stacks),
+        roles=roles,
+        groups=tuple(tuple(m) for m in members.values()),
+    )
