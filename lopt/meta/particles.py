@@ -35,7 +35,7 @@ def normal_like(key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
 
 
 def antithetic(theta: Theta, noise: Theta) -> Theta:
-    """theta + noise and theta - noise, along a new leading axis of two."""
+    """Theta + noise and theta - noise, along a new leading axis of two."""
     return jax.tree.map(lambda t, e: jnp.stack([t + e, t - e]), theta, noise)
 
 

@@ -1,9 +1,10 @@
 """Inner tasks: what optimizers are meta-trained and compared on."""
 
+from lopt.parts import Parts
 from lopt.tasks.classification import MLP, Classification, mlp
 from lopt.tasks.task import Task
 
-TASKS = {"mlp": mlp}
+TASKS = Parts("task", mlp=mlp)
 """The tasks that a config or a command line can name."""
 
 __all__ = ["MLP", "TASKS", "Classification", "Task", "mlp"]

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lopt.data import DATASETS, Dataset, Examples
-from lopt.errors import UserError, suggest
+from lopt.errors import UserError
 from lopt.tasks.task import Params, State, Task
 
 
@@ -80,9 +80,11 @@ def mlp(data: str = "digits", widths: Sequence[int] = (32,), batch_size: int = 6
       batch_size: examples per step.
 
     Raises:
-      UserError: for an unknown data set.
+      UserError: for an unknown data set, or a size that is no positive integer.
     """
-    if data not in DATASETS:
-        raise UserError(f"unknown data set {data!r}; {suggest(data, DATASETS)}")
+    if not all(isinstance(w, int) and w > 0 for w in widths) or not batch_size > 0:
+        raise UserError(
+            f"mlp: widths {widths} and batch_size {batch_size} must be positive integers"
+        )
     dataset = DATASETS[data]()
     return Classification(dataset, MLP(tuple(widths), dataset.classes), batch_size)

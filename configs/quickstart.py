@@ -1,0 +1,27 @@
+"""A relational UNF for an MLP on digits: the demo, two minutes on two cores.
+
+`--config=configs/quickstart.py:es` takes full ES in place of PES.
+"""
+
+from ml_collections import ConfigDict
+
+from lopt.meta import ESTIMATORS
+from lopt.parts import config
+from lopt.rules import RULES
+from lopt.tasks import TASKS
+
+HORIZON = 200
+
+
+def get_config(estimator: str = "pes") -> ConfigDict:
+    """The config, with "pes" or "es" as the estimator."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "task": config(TASKS, "mlp", data="digits", widths=(32,), batch_size=64),
+            "rule": config(RULES, "unf", layers="relational", widths=(8,)),
+            "inner": {"learning_rate": 0.02, "schedule": "cosine"},
+            "estimator": config(ESTIMATORS, estimator, pairs=8, horizon=HORIZON, sigma=0.01),
+            "outer": {"steps": 1000, "learning_rate": 3e-3, "clip": 1.0},
+        }
+    )

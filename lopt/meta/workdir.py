@@ -1,0 +1,67 @@
+"""The folder of a run: whose config it holds, and the files that nothing half-written replaces."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lopt.errors import UserError
+
+_PACKAGES = ("lopt", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Path:
+    """Make a folder the workdir of a run with this config, or find that it is.
+
+    Args:
+      workdir: made if it is not there.
+      config: plain data; saved in `config.json` with the versions.
+
+    Raises:
+      UserError: if the folder is the workdir of another config (the first key that differs is
+        named), or cannot be written.
+    """
+    workdir = Path(workdir)
+    file = workdir / "config.json"
+    config = json.loads(json.dumps(config))
+    try:
+        if file.exists():
+            difference = _first_difference(json.loads(file.read_text())["config"], config)
+            if difference:
+                raise UserError(
+                    f"{workdir} holds a run of another config ({difference}); "
+                    "choose another --workdir, or remove that one"
+                )
+        else:
+            workdir.mkdir(parents=True, exist_ok=True)
+            write_atomically(
+                file, json.dumps({"config": config, "versions": versions()}, indent=2) + "\n"
+            )
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise UserError(f"cannot use {workdir} as workdir: {error}") from error
+    return workdir
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file, all of it or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _first_difference(old: Any, new: Any, path: str = "") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            difference = _first_difference(old.get(key), new.get(key), f"{path}.{key}".strip("."))
+            if difference:
+                return difference
+        return ""
+    return "" if old == new else f"{path} is {old!r} there and {new!r} here"

@@ -1,0 +1,148 @@
+"""Learned optimizers as safetensors files: theta, its rule, and where it comes from."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, PyTree
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from lopt.errors import UserError
+from lopt.rules.rule import UNFRule
+from lopt.symmetry import Axes, PermutationSpec, SpecError
+
+_FORMAT = "lopt-optimizer-1"
+
+
+@dataclass(frozen=True)
+class LearnedOptimizer:
+    """What a file of a learned optimizer holds.
+
+    Attributes:
+      rule: the update rule.
+      theta: its meta-parameters.
+      spec: the weight space that theta is tied to; None if it fits any.
+      provenance: how it was made: task, meta-steps, meta-loss, versions, in plain data.
+    """
+
+    rule: UNFRule
+    theta: PyTree[Array]
+    spec: PermutationSpec | None
+    provenance: Mapping[str, Any]
+
+    def transformation(
+        self, learning_rate: optax.ScalarOrSchedule, spec: PermutationSpec | None = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation.
+
+        Args:
+          learning_rate: a number or an optax schedule.
+          spec: the neuron groups of the params. A rule with relational layers needs it; one tied
+            to an architecture brings its own.
+
+        Raises:
+          UserError: if a spec is needed and not given.
+          SpecError: if theta is tied to another weight space; the first path that differs is
+            named. The same is raised by `init` for params that do not fit the spec.
+        """
+        if self.spec is not None and spec is not None:
+            _require_same(self.spec, spec)
+        return self.rule.optimizer(self.theta, learning_rate, self.spec or spec)
+
+
+def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
+    """Write a learned optimizer to a `.safetensors` file, all of it or nothing.
+
+    Its metadata hold the rule, the provenance, and the spec if theta is tied to one, as JSON.
+    """
+    path = Path(path)
+    tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
+    metadata = {
+        "format": _FORMAT,
+        "rule": json.dumps(dataclasses.asdict(learned.rule)),
+        "provenance": json.dumps(learned.provenance),
+    }
+    if learned.spec is not None:
+        metadata["spec"] = learned.spec.to_json()
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata)
+    os.replace(partial, path)
+
+
+def load(path: str | os.PathLike) -> LearnedOptimizer:
+    """Read a learned optimizer from its file.
+
+    Raises:
+      UserError: if the file is missing, damaged, or not one that `save` wrote.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no optimizer file {str(path)!r}; meta_train.py writes one")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
+    if metadata.get("format") != _FORMAT:
+        raise UserError(f"{str(path)!r} holds no learned optimizer; lopt.save or meta_train.py do")
+    rule = UNFRule(**json.loads(metadata["rule"]))
+    spec = PermutationSpec.from_json(metadata["spec"]) if "spec" in metadata else None
+    theta = jax.tree.map(jax.numpy.asarray, unflatten_dict(tensors, sep="/"))
+    _require_theta_of(rule, spec, theta, path)
+    return LearnedOptimizer(rule, theta, spec, json.loads(metadata["provenance"]))
+
+
+def optimizer(
+    path: str | os.PathLike,
+    learning_rate: optax.ScalarOrSchedule,
+    spec: PermutationSpec | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """A learned optimizer from its file, as an optax transformation.
+
+    Args:
+      path: a file that `meta_train.py` or `lopt.save` wrote.
+      learning_rate: a number or an optax schedule.
+      spec: the neuron groups of the params, `lopt.infer_spec(loss, params, batch)`; not needed
+        for a rule that is pointwise or tied to one architecture.
+
+    Returns:
+      A transformation whose `update` needs the params, as that of `optax.adamw`.
+
+    Raises:
+      UserError: as `load` and `LearnedOptimizer.transformation`.
+    """
+    return load(path).transformation(learning_rate, spec)
+
+
+def _require_theta_of(
+    rule: UNFRule, spec: PermutationSpec | None, theta: PyTree[Array], path: Path
+) -> None:
+    any_space = PermutationSpec({"x": Axes("x")}, {"x": 1})
+    expected = jax.eval_shape(lambda key: rule.init(key, spec or any_space), jax.random.key(0))
+    expected = {k: v.shape for k, v in flatten_dict(expected, sep="/").items()}
+    found = {k: v.shape for k, v in flatten_dict(theta, sep="/").items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise UserError(
+                f"{str(path)!r} does not hold the theta of its rule: {name} has shape "
+                f"{found.get(name)} and should have {expected.get(name)}"
+            )
+
+
+def _require_same(tied: PermutationSpec, spec: PermutationSpec) -> None:
+    tied.validate(jax.tree.map(lambda a: jax.ShapeDtypeStruct(spec.shape(a), float), spec.axes))
+    if tied != spec:
+        raise SpecError(
+            "theta is tied to a weight space of the same shapes and other neuron groups; use a "
+            "relational rule, or meta-train on this architecture"
+        )
