@@ -1,5 +1,15 @@
-"""Learned optimizers in JAX."""
+"""Learned optimizers in JAX: meta-train them, use them through optax, compare them with Adam."""
 
-from lopt.symmetry import Axes, PermutationSpec
+from lopt.rules import LearnedOptimizer, load, optimizer, save
+from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
 
-__all__ = ["Axes", "PermutationSpec"]
+__all__ = [
+    "Axes",
+    "LearnedOptimizer",
+    "PermutationSpec",
+    "check_spec",
+    "infer_spec",
+    "load",
+    "optimizer",
+    "save",
+]

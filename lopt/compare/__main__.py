@@ -35,7 +35,7 @@ _TASK = flags.DEFINE_string(
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Training steps; by default as in meta-training.", lower_bound=1
 )
-_SEEDS = flags.DEFINE_integer("seeds", 10, "Runs of each setting.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 16, "Runs of each setting.", lower_bound=1)
 _BASELINES = flags.DEFINE_list("baselines", list(BASELINES), "Optimizers to compare with.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the report goes.")
 flags.mark_flags_as_required(["optimizer", "workdir"])

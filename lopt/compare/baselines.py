@@ -12,5 +12,5 @@ BASELINES = Parts(
 )
 """name -> (learning-rate schedule -> optax transformation)."""
 
-LEARNING_RATES = tuple(float(f"{x:.2g}") for x in np.logspace(-4, 0, 9))
-"""Half-decades from 1e-4 to 1: every baseline is tried at each, under each schedule."""
+LEARNING_RATES = tuple(float(f"{x:.2g}") for x in np.logspace(-4, 0, 17))
+"""Four to the decade, from 1e-4 to 1: every baseline is tried at each, under each schedule."""

@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from lopt.errors import UserError
 from lopt.meta.estimator import Estimator, Problem
-from lopt.meta.particles import Metrics, Theta, antithetic, cap, es_gradient, normal_like
+from lopt.meta.particles import Metrics, Theta, antithetic, cap, es_gradient, normal_like, twice
 from lopt.meta.unroll import start, unroll
 
 
@@ -56,15 +56,12 @@ class ES(Estimator):
             run = start(problem.task, optimizer, key)
             return unroll(problem.task, optimizer, run, self.horizon)[1]
 
-        def pair(noise: Theta, key: Array) -> Array:
-            return jax.vmap(losses_of, (0, None))(antithetic(theta, noise), key)
-
-        losses = jax.vmap(pair)(noise, jax.random.split(run_key, self.pairs))
+        keys = twice(jax.random.split(run_key, self.pairs))
+        losses = jax.vmap(losses_of)(antithetic(theta, noise), keys)
         losses, diverged = cap(losses, self.loss_cap)
-        means = losses.mean(-1)
-        gradient = es_gradient(noise, means[:, 0], means[:, 1], self.sigma)
-        metrics = Metrics(means.mean(), diverged[..., -1].mean(), diverged.size)
-        return gradient, state, metrics
+        means = losses.mean(1)
+        gradient = es_gradient(noise, means, self.sigma)
+        return gradient, state, Metrics(means.mean(), diverged[:, -1].mean(), diverged.size)
 
 
 def require_positive(part: object, *names: str) -> None:

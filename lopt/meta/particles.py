@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 Theta = PyTree[Array]
@@ -25,18 +26,19 @@ class Metrics(NamedTuple):
 
 def normal_like(key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
     """Independent Gaussian perturbations of theta, one per pair, along a new leading axis."""
-    leaves, structure = jax.tree.flatten(theta)
-    keys = jax.random.split(key, len(leaves))
-    noise = [
-        sigma * jax.random.normal(k, (pairs, *x.shape), x.dtype)
-        for k, x in zip(keys, leaves, strict=True)
-    ]
-    return structure.unflatten(noise)
+    flat, unravel = ravel_pytree(theta)
+    noise = sigma * jax.random.normal(key, (pairs, flat.size), flat.dtype)
+    return jax.vmap(unravel)(noise)
 
 
 def antithetic(theta: Theta, noise: Theta) -> Theta:
-    """Theta + noise and theta - noise, along a new leading axis of two."""
-    return jax.tree.map(lambda t, e: jnp.stack([t + e, t - e]), theta, noise)
+    """All `theta + noise`, then all `theta - noise`: one leading axis of particles, two a pair."""
+    return jax.tree.map(lambda t, e: jnp.concatenate([t + e, t - e]), theta, noise)
+
+
+def twice(tree: PyTree[Array]) -> PyTree[Array]:
+    """What both particles of each pair share, in the order of `antithetic`."""
+    return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
 
 
 def cap(
@@ -47,9 +49,14 @@ def cap(
     return jnp.where(diverged, limit, losses), diverged
 
 
-def es_gradient(
-    noise: Theta, plus: Float[Array, " pairs"], minus: Float[Array, " pairs"], sigma: float
-) -> Theta:
-    """mean_i noise_i (plus_i - minus_i) / (2 sigma^2), of the structure of theta."""
+def es_gradient(noise: Theta, means: Float[Array, " particles"], sigma: float) -> Theta:
+    """mean_i noise_i (L_i+ - L_i-) / (2 sigma^2), of the structure of theta.
+
+    Args:
+      noise: perturbations, or sums of them, with a leading axis of pairs.
+      means: the loss L of each particle, in the order of `antithetic`.
+      sigma: standard deviation of one perturbation.
+    """
+    plus, minus = jnp.split(means, 2)
     weight = (plus - minus) / (2 * sigma**2 * plus.shape[0])
     return jax.tree.map(lambda e: jnp.tensordot(weight.astype(e.dtype), e, axes=1), noise)

@@ -5,20 +5,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from lopt.errors import UserError
 from lopt.meta.es import require_positive
 from lopt.meta.estimator import Estimator, Problem
-from lopt.meta.particles import Metrics, Theta, antithetic, cap, es_gradient, normal_like
+from lopt.meta.particles import Metrics, Theta, antithetic, cap, es_gradient, normal_like, twice
 from lopt.meta.unroll import Run, start, unroll
 
 
 class PESState(NamedTuple):
-    """What continues from one truncation to the next; every leaf has a leading axis of pairs.
+    """What continues from one truncation to the next.
 
     Attributes:
-      runs: the inner runs, (pairs, 2, ...): that of theta + e and that of theta - e.
+      runs: the inner runs, (2 pairs, ...), in the order of `antithetic`.
       xi: the sum of a pair's perturbations since its runs started.
       remaining: truncations until a pair's runs end and new ones start.
     """
@@ -76,16 +76,11 @@ class PES(Estimator):
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> PESState:  # noqa: D102
         optimizer = problem.optimizer(theta)
-
-        def start_pair(key: Array) -> Run:
-            run = start(problem.task, optimizer, key)
-            return jax.tree.map(lambda x: jnp.stack([x, x]), run)
-
+        keys = jax.random.split(key, self.pairs)
+        runs = twice(jax.vmap(lambda key: start(problem.task, optimizer, key))(keys))
         xi = jax.tree.map(lambda t: jnp.zeros((self.pairs, *t.shape), t.dtype), theta)
         remaining = self.truncations - jnp.arange(self.pairs) * self.truncations // self.pairs
-        return PESState(
-            jax.vmap(start_pair)(jax.random.split(key, self.pairs)), xi, remaining.astype(jnp.int32)
-        )
+        return PESState(runs, xi, remaining.astype(jnp.int32))
 
     def gradient(  # noqa: D102
         self, problem: Problem, theta: Theta, state: PESState, key: Array
@@ -97,25 +92,22 @@ class PES(Estimator):
         def continue_run(theta: Theta, run: Run) -> tuple[Run, Array]:
             return unroll(problem.task, problem.optimizer(theta), run, self.truncation)
 
-        def continue_pair(noise: Theta, runs: Run) -> tuple[Run, Array]:
-            return jax.vmap(continue_run)(antithetic(theta, noise), runs)
-
-        runs, losses = jax.vmap(continue_pair)(noise, state.runs)
+        runs, losses = jax.vmap(continue_run)(antithetic(theta, noise), state.runs)
         losses, diverged = cap(losses, self.loss_cap)
-        means = losses.mean(-1)
-        gradient = es_gradient(xi, means[:, 0], means[:, 1], self.sigma)
+        means = losses.mean(1)
+        gradient = es_gradient(xi, means, self.sigma)
 
         ended = state.remaining <= 1
         fresh = self.init(problem, theta, fresh_key)
         state = PESState(
-            _where(ended, fresh.runs, runs),
+            _where(twice(ended), fresh.runs, runs),
             _where(ended, fresh.xi, xi),
             jnp.where(ended, self.truncations, state.remaining - 1),
         )
-        return gradient, state, Metrics(means.mean(), diverged[..., -1].mean(), diverged.size)
+        return gradient, state, Metrics(means.mean(), diverged[:, -1].mean(), diverged.size)
 
 
-def _where(condition: Array, new: Run, old: Run) -> Run:
+def _where(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
     def choose(a: Array, b: Array) -> Array:
         return jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 

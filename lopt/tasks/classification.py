@@ -82,9 +82,8 @@ def mlp(data: str = "digits", widths: Sequence[int] = (32,), batch_size: int = 6
     Raises:
       UserError: for an unknown data set, or a size that is no positive integer.
     """
-    if not all(isinstance(w, int) and w > 0 for w in widths) or not batch_size > 0:
-        raise UserError(
-            f"mlp: widths {widths} and batch_size {batch_size} must be positive integers"
-        )
+    for size in (*widths, batch_size):
+        if not isinstance(size, int) or size < 1:
+            raise UserError(f"mlp: widths and batch_size must be positive integers, not {size!r}")
     dataset = DATASETS[data]()
     return Classification(dataset, MLP(tuple(widths), dataset.classes), batch_size)

@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.parts import build
+from lopt.rules import FEATURES
+
+EACH = {
+    "weight": 1,
+    "gradient": 1,
+    "momentum(decays=(0.5, 0.9))": 2,
+    "second_moment(decays=(0.9, 0.99, 0.999))": 3,
+    "adam_direction(decays=(0.5, 0.9), second_decay=0.99)": 2,
+}
+
+
+def channels_over_steps(feature, space, steps=3, permute=lambda tree: tree):
+    state = feature.init(permute(space.params))
+    for seed in range(steps):
+        grads = permute(space.random(seed + 1))
+        out, state = feature.update(grads, permute(space.params), state)
+    return out
+
+
+def test_every_feature_is_tested():
+    assert {text.partition("(")[0] for text in EACH} == set(FEATURES)
+
+
+@pytest.mark.parametrize("text", EACH)
+def test_channels_are_as_many_as_it_says(text, space):
+    feature = build(FEATURES, text)
+    out = channels_over_steps(feature, space)
+    assert feature.channels == EACH[text]
+    jax.tree.map(
+        lambda p, x: np.testing.assert_equal(x.shape, (*p.shape, EACH[text])), space.params, out
+    )
+
+
+@pytest.mark.parametrize("text", EACH)
+def test_a_feature_commutes_with_permutations(text, space):
+    feature = build(FEATURES, text)
+    permutations = space.spec.sample(jax.random.key(9))
+
+    def permute(tree):
+        return space.spec.permute(tree, permutations)
+
+    out = channels_over_steps(feature, space)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        permute(out),
+        channels_over_steps(feature, space, permute=permute),
+    )
+
+
+def test_momentum_is_optax_ema(space):
+    ours = channels_over_steps(build(FEATURES, "momentum(decays=(0.5, 0.9))"), space)
+    for i, decay in enumerate((0.5, 0.9)):
+        ema = optax.ema(decay)
+        state = ema.init(space.params)
+        for seed in range(3):
+            theirs, state = ema.update(space.random(seed + 1), state)
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_allclose(a[..., i], b, rtol=1e-5), ours, theirs
+        )
+
+
+def test_adam_direction_is_adam(space):
+    ours = channels_over_steps(build(FEATURES, "adam_direction(second_decay=0.99)"), space)
+    adam = optax.scale_by_adam(0.9, 0.99)
+    state = adam.init(space.params)
+    for seed in range(3):
+        theirs, state = adam.update(space.random(seed + 1), state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[..., 0], b, rtol=1e-4), ours, theirs)
+
+
+def test_second_moment_is_a_root_mean_square(space):
+    feature = build(FEATURES, "second_moment(decays=(0.99,))")
+    state = feature.init(space.params)
+    constant = jax.tree.map(lambda p: jnp.full_like(p, -3.0), space.params)
+    for _ in range(4):
+        out, state = feature.update(constant, space.params, state)
+    jax.tree.map(lambda x: np.testing.assert_allclose(x, 3.0, rtol=1e-5), out)
+
+
+def test_an_unknown_feature_is_named():
+    with pytest.raises(UserError, match="unknown feature 'momentun'; did you mean momentum"):
+        build(FEATURES, "momentun")

@@ -1,0 +1,158 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.rules import UNFRule
+from lopt.symmetry import SpecError
+from lopt.tasks import mlp
+
+KINDS = ["relational", "exact", "pointwise", ("pointwise", "exact")]
+
+
+def theta_for(rule, space, seed=0):
+    return rule.init(jax.random.key(seed), space.spec)
+
+
+def train(optimizer, space, steps=4, permute=lambda tree: tree):
+    @jax.jit
+    def step(params, state, grads):
+        updates, state = optimizer.update(permute(grads), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = permute(space.params)
+    state = optimizer.init(params)
+    for seed in range(steps):
+        params, state = step(params, state, space.random(seed + 1))
+    return params
+
+
+def first_step(optimizer, params, grads):
+    return jax.jit(lambda p, g: optimizer.update(g, optimizer.init(p), p))(params, grads)
+
+
+def trees_close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+
+
+@pytest.mark.parametrize("layers", KINDS)
+@pytest.mark.parametrize("direction", ["normalized", "residual(beta=1.0)"])
+def test_permuting_neurons_permutes_the_training(layers, direction, space):
+    rule = UNFRule(layers=layers, direction=direction)
+    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    permutations = space.spec.sample(jax.random.key(5))
+
+    def permute(tree):
+        return space.spec.permute(tree, permutations)
+
+    plain, permuted = train(optimizer, space), train(optimizer, space, permute=permute)
+    assert not np.allclose(plain["Dense_1"]["kernel"], permuted["Dense_1"]["kernel"])
+    trees_close(permute(plain), permuted, atol=2e-4)
+
+
+@pytest.mark.parametrize("layers", ["relational", "pointwise"])
+def test_one_theta_fits_every_architecture(layers, space):
+    rule = UNFRule(layers=layers)
+    other = mlp(widths=(3, 4, 5))
+    theta = theta_for(rule, space)
+    params, _ = other.init(jax.random.key(0))
+    updates, _ = first_step(rule.optimizer(theta, 0.1, other.spec), params, params)
+    assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+def test_without_a_network_it_is_normalized_adam(space):
+    rule = UNFRule(nominal="adam_direction(decays=(0.9,), second_decay=0.99)")
+    theta = jax.tree.map(jnp.zeros_like, theta_for(rule, space))
+    trained = train(rule.optimizer(theta, 0.1, space.spec), space)
+
+    def unit(u):
+        return jax.tree.map(lambda x: x / jnp.sqrt(jnp.mean(x**2)), u)
+
+    adam = optax.scale_by_adam(0.9, 0.99)
+    normalize = optax.stateless(lambda u, p: unit(u))
+    expected = train(optax.chain(adam, normalize, optax.scale(-0.1)), space)
+    trees_close(trained, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_without_a_network_the_residual_rule_is_momentum(space):
+    rule = UNFRule(nominal="momentum(decays=(0.9,))", direction="residual")
+    theta = jax.tree.map(jnp.zeros_like, theta_for(rule, space))
+    trained = train(rule.optimizer(theta, 0.1, space.spec), space)
+    trees_close(trained, train(optax.chain(optax.ema(0.9), optax.scale(-0.1)), space), rtol=1e-4)
+
+
+def test_steps_have_unit_rms_where_the_scale_is_not_learned(space):
+    rule = UNFRule(direction="normalized(strength=0.0)")
+    optimizer = rule.optimizer(theta_for(rule, space), 0.5, space.spec)
+    updates, _ = first_step(optimizer, space.params, space.random(1))
+    for u in jax.tree.leaves(updates):
+        np.testing.assert_allclose(np.sqrt(np.mean(u**2)), 0.5, rtol=1e-4)
+
+
+def test_a_schedule_sets_the_size_of_each_step(space):
+    rule = UNFRule(direction="normalized(strength=0.0)")
+    schedule = optax.linear_schedule(0.4, 0.1, 3)
+    optimizer = rule.optimizer(theta_for(rule, space), schedule, space.spec)
+    state, update = optimizer.init(space.params), jax.jit(optimizer.update)
+    for step in range(4):
+        updates, state = update(space.random(step), state, space.params)
+        size = np.sqrt(np.mean(updates["Dense_0"]["kernel"] ** 2))
+        np.testing.assert_allclose(size, schedule(step), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_steps_have_the_type_of_the_gradients(dtype, space):
+    rule = UNFRule()
+    theta = theta_for(rule, space)
+    optimizer = rule.optimizer(theta, 0.1, space.spec)
+    params, grads = space.random(0, dtype), space.random(1, dtype)
+    updates, state = first_step(optimizer, params, grads)
+    assert {u.dtype for u in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
+    floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
+    assert {x.dtype for x in floats} == {jnp.dtype("float32")}
+
+
+def test_zero_gradients_and_params_give_finite_steps(space):
+    rule = UNFRule()
+    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    zeros = jax.tree.map(jnp.zeros_like, space.params)
+    updates, _ = first_step(optimizer, zeros, zeros)
+    assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+def test_theta_vmaps(space):
+    rule = UNFRule()
+    thetas = [theta_for(rule, space, seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *thetas)
+
+    @jax.jit
+    def step(theta):
+        optimizer = rule.optimizer(theta, 0.1, space.spec)
+        return optimizer.update(space.random(1), optimizer.init(space.params), space.params)[0]
+
+    together = jax.vmap(step)(stacked)
+    for i, theta in enumerate(thetas):
+        one = jax.tree.map(lambda x, i=i: x[i], together)
+        trees_close(one, step(theta), atol=1e-4)
+
+
+def test_mistakes_are_named(space):
+    with pytest.raises(UserError, match="unknown direction 'normalised'; did you mean normalized"):
+        UNFRule(direction="normalised")
+    with pytest.raises(UserError, match="needs one channel, and momentum has 3"):
+        UNFRule(nominal="momentum")
+    with pytest.raises(UserError, match="unknown feature"):
+        UNFRule(features=("wieght",))
+    with pytest.raises(UserError, match="exakt"):
+        UNFRule(layers="exakt")
+    rule = UNFRule()
+    theta = theta_for(rule, space)
+    with pytest.raises(UserError, match="pass spec="):
+        rule.optimizer(theta, 0.1)
+    optimizer = rule.optimizer(theta, 0.1, space.spec)
+    with pytest.raises(UserError, match="pass them to update"):
+        optimizer.update(space.params, optimizer.init(space.params))
+    with pytest.raises(SpecError, match="Dense_9"):
+        optimizer.init({**space.params, "Dense_9": jnp.ones(2)})
