@@ -73,7 +73,7 @@ def make_step(
         gradient, estimator_state, metrics = estimator.gradient(
             problem._replace(task=task), state.theta, state.estimator_state, key
         )
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(norm)
 
         def apply() -> tuple[Theta, PyTree[Array]]:

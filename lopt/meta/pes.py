@@ -64,9 +64,10 @@ class PES(Estimator):
         """
         require_positive(self, "pairs", "truncation", "horizon", "sigma", "loss_cap")
         if self.horizon % self.truncation:
+            nearest = max(1, self.horizon // self.truncation) * self.truncation
             raise UserError(
                 f"PES: horizon must be a multiple of truncation, and {self.horizon} is none of "
-                f"{self.truncation}; {self.horizon - self.horizon % self.truncation} is"
+                f"{self.truncation}; {nearest} is"
             )
 
     @property

@@ -1,0 +1,158 @@
+"""Meta-gradients against their exact values, on gradient descent with a learned step size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.meta import ES, PES, Problem
+from lopt.meta.unroll import start, unroll
+from lopt.tasks import quadratic
+
+HORIZON, TRUNCATION, SIGMA = 6, 2, 0.01
+TASK = quadratic(dimension=3, condition=4.0)
+THETA = {"rate": jnp.array(0.4), "shrink": jnp.array([0.1, -0.2])}
+PAIRS = 4096
+
+
+def optimizer(theta):
+    """Gradient descent whose step size theta sets, and changes from step to step."""
+
+    def schedule(count):
+        return theta["rate"] * jnp.exp(theta["shrink"][0] * jnp.sin(count) + theta["shrink"][1])
+
+    return optax.sgd(schedule)
+
+
+PROBLEM = Problem(TASK, optimizer)
+
+
+def mean_loss(theta, keys, horizon=HORIZON):
+    def one(key):
+        return unroll(TASK, optimizer(theta), start(TASK, optimizer(theta), key), horizon)[1].mean()
+
+    return jax.vmap(one)(keys).mean()
+
+
+EXACT = jax.jit(jax.grad(mean_loss))(THETA, jax.random.split(jax.random.key(9), 20_000))
+
+
+def assert_mean_is(estimates, exact, scale=1.0):
+    """The mean of estimates agrees with the exact value within four standard errors."""
+
+    def check(draws, value):
+        error = draws.std(0, ddof=1) / np.sqrt(len(draws))
+        assert np.all(error < 0.2 * np.abs(scale * value) + 0.02)
+        np.testing.assert_array_less(np.abs(draws.mean(0) - scale * value), 4 * error + 0.005)
+
+    jax.tree.map(check, jax.tree.map(np.asarray, estimates), exact)
+
+
+def test_the_mean_of_es_is_the_gradient():
+    es = ES(pairs=PAIRS, horizon=HORIZON, sigma=SIGMA)
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        return es.gradient(PROBLEM, THETA, (), key)[0]
+
+    assert_mean_is(draw(jax.random.split(jax.random.key(0), 16)), EXACT)
+
+
+def pes_over_a_run(pes, key):
+    """The sum of the gradients of one run's truncations, all pairs in lockstep from its start."""
+    init_key, key = jax.random.split(key)
+    state = pes.init(PROBLEM, THETA, init_key)
+    state = state._replace(remaining=jnp.full_like(state.remaining, pes.truncations))
+    gradients = []
+    for k in jax.random.split(key, pes.truncations):
+        gradient, state, _ = pes.gradient(PROBLEM, THETA, state, k)
+        gradients.append(gradient)
+    return jax.tree.map(lambda *g: sum(g), *gradients), state
+
+
+def test_the_mean_of_pes_over_a_run_is_the_gradient():
+    pes = PES(pairs=PAIRS, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
+    draw = jax.jit(jax.vmap(lambda key: pes_over_a_run(pes, key)[0]))
+    estimates = draw(jax.random.split(jax.random.key(1), 16))
+    assert_mean_is(estimates, EXACT, scale=pes.truncations)
+
+
+def test_without_what_persists_the_gradient_is_biased():
+    pes = PES(pairs=PAIRS, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        state = pes.init(PROBLEM, THETA, key)
+        state = state._replace(remaining=jnp.full_like(state.remaining, pes.truncations))
+        total = 0.0
+        for k in jax.random.split(key, pes.truncations):
+            forgotten = jax.tree.map(jnp.zeros_like, state.xi)
+            gradient, state, _ = pes.gradient(PROBLEM, THETA, state._replace(xi=forgotten), k)
+            total += gradient["rate"]
+        return total
+
+    draws = np.asarray(draw(jax.random.split(jax.random.key(2), 16)))
+    error = draws.std(ddof=1) / np.sqrt(len(draws))
+    assert abs(draws.mean() - pes.truncations * EXACT["rate"]) > 10 * error
+
+
+def test_one_truncation_of_a_whole_run_is_es():
+    pes = PES(pairs=4, truncation=HORIZON, horizon=HORIZON, sigma=SIGMA)
+    state = pes.init(PROBLEM, THETA, jax.random.key(3))
+    gradient, state, metrics = pes.gradient(PROBLEM, THETA, state, jax.random.key(4))
+    assert np.all(np.asarray(state.runs.step) == 0)
+    jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), state.xi)
+    assert metrics.inner_steps == 2 * 4 * HORIZON
+    assert np.isfinite(gradient["rate"])
+
+
+def test_runs_are_staggered_and_restart_with_nothing_accumulated():
+    pes = PES(pairs=3, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
+    state = pes.init(PROBLEM, THETA, jax.random.key(5))
+    seen = []
+    for k in jax.random.split(jax.random.key(6), 9):
+        _, state, _ = pes.gradient(PROBLEM, THETA, state, k)
+        seen.append(np.asarray(state.runs.step))
+        fresh = seen[-1][:3] == 0
+        np.testing.assert_array_equal(np.asarray(state.xi["rate"]) == 0, fresh)
+    np.testing.assert_array_equal([s[:3] for s in seen], [s[3:] for s in seen])
+    for steps in seen[3:]:
+        assert sorted(steps[:3]) == [0, TRUNCATION, 2 * TRUNCATION]
+
+
+def test_both_particles_of_a_pair_see_the_same_data():
+    theta = jax.tree.map(jnp.zeros_like, THETA) | {"rate": jnp.array(0.0)}
+    pes = PES(pairs=2, truncation=TRUNCATION, horizon=HORIZON, sigma=1e-12)
+    state = pes.init(PROBLEM, theta, jax.random.key(7))
+    _, state, _ = pes.gradient(PROBLEM, theta, state, jax.random.key(8))
+    x = np.asarray(state.runs.params["x"])
+    np.testing.assert_array_equal(x[:2], x[2:])
+    assert not np.allclose(x[0], x[1])
+
+
+@pytest.mark.parametrize("estimator", [ES(pairs=2, horizon=6), PES(2, 2, 6)])
+def test_diverging_runs_are_capped_and_counted(estimator):
+    problem = Problem(TASK, lambda theta: optax.sgd(1e30 * (1 + theta["rate"])))
+    state = estimator.init(problem, THETA, jax.random.key(0))
+    gradient, state, metrics = estimator.gradient(problem, THETA, state, jax.random.key(1))
+    assert float(metrics.meta_loss) <= estimator.loss_cap
+    assert float(metrics.diverged) == 1
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ES(pairs=0), "ES: pairs must be positive"),
+        (lambda: ES(sigma=0.0), "ES: sigma must be positive"),
+        (lambda: PES(horizon=30, truncation=20), "30 is none of 20; 20 is"),
+        (lambda: PES(horizon=10, truncation=20), "10 is none of 20; 20 is"),
+    ],
+)
+def test_impossible_numbers_are_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        make()

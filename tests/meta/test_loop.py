@@ -1,0 +1,69 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lopt.meta import ES, PES, Problem, begin, meta_train
+from lopt.tasks import quadratic
+
+PROBLEM = Problem(quadratic(), lambda theta: optax.adam(jnp.exp(theta["log_rate"])))
+
+
+def train(estimator, theta, steps=40, problem=PROBLEM, seed=0, rate=0.2):
+    outer = optax.adam(rate)
+    state = begin(problem, estimator, outer, theta, jax.random.key(seed))
+    states, reports = zip(*meta_train(problem, estimator, outer, state, steps), strict=True)
+    return states[-1], reports
+
+
+def test_a_learning_rate_is_learned():
+    start = {"log_rate": jnp.log(jnp.float32(1e-3))}
+    for estimator in (ES(pairs=4, horizon=20, sigma=0.1), PES(4, 5, 20, sigma=0.1)):
+        state, reports = train(estimator, start)
+        assert 0.02 < float(jnp.exp(state.theta["log_rate"])) < 2
+        losses = [float(r.inner.meta_loss) for r in reports]
+        assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_the_same_seed_gives_the_same_theta_and_another_does_not():
+    start, estimator = {"log_rate": jnp.float32(-3.0)}, PES(2, 5, 20, sigma=0.1)
+    thetas = [train(estimator, start, 5, seed=s)[0].theta["log_rate"] for s in (1, 1, 2)]
+    assert thetas[0] == thetas[1]
+    assert thetas[0] != thetas[2]
+
+
+def test_every_step_is_reported_once_and_counted():
+    state, reports = train(ES(pairs=2, horizon=3), {"log_rate": jnp.float32(-3.0)}, steps=7)
+    assert len(reports) == 7
+    assert int(state.step) == 7
+
+
+def test_going_on_from_a_state_is_as_if_never_stopped():
+    estimator, outer = PES(2, 5, 20, sigma=0.1), optax.adam(0.2)
+    state = begin(PROBLEM, estimator, outer, {"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
+    whole = [s for s, _ in meta_train(PROBLEM, estimator, outer, state, 6)]
+    *_, (again, _) = meta_train(PROBLEM, estimator, outer, whole[2], 6)
+    assert again.theta["log_rate"] == whole[-1].theta["log_rate"]
+
+
+class Broken(ES):
+    """ES whose every second gradient is no number."""
+
+    def init(self, problem, theta, key):
+        return jnp.int32(0)
+
+    def gradient(self, problem, theta, state, key):
+        gradient, _, metrics = super().gradient(problem, theta, (), key)
+        factor = jnp.where(state % 2 == 0, jnp.nan, 1.0)
+        return jax.tree.map(lambda g: g * factor, gradient), state + 1, metrics
+
+
+def test_a_gradient_that_is_no_number_is_skipped_and_counted():
+    theta = {"log_rate": jnp.float32(-3.0)}
+    first, reports = train(Broken(pairs=2, horizon=3), theta, steps=1)
+    assert first.theta == theta
+    assert int(first.outer_state[0].count) == 0
+    last, reports = train(Broken(pairs=2, horizon=3), theta, steps=4)
+    assert [int(r.skipped) for r in reports] == [1, 0, 1, 0]
+    assert np.isfinite(last.theta["log_rate"])
+    assert last.theta != theta

@@ -1,0 +1,43 @@
+import json
+import os
+
+import pytest
+
+from lopt.errors import UserError
+from lopt.meta.workdir import claim, write_atomically
+
+CONFIG = {"seed": 0, "outer": {"steps": 3, "widths": (1, 2)}}
+
+
+def test_a_workdir_keeps_config_and_versions(tmp_path):
+    claim(tmp_path / "a" / "b", CONFIG)
+    saved = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
+    assert saved["config"] == {"seed": 0, "outer": {"steps": 3, "widths": [1, 2]}}
+    assert {"python", "jax", "lopt"} <= saved["versions"].keys()
+
+
+def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
+    claim(tmp_path, CONFIG)
+    claim(tmp_path, CONFIG)
+    with pytest.raises(UserError, match=r"another config \(outer.steps is 3 there and 4 here\)"):
+        claim(tmp_path, {**CONFIG, "outer": {"steps": 4, "widths": (1, 2)}})
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["outer"]["steps"] == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}"])
+def test_a_broken_config_file_is_named_and_kept(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="cannot use"):
+        claim(tmp_path, CONFIG)
+    assert (tmp_path / "config.json").read_text() == text
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot use"):
+        claim(tmp_path / "file" / "run", CONFIG)
+
+
+def test_what_is_written_is_whole(tmp_path):
+    write_atomically(tmp_path / "a", "text")
+    assert os.listdir(tmp_path) == ["a"]
