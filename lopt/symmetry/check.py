@@ -1,98 +1,227 @@
 """The numeric proof of a permutation spec."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 from jaxtyping import Array, PyTree
 
-from lopt.symmetry.spec import PermutationSpec
+from lopt.symmetry.axes import Axis, Product, groups_of
+from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
+from lopt.symmetry.spec import PermutationSpec, SpecError, name_of
 
 
 @dataclass(frozen=True)
 class SpecCheck:
-    """What `check_spec` found; true if the spec holds.
+    """What `check_spec` found. It is true if the spec holds, and prints as a table.
 
     Attributes:
-      errors: for each true group, how much the outputs change when it alone is permuted, relative
-        to their size.
-      together: the same, when all groups are permuted at once.
-      tolerance: what may be rounding.
+      errors: for each true group, by how much the outputs change when it alone is permuted,
+        relative to their size.
+      together: the same when all true groups are permuted at once.
+      merged: for each true group whose axes belong to several neuron groups that can be permuted
+        one without the other, the axes of each of those.
+      tolerance: the error up to which a difference is rounding.
     """
 
     errors: Mapping[str, float]
     together: float
+    merged: Mapping[str, tuple[tuple[str, ...], ...]]
     tolerance: float
 
     @property
     def failed(self) -> dict[str, float]:
-        """The groups that are no symmetries, with their errors, worst first."""
-        worst = sorted(self.errors, key=lambda name: -self.errors[name])
+        """The groups that are no symmetries, with their errors, the worst first."""
+        worst = sorted(self.errors, key=lambda name: self.errors[name], reverse=True)
         return {n: self.errors[n] for n in worst if not self.errors[n] <= self.tolerance}
 
     def __bool__(self) -> bool:
-        return not self.failed and self.together <= self.tolerance
+        return not self.failed and not self.merged and self.together <= self.tolerance
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name}: the outputs change by {error:.1e} of their size, which is not rounding "
+            f"(at most {self.tolerance:.0e})"
+            for name, error in self.failed.items()
+        ]
+        lines += [
+            f"{name}: these are separate groups: {' | '.join(' '.join(axes) for axes in groups)}"
+            for name, groups in self.merged.items()
+        ]
+        if not self.failed and not self.together <= self.tolerance:
+            lines.append(f"all groups together: the outputs change by {self.together:.1e}")
+        return "\n".join(lines) or (
+            f"{len(self.errors)} groups hold: the outputs change by at most "
+            f"{max([self.together, *self.errors.values()]):.1e} of their size"
+        )
 
 
 def check_spec(
     fn: Callable[..., Any], params: PyTree[Array], spec: PermutationSpec, *args: Any
 ) -> SpecCheck:
-    """Check on numbers that the true groups of a spec are symmetries of a function."""
+    """Check on numbers that the true groups of a spec are symmetries of a function.
+
+    Each true group alone, and then all of them together, are permuted so that no index stays where
+    it was, and the outputs are compared. This is done in double precision where `fn` allows it,
+    and at random params: those given, with noise, since fresh ones (zero biases, unit scales)
+    have symmetries that trained ones lack. A spec also fails if one of its groups is several
+    groups that have nothing to do with each other.
+
+    Args:
+      fn: a function of params and args.
+      params: a pytree of arrays.
+      spec: written by hand or inferred.
+      *args: further arguments of `fn`, used as they are.
+
+    Returns:
+      A `SpecCheck`: true if the spec holds, otherwise it tells which group fails, and by how much.
+
+    Raises:
+      SpecError: if the spec does not fit the params, params have no numbers, or the outputs are
+        not finite.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from lopt.symmetry import Axes
+      >>> def mlp(params, x):
+      ...     return jax.nn.relu(x @ params["w1"]) @ params["w2"]
+      >>> params = {"w1": jnp.ones((3, 4)), "w2": jnp.ones((4, 2))}
+      >>> axes = {"w1": Axes("in", "h"), "w2": Axes("h", "out")}
+      >>> x = jax.random.normal(jax.random.key(0), (5, 3))
+      >>> bool(check_spec(mlp, params, PermutationSpec.for_params(axes, params, ["in", "out"]), x))
+      True
+      >>> wrong = PermutationSpec.for_params(axes, params, ["out"])
+      >>> list(check_spec(mlp, params, wrong, x).failed)
+      ['in']
+    """
     spec.validate(params)
+    for path, leaf in jax.tree.leaves_with_path((params, args)):
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            where = "params" if path[0].idx == 0 else "args"
+            raise SpecError(f"check_spec needs numbers: {where}/{name_of(path[1:])} is a shape")
+    merged = _merged(spec, fn, params, args)
+    double, tolerance = _precision(fn, params, args)
+    random = np.random.default_rng(0)
+    identity = {name: np.arange(spec.sizes[name]) for name in spec.groups}
+    cycles = {name: _cycle(random, n) for name, n in spec.sizes.items() if name in identity}
+    with jax.enable_x64(double):
+        if double:
+            params, args = _widened(params), _widened(args)
+        params = jax.tree.map(lambda x: _noisy(x, random), params)
+        run = jax.jit(lambda permutations: fn(spec.permute(params, permutations), *args))
+        reference = _numbers(run(identity))
+        if not all(np.isfinite(x).all() for x in reference):
+            raise SpecError("check_spec: the outputs are not finite, so they cannot be compared")
+
+        def error(permutations: dict[str, np.ndarray]) -> float:
+            return _difference(reference, _numbers(run(permutations)))
+
+        errors = {name: error(identity | {name: cycles[name]}) for name in cycles}
+        together = error(cycles)
+    return SpecCheck(errors, together, merged, tolerance)
+
+
+def _precision(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[bool, float]:
+    """Whether `fn` can run in double precision, and up to which error a difference is rounding."""
     with jax.enable_x64(True):
-        key = jax.random.key(0)
-        params, args = jax.tree.map(_widen, (params, args))
-        params = _spread(params, jax.random.fold_in(key, 1))
-        run = jax.jit(lambda p: fn(p, *args))
-        reference = run(params)
-
-        def error(permutations: Mapping[str, Array]) -> float:
-            return _difference(reference, run(spec.permute(params, permutations)))
-
-        cycles = {
-            name: _cycle(jax.random.fold_in(key, i), spec.sizes[name])
-            for i, name in enumerate(spec.groups)
-        }
-        errors = {name: error({name: cycle}) for name, cycle in cycles.items()}
-        return SpecCheck(errors, error(cycles), 1e-7)
+        try:
+            jaxpr = jax.make_jaxpr(lambda p: fn(p, *_widened(args)))(_widened(params))
+            return True, _tolerance(jaxpr.jaxpr)
+        except Exception:
+            pass  # Many models name their dtype, which then differs from that of the params.
+    with jax.enable_x64(False):
+        return False, _tolerance(jax.make_jaxpr(lambda p: fn(p, *args))(params).jaxpr)
 
 
-def _widen(x: Any) -> Any:
-    if isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.floating):
-        return jnp.asarray(x, jnp.float64)
-    return x
+def _tolerance(jaxpr: core.Jaxpr) -> float:
+    return max((float(jnp.finfo(d).eps) ** 0.5 for d in _float_types(jaxpr)), default=0.0)
 
 
-def _spread(params: PyTree[Array], key: Array) -> PyTree[Array]:
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(structure, [_noisy(x, k) for x, k in zip(leaves, keys, strict=True)])
+def _float_types(jaxpr: core.Jaxpr) -> Iterator[Any]:
+    for eqn in jaxpr.eqns:
+        for var in eqn.outvars:
+            dtype = getattr(var.aval, "dtype", None)
+            if np.shape(var.aval) and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+                yield dtype
+        for inner in core.jaxprs_in_params(eqn.params):
+            yield from _float_types(inner)
 
 
-def _noisy(x: Array, key: Array) -> Array:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+def _widened(tree: Any) -> Any:
+    def widen(x: Any) -> Any:
+        real = isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.floating)
+        return jnp.asarray(x, jnp.float64) if real else x
+
+    return jax.tree.map(widen, tree)
+
+
+def _noisy(x: Any, random: np.random.Generator) -> Any:
+    """`x` with noise; what is positive, as variances are, remains so."""
+    dtype = jnp.result_type(x)
+    if not np.size(x) or not jnp.issubdtype(dtype, jnp.floating):
         return x
-    noise = 0.3 * jax.random.normal(key, x.shape, x.dtype)
-    if x.size and x.min() > 0:
-        return x * jnp.exp(noise)
-    return x + noise * jnp.maximum(jnp.sqrt(jnp.mean(x**2)), 0.3)
+    noise = 0.3 * random.standard_normal(np.shape(x))
+    wide = np.asarray(x, float)
+    if wide.min() > 0:
+        return np.asarray(wide * np.exp(noise), dtype)
+    return np.asarray(wide + noise * max(float(np.sqrt(np.mean(wide**2))), 0.3), dtype)
 
 
-def _cycle(key: Array, size: int) -> Array:
-    order = np.asarray(jax.random.permutation(key, size))
+def _cycle(random: np.random.Generator, size: int) -> np.ndarray:
+    """A random permutation that leaves no index where it was."""
+    order = random.permutation(size)
     permutation = np.empty(size, int)
     permutation[order] = np.roll(order, 1)
-    return jnp.asarray(permutation)
+    return permutation
 
 
-def _difference(a: PyTree[Array], b: PyTree[Array]) -> float:
+def _numbers(tree: PyTree[Array]) -> list[np.ndarray]:
+    leaves = [x for x in jax.tree.leaves(tree) if not jnp.issubdtype(x.dtype, jax.dtypes.extended)]
+    return [np.asarray(x).astype(complex if np.iscomplexobj(x) else float) for x in leaves]
+
+
+def _difference(reference: list[np.ndarray], outputs: list[np.ndarray]) -> float:
+    """The largest difference between outputs, relative to the size of the output."""
     worst = 0.0
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        x, y = np.asarray(x, float), np.asarray(y, float)
+    for x, y in zip(reference, outputs, strict=True):
         if x.size:
-            scale = np.abs(x).max() or 1.0
-            worst = max(worst, float(np.abs(x - y).max() / scale))
+            error = float(np.abs(x - y).max() / (np.abs(x).max() or 1.0))
+            worst = max(worst, np.inf if np.isnan(error) else error)
     return worst
+
+
+def _merged(
+    spec: PermutationSpec, fn: Callable[..., Any], params: PyTree[Array], args: tuple
+) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """The groups whose axes inference finds to be in several true groups and in no other."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownPrimitiveWarning)
+        finest = infer_spec(fn, params, *args)
+    where: dict[str, list[str]] = {}
+    shared: dict[str, dict[str, list[str]]] = {name: {} for name in spec.groups}
+    for (path, axes), (_, finer) in zip(spec.entries, finest.entries, strict=True):
+        for i, (axis, fine) in enumerate(zip(axes, finer, strict=True)):
+            for name in groups_of(fine):
+                where.setdefault(name, []).append(f"{name_of(path)}.{i}")
+            if _form(axis) == _form(fine):
+                for name, other in zip(groups_of(axis), groups_of(fine), strict=True):
+                    if name in shared and other in finest.groups:
+                        shared[name].setdefault(other, []).append(f"{name_of(path)}.{i}")
+    whole = {
+        name: tuple(tuple(axes) for other, axes in groups.items() if axes == where[other])
+        for name, groups in shared.items()
+    }
+    return {name: groups for name, groups in whole.items() if len(groups) > 1}
+
+
+def _form(axis: Axis) -> Any:
+    """An axis without the names of its groups."""
+    if isinstance(axis, str):
+        return None
+    children = axis.factors if isinstance(axis, Product) else axis.parts
+    return (type(axis), *map(_form, children))

@@ -1,6 +1,6 @@
 """A walk over a jaxpr that propagates axis symbols, and the registry of rules that it follows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read
+from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read, settle
 
 Dims = tuple[Symbol | None, ...]
 """The symbol of each axis of a value; `None` for an axis along which it does not vary."""
@@ -42,9 +42,17 @@ _rules: dict[str, Rule] = {}
 _live_rules: dict[str, LiveRule] = {}
 
 # These hand a value on, in parts or in whole: what nothing else reads is not read.
-_TRANSPARENT = frozenset(
-    "slice split reshape transpose squeeze broadcast_in_dim convert_element_type copy".split()
-)
+_TRANSPARENT = {
+    "slice",
+    "split",
+    "unstack",
+    "reshape",
+    "transpose",
+    "squeeze",
+    "broadcast_in_dim",
+    "convert_element_type",
+    "copy",
+}
 
 
 def register_rule(*names: str) -> Callable[[Rule], Rule]:
@@ -138,16 +146,21 @@ class Walk:
                 walk=self,
             )
             self._note(equation, read)
-            dims |= zip(eqn.outvars, self._apply(equation, read), strict=True)
+            outputs = self._apply(equation, read)
+            for output in outputs:
+                settle(output)
+            dims |= zip(eqn.outvars, outputs, strict=True)
         return [
             _dims_of(var, dims) if on else () for var, on in zip(jaxpr.outvars, live, strict=True)
         ]
 
     def _note(self, equation: Equation, operands: Sequence[Dims]) -> None:
-        for symbol in (s for operand in operands for s in operand if isinstance(s, Atom)):
-            self.order.setdefault(symbol, len(self.order))
-        if equation.name not in _TRANSPARENT and equation.name not in _live_rules:
-            for symbol in (s for operand in operands for s in operand):
+        if equation.name in _live_rules:
+            return
+        for symbol in (s for operand in operands for s in operand):
+            if isinstance(symbol, Atom):
+                self.order.setdefault(symbol, len(self.order))
+            if equation.name not in _TRANSPARENT:
                 mark_read(symbol)
 
     def _apply(self, equation: Equation, operands: Sequence[Dims]) -> Sequence[Dims]:

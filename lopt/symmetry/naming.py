@@ -9,7 +9,7 @@ import jax
 
 from lopt.symmetry.axes import Axes, Axis, Product, groups_of, rename
 from lopt.symmetry.spec import Path, PermutationSpec, name_of
-from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve, size
+from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
 
 Moment = tuple[float, int, int]
 
@@ -108,6 +108,6 @@ def module_of(path: Path) -> str:
     keys = list(path)
     if len(keys) > 1 and name_of(keys[-1:]) == "value":
         keys = keys[:-1]
-    if len(keys) > 2 and name_of(keys[:1]) == "params":
+    if len(keys) > 1 and name_of(keys[:1]) == "params":
         keys = keys[1:]
     return name_of(keys[:-1] or keys) or "params"

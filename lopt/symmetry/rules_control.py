@@ -7,20 +7,31 @@ from lopt.symmetry.interpret import (
     Dims,
     Equation,
     live_inputs,
-    open_jaxpr,
     register_liveness,
     register_rule,
 )
 from lopt.symmetry.symbols import Atom, join
 
 _CALLS = (
-    "jit pjit closed_call core_call call remat2 remat checkpoint "
-    "custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr custom_lin"
-).split()
+    "jit",
+    "pjit",
+    "call",
+    "core_call",
+    "closed_call",
+    "remat",
+    "remat2",
+    "checkpoint",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+    "custom_vmap_call",
+)
 
 
 def _called(params: dict[str, Any]) -> Any:
-    return next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
+    return next(
+        params[key] for key in ("jaxpr", "call_jaxpr", "call", "fun_jaxpr") if key in params
+    )
 
 
 @register_rule(*_CALLS)
@@ -99,6 +110,12 @@ def while_loop(equation: Equation, *operands: Dims) -> list[Dims]:
         return equation.walk(params["body_jaxpr"], [*body_consts, *carry])
 
     return fixed_point(body, carry, [True] * len(carry))[0]
+
+
+@register_liveness("while")
+def while_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
+    """How often a loop runs may depend on any of its carries."""
+    return [True] * (params["cond_nconsts"] + params["body_nconsts"] + len(live))
 
 
 def fixed_point(

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
 from lopt.symmetry.symbols import join
 
+_ELEMENTWISE = """
+abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e
+bitcast_convert_type cbrt ceil clamp clz complex conj convert_element_type copy cos cosh
+digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac
+imag integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul mulhi name ne neg
+nextafter not or polygamma population_count pow real reduce_precision
+regularized_incomplete_beta rem round rsqrt select_n shift_left shift_right_arithmetic
+shift_right_logical sharding_constraint sign sin sinh sqrt square stop_gradient sub tan tanh
+xor zeta
+"""
 
-@register_rule(
-    *"""
-    abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e
-    bitcast_convert_type cbrt ceil clamp clz complex conj convert_element_type copy cos cosh
-    digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac
-    imag integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul name ne neg
-    nextafter not or polygamma population_count pow real reduce_precision
-    regularized_incomplete_beta rem round rsqrt select_n shift_left shift_right_arithmetic
-    shift_right_logical sharding_constraint sign sin sinh sqrt square stop_gradient sub tan tanh
-    xor zeta
-    """.split()
-)
+
+@register_rule(*_ELEMENTWISE.split())
 def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     """Aligned axes are one; an operand that is stretched along an axis does not vary along it."""
     (shape,) = equation.out_shapes
@@ -38,7 +38,7 @@ def reinterpreted(equation: Equation, operand: Dims) -> list[Dims]:
     return [kept + fixed_dims(shape[len(kept) :], "bits")]
 
 
-@register_rule("optimization_barrier", "device_put", "reshard", "mesh_cast")
+@register_rule("optimization_barrier", "device_put", "reshard", "layout_constraint", "pvary")
 def identity(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """Each operand is an output."""
     return operands

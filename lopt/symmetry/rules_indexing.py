@@ -35,7 +35,7 @@ def gather(equation: Equation, operand: Dims, indices: Dims) -> list[Dims]:
     ]
 
 
-@register_rule("scatter", "scatter-add", "scatter-mul", "scatter-min", "scatter-max")
+@register_rule("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max")
 def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> list[Dims]:
     """The opposite of a look-up: written positions are fixed, axes written whole are one."""
     numbers = equation.params["dimension_numbers"]
@@ -99,12 +99,13 @@ def _sliced(dims: Dims, in_shape: tuple[int, ...], shape: tuple[int, ...]) -> Di
     return tuple(out)
 
 
-@register_rule(
-    *"""
-    random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
-    random_gamma threefry2x32 rng_bit_generator rng_uniform
-    """.split()
-)
+_RANDOM = """
+random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
+random_gamma threefry2x32 rng_bit_generator rng_uniform
+"""
+
+
+@register_rule(*_RANDOM.split())
 def random_numbers(equation: Equation, *operands: Dims) -> list[Dims]:
     """Random numbers have their order."""
     fix_all(operands, "random")

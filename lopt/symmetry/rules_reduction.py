@@ -11,7 +11,13 @@ def _without(dims: Dims, axes: Iterable[int]) -> Dims:
 
 
 @register_rule(
-    *"reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor".split()
+    "reduce_sum",
+    "reduce_prod",
+    "reduce_max",
+    "reduce_min",
+    "reduce_and",
+    "reduce_or",
+    "reduce_xor",
 )
 def symmetric_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     """The order does not matter to a commutative operation."""
@@ -72,7 +78,7 @@ def top_k(equation: Equation, operand: Dims) -> list[Dims]:
 @register_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
 def pooling(equation: Equation, operand: Dims) -> list[Dims]:
     """Windows fix the axes along which they move."""
-    (in_shape,), (shape,) = equation.in_shapes, equation.out_shapes
+    in_shape, shape = equation.in_shapes[0], equation.out_shapes[0]
     out = list(operand)
     for i, width in enumerate(equation.params["window_dimensions"]):
         if width != 1 or in_shape[i] != shape[i]:
@@ -86,18 +92,7 @@ def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     """As pooling, over several operands."""
     count = len(equation.out_shapes)
     joined = tuple(join(column) for column in zip(*operands[:count], strict=True))
-    (dims,) = pooling(
-        Equation(
-            equation.name,
-            equation.params,
-            equation.in_shapes[:1],
-            equation.out_shapes[:1],
-            equation.live[:1],
-            equation.walk,
-        ),
-        joined,
-    )
-    return [dims] * count
+    return pooling(equation, joined) * count
 
 
 @register_rule("select_and_scatter_add", "select_and_gather_add")

@@ -1,10 +1,22 @@
 """Rules of the primitives that rearrange axes: broadcasts, reshapes, slices, concatenations."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
-from lopt.symmetry.symbols import Atom, Symbol, concatenate, cut, fix, join, merge, split
+from lopt.symmetry.symbols import (
+    Atom,
+    Symbol,
+    Table,
+    concatenate,
+    cut,
+    fix,
+    join,
+    merge,
+    split,
+    whole_table,
+)
 
 
 @register_rule("broadcast_in_dim")
@@ -69,29 +81,60 @@ def reshape(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dim
 
 def reshaped(dims: Dims, in_shape: Sequence[int], shape: Sequence[int]) -> Dims:
     """The symbols of a value after a row-major reshape."""
-    out: list[Symbol | None] = []
-    sources = [(s, n) for s, n in zip(dims, in_shape, strict=True) if n != 1]
-    ones = [s for s, n in zip(dims, in_shape, strict=True) if n == 1]
+    sources = _sources(dims, in_shape)
+    ones = iter([s for s, n in zip(dims, in_shape, strict=True) if n == 1])
     targets = [n for n in shape if n != 1]
+    out: list[Symbol | None] = []
     while sources:
-        taken_in, taken_out = [sources.pop(0)], [targets.pop(0)]
-        while (have := math.prod(n for _, n in taken_in)) != (want := math.prod(taken_out)):
+        taken, sizes = [sources.pop(0)], [targets.pop(0)]
+        while (have := math.prod(n for _, n in taken)) != (want := math.prod(sizes)):
             if have < want:
-                taken_in.append(sources.pop(0))
+                taken.append(sources.pop(0))
             else:
-                taken_out.append(targets.pop(0))
-        out += _regroup(taken_in, taken_out)
-    rest, spare = iter(out), iter(ones)
-    return tuple(next(spare, None) if n == 1 else next(rest) for n in shape)
+                sizes.append(targets.pop(0))
+        out += _regrouped(taken, sizes)
+    rest = iter(out)
+    return tuple(next(ones, None) if n == 1 else next(rest) for n in shape)
 
 
-def _regroup(sources: list[tuple[Symbol | None, int]], sizes: list[int]) -> list[Symbol | None]:
-    if len(sources) == len(sizes) == 1:
-        return [sources[0][0]]
+def _sources(dims: Dims, shape: Sequence[int]) -> list[tuple[Symbol | None, int]]:
+    """The axes of more than one index; all those of a table, in order, are the table's symbol."""
+    kept = [(s, n) for s, n in zip(dims, shape, strict=True) if n != 1]
+    sources: list[tuple[Symbol | None, int]] = []
+    while kept:
+        symbol, n = kept.pop(0)
+        table = whole_table(symbol, dims)
+        if table and [symbol, *(s for s, _ in kept)][: len(table.sizes)] == list(table.factors):
+            symbol, n = table.symbol, math.prod(table.sizes)
+            kept = kept[len(table.sizes) - 1 :]
+        sources.append((symbol, n))
+    return sources
+
+
+def _regrouped(sources: list[tuple[Symbol | None, int]], sizes: list[int]) -> list[Symbol | None]:
     if all(symbol is None for symbol, _ in sources):
         return [None] * len(sizes)
+    if len(sources) == len(sizes) == 1:
+        return [sources[0][0]]
     whole = merge([Atom(n) if symbol is None else symbol for symbol, n in sources])
-    return split(whole, sizes)
+    return [whole] if len(sizes) == 1 else list(Table(whole, sizes).factors)
+
+
+@register_rule("tile")
+def tile(equation: Equation, operand: Dims) -> list[Dims]:
+    """Repeated as a whole: the repetitions are rows that do not vary, the axis is within them."""
+    repeats = equation.params["reps"]
+    columns = zip(operand, equation.in_shapes[0], repeats, strict=True)
+    return [
+        tuple(
+            symbol
+            if count == 1
+            else None
+            if n == 1 or symbol is None
+            else merge([Atom(count), symbol])
+            for symbol, n, count in columns
+        )
+    ]
 
 
 @register_rule("slice")
@@ -100,17 +143,34 @@ def slice_(equation: Equation, operand: Dims) -> list[Dims]:
     start, stop = equation.params["start_indices"], equation.params["limit_indices"]
     steps = equation.params["strides"] or (1,) * len(operand)
     (shape,) = equation.in_shapes
-    return [
-        tuple(
-            None if symbol is None else _sliced(symbol, n, *bounds)
-            for symbol, n, *bounds in zip(operand, shape, start, stop, steps, strict=True)
-        )
-    ]
+    dims = operand
+    for i, (n, *bounds) in enumerate(zip(shape, start, stop, steps, strict=True)):
+        dims = _sliced(dims, i, n, *bounds)
+    return [dims]
 
 
-def _sliced(symbol: Symbol, n: int, start: int, stop: int, step: int) -> Symbol:
-    if step == 1:
-        return cut_between(symbol, n, start, stop)
+def _sliced(dims: Dims, axis: int, n: int, start: int, stop: int, step: int = 1) -> Dims:
+    """The symbols of a value after a slice of one axis."""
+    symbol = dims[axis]
+    if symbol is None or (start, stop, step) == (0, n, 1):
+        return dims
+    if step != 1:
+        new = _strided(symbol, n, start, stop, step)
+        return (*dims[:axis], new, *dims[axis + 1 :])
+    table = whole_table(symbol, dims)
+    if table is None or symbol is not table.factors[0]:
+        return (*dims[:axis], cut_between(symbol, n, start, stop), *dims[axis + 1 :])
+    inner = table.sizes[1:]
+    m = math.prod(inner)
+    rows = cut_between(table.symbol, n * m, start * m, stop * m)
+    lead = [] if stop - start == 1 else [stop - start]
+    sizes = [*lead, *inner]
+    factors = Table(rows, sizes).factors if len(sizes) > 1 else (rows,)
+    new = dict(zip(table.factors, factors if lead else (Atom(1), *factors), strict=True))
+    return tuple(new.get(s, s) for s in dims)
+
+
+def _strided(symbol: Symbol, n: int, start: int, stop: int, step: int) -> Symbol:
     count = -(-(stop - start) // step)
     if n % step == 0 and start < step and count == n // step:
         rows, columns = split(symbol, [n // step, step])
@@ -131,10 +191,30 @@ def cut_between(symbol: Symbol, n: int, start: int, stop: int) -> Symbol:
 @register_rule("split")
 def split_(equation: Equation, operand: Dims) -> list[Dims]:
     """An axis is cut into parts."""
-    axis, sizes = equation.params["axis"], [int(n) for n in equation.params["sizes"]]
-    symbol = operand[axis]
-    pieces = [None] * len(sizes) if symbol is None else cut(symbol, sizes)
-    return [(*operand[:axis], piece, *operand[axis + 1 :]) for piece in pieces]
+    axis, sizes = equation.params["axis"], equation.params["sizes"]
+    stops = list(itertools.accumulate(map(int, sizes)))
+    n = equation.in_shapes[0][axis]
+    return [
+        _sliced(operand, axis, n, start, stop)
+        for start, stop in zip([0, *stops], stops, strict=False)
+    ]
+
+
+@register_rule("unstack")
+def unstack(equation: Equation, operand: Dims) -> list[Dims]:
+    """An axis is cut into single indices."""
+    axis = equation.params["axis"]
+    n = equation.in_shapes[0][axis]
+    pieces = [_sliced(operand, axis, n, i, i + 1) for i in range(n)]
+    return [(*piece[:axis], *piece[axis + 1 :]) for piece in pieces]
+
+
+@register_rule("stack")
+def stack(equation: Equation, *operands: Dims) -> list[Dims]:
+    """The new axis has the order of the operands; the others are one."""
+    axis = equation.params["axis"]
+    dims = [join(column) for column in zip(*operands, strict=True)]
+    return [(*dims[:axis], Atom(len(operands), "stacked"), *dims[axis:])]
 
 
 @register_rule("concatenate")

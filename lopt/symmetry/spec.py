@@ -46,7 +46,7 @@ class PermutationSpec:
       >>> axes = {"w1": Axes("in", "h"), "b1": Axes("h"), "w2": Axes("h", "out")}
       >>> spec = PermutationSpec.for_params(axes, params, fixed=("in", "out"))
       >>> spec.sizes
-      {'in': 3, 'h': 8, 'out': 2}
+      {'h': 8, 'in': 3, 'out': 2}
     """
 
     def __init__(self, axes: PyTree[Axes], sizes: Mapping[str, int], fixed: Iterable[str] = ()):

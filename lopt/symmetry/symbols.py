@@ -10,6 +10,11 @@ the end satisfies all of them.
 
 An axis along which a value does not vary, as of a broadcast scalar, has the symbol `None`: it may
 be permuted in any way.
+
+A reshape does not split a symbol at once. Fused projections are reshaped to (3, heads, width) and
+then taken apart along the first axis; split into three factors, query, key and value would have to
+agree on heads and width, although they need not. So a reshape makes a `Table`, whose factors are
+found when something looks at one of them, and a slice of its rows is a cut of the whole symbol.
 """
 
 import math
@@ -18,7 +23,7 @@ from typing import Union
 
 from lopt.symmetry.axes import Product, Sum
 
-Symbol = Union["Atom", Product, Sum]
+Symbol = Union["Atom", Product, Sum, "Factor"]
 
 
 class Atom:
@@ -46,19 +51,62 @@ class Atom:
         return Atom(size, self.fixed, self.role, self.read)
 
 
+class Table:
+    """A symbol seen as several axes, in row-major order, and not yet split.
+
+    Attributes:
+      symbol: what is seen as a table.
+      sizes: the sizes of the axes.
+      factors: for each axis, what stands for it until it is known.
+    """
+
+    __slots__ = ("_found", "factors", "sizes", "symbol")
+
+    def __init__(self, symbol: Symbol, sizes: Sequence[int]):
+        self.symbol = symbol
+        self.sizes = tuple(sizes)
+        self.factors = tuple(Factor(self, i) for i in range(len(sizes)))
+        self._found: list[Symbol] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing has looked at a single factor so far."""
+        return self._found is None
+
+    def split(self) -> list[Symbol]:
+        """The symbol of each axis."""
+        if self._found is None:
+            self._found = split(self.symbol, self.sizes)
+        return self._found
+
+
+class Factor:
+    """One axis of a table."""
+
+    __slots__ = ("index", "table")
+
+    def __init__(self, table: Table, index: int):
+        self.table = table
+        self.index = index
+
+
 def resolve(symbol: Symbol) -> Symbol:
     """The outermost layer of what a symbol is by now."""
-    while isinstance(symbol, Atom) and symbol.bound is not None:
-        if isinstance(symbol.bound, Atom) and symbol.bound.bound is not None:
-            symbol.bound = symbol.bound.bound
-        symbol = symbol.bound
-    return symbol
+    while True:
+        if isinstance(symbol, Factor):
+            symbol = symbol.table.split()[symbol.index]
+        elif isinstance(symbol, Atom) and symbol.bound is not None:
+            symbol = symbol.bound
+        else:
+            return symbol
 
 
 def size(symbol: Symbol) -> int:
     """How many indices a symbol has."""
     if isinstance(symbol, Atom):
         return symbol.size
+    if isinstance(symbol, Factor):
+        return symbol.table.sizes[symbol.index]
     if isinstance(symbol, Product):
         return math.prod(map(size, symbol.factors))
     return sum(map(size, symbol.parts))
@@ -82,6 +130,8 @@ def fix(symbol: Symbol | None, why: str) -> None:
 
 def mark_read(symbol: Symbol | None) -> None:
     """Declare that the function depends on a symbol."""
+    if isinstance(symbol, Factor) and symbol.table.is_whole:
+        symbol = symbol.table.symbol
     if symbol is not None:
         for atom in atoms(symbol):
             atom.read = True
@@ -119,8 +169,7 @@ def concatenate(symbols: Sequence[Symbol]) -> Symbol:
 
 def unify(a: Symbol, b: Symbol) -> None:
     """Demand that two symbols of one size are permuted alike."""
-    a, b = resolve(a), resolve(b)
-    if a is b:
+    if a is b or (a := resolve(a)) is (b := resolve(b)):
         return
     if isinstance(b, Atom) and not isinstance(a, Atom):
         a, b = b, a
@@ -146,6 +195,28 @@ def join(symbols: Sequence[Symbol | None]) -> Symbol | None:
     for symbol in known[1:]:
         unify(known[0], symbol)
     return known[0] if known else None
+
+
+def whole_table(symbol: Symbol | None, dims: Sequence[Symbol | None]) -> Table | None:
+    """The table of which `symbol` is a factor, if it is unsplit and has all its factors in `dims`.
+
+    Each factor must be there exactly once.
+    """
+    if not isinstance(symbol, Factor) or not symbol.table.is_whole:
+        return None
+    factors = symbol.table.factors
+    here = [d for d in dims if isinstance(d, Factor) and d.table is symbol.table]
+    return symbol.table if len(here) == len(factors) == len(set(here)) else None
+
+
+def settle(dims: Sequence[Symbol | None]) -> None:
+    """Split the tables of which a value has only some factors, or one of them twice.
+
+    What is left unsplit is permuted as one: the value's factors together, by the table's symbol.
+    """
+    for symbol in dims:
+        if isinstance(symbol, Factor) and whole_table(symbol, dims) is None:
+            symbol.table.split()
 
 
 def split(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:

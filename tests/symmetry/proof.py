@@ -1,0 +1,52 @@
+"""What every model of the zoo has to pass."""
+
+import jax
+import numpy as np
+
+from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
+from lopt.symmetry.axes import groups_of, size_of
+from lopt.symmetry.spec import name_of
+
+
+def prove(fn, params, *args, expect, **sizes):
+    """Inference finds the spec that a person wrote down, and numbers confirm every word of it.
+
+    Args:
+      fn: as for `infer_spec`.
+      params: likewise.
+      *args: likewise.
+      expect: a line for each tensor, with its path and its groups; capital letters are fixed.
+      **sizes: the size of each true group, and of fixed ones that occur only in composite axes.
+    """
+    expected = written(expect, params, sizes)
+    spec = infer_spec(fn, params, *args)
+    assert spec == expected, f"\n{spec}\n\nshould be\n\n{expected}"
+    assert infer_spec(fn, jax.eval_shape(lambda p: p, params), *args) == expected
+
+    result = check_spec(fn, params, spec, *args)
+    assert result, str(result)
+
+    # Were a fixed group free, the function would change: nothing symmetric was missed.
+    all_free = check_spec(fn, params, PermutationSpec(spec.axes, spec.sizes), *args)
+    assert set(all_free.failed) == {n for n in spec.fixed if spec.sizes[n] > 1}, str(all_free)
+    return spec
+
+
+def written(text, params, sizes):
+    """The spec that a text describes; sizes that are not given are read off the params."""
+    lines = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
+    leaves = {name_of(path): np.shape(x) for path, x in jax.tree.leaves_with_path(params)}
+    paths = {name.removeprefix("params/").removesuffix("/value"): name for name in leaves}
+    assert lines.keys() == paths.keys(), f"tensors are {sorted(paths)}"
+    axes = {paths[name]: Axes(*groups) for name, groups in lines.items()}
+    sizes = dict(sizes)
+    for name, tensor_axes in axes.items():
+        for axis, size in zip(tensor_axes, leaves[name], strict=True):
+            if isinstance(axis, str):
+                assert sizes.setdefault(axis, size) == size, f"{name}: {axis} is not {size}"
+    for name, tensor_axes in axes.items():
+        assert tuple(size_of(axis, sizes) for axis in tensor_axes) == leaves[name], name
+    used = {n for tensor_axes in axes.values() for axis in tensor_axes for n in groups_of(axis)}
+    assert used == set(sizes), f"sizes of groups that do not occur: {set(sizes) - used}"
+    tree = jax.tree.unflatten(jax.tree.structure(params), [axes[name] for name in leaves])
+    return PermutationSpec(tree, sizes, [name for name in sizes if name[0].isupper()])
