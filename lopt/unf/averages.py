@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-_FOLD = 16
+from lopt.unf.once import once
+
+_FOLD = 8
 """How many slices one folding step of a long mean adds."""
 
 _WIDE = 2048
@@ -25,12 +27,13 @@ def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     if size == 1:
         return jax.lax.squeeze(x, (axis,))
     if size <= _FOLD or behind >= _WIDE:
-        return (_fold(x.astype(_wide_dtype(x)), axis) * (1 / size)).astype(x.dtype)
-    return jnp.mean(x, axis)
+        return once(_folded_mean, x, axis=axis)
+    return once(jnp.mean, x, axis=axis)
 
 
-def _wide_dtype(x: Array) -> jnp.dtype:
-    return jnp.promote_types(x.dtype, jnp.float32)
+def _folded_mean(x: Array, axis: int) -> Array:
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return (_fold(wide, axis) * (1 / x.shape[axis])).astype(x.dtype)
 
 
 def _fold(x: Array, axis: int) -> Array:

@@ -12,7 +12,11 @@ from jaxtyping import Array, Float
 from lopt.unf.averages import diagonal, mean, on_diagonal
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Bundles, Layout
+from lopt.unf.once import add, concatenate
 from lopt.unf.plan import Matmul, Plan, plan_for
+
+_LARGE = 1024
+"""From this size on, what is broadcast to a reduction is worth computing only once."""
 
 
 class ExactLayer(Layer):
@@ -46,13 +50,13 @@ class ExactLayer(Layer):
         return Bundles(self.spec)
 
     @nn.compact
-    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
         """The layer on the arrays of `Bundles`."""
         plan, dtype = plan_for(self.spec), arrays[0].dtype
         channels = arrays[0].shape[-1] // layout.copies[0]
         kernels = []
-        for i, matmul in enumerate(plan.matmuls):
-            scale = self._scale(plan, matmul, channels)
+        for i, m in enumerate(plan.matmuls):
+            scale = self._scale(plan, m, channels)
             kernels.append(self.coefficients(f"kernel_{i}", scale, dtype))
         bias = self.bias(plan.tensors, dtype)
         products = _multiply(plan, kernels, _reduce(plan, arrays))
@@ -94,12 +98,12 @@ def _reduce(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
 def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> list[list[Array]]:
     """What each reduction is sent to broadcast, from one matmul for each signature."""
     products: list[list[Array]] = [[] for _ in plan.reductions]
-    for matmul, kernel in zip(plan.matmuls, kernels, strict=True):
-        x = [_transpose(values[i], order) for i, order in matmul.inputs]
-        y = (x[0] if len(x) == 1 else jnp.concatenate(x, -1)) @ kernel
-        features = kernel.shape[1] // plan.outputs_of(matmul)
+    for m, kernel in zip(plan.matmuls, kernels, strict=True):
+        x = [_transpose(values[i], order) for i, order in m.inputs]
+        y = concatenate(x, -1) @ kernel
+        features = kernel.shape[1] // plan.outputs_of(m)
         start = 0
-        for target, order in matmul.outputs:
+        for target, order in m.outputs:
             stop = start + plan.width(target) * features
             part = jax.lax.slice_in_dim(y, start, stop, axis=-1)
             products[target].append(_transpose(part, order))
@@ -109,18 +113,19 @@ def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> 
 
 def _broadcast(
     plan: Plan, products: Sequence[list[Array]], bias: Float[Array, "tensors features"]
-) -> list[Array]:
-    """The output of each bundle: products, each reduction's sum broadcast to its parent."""
+) -> list[list[Array]]:
+    """The summands of each bundle's output: each reduction's sum is broadcast to its parent."""
     sums = [list(p) for p in products]
     offsets = np.cumsum([0, *(len(b.names) for b in plan.bundles)])
-    outputs: list[Array | None] = [None] * len(plan.bundles)
+    outputs: list[list[Array]] = [[]] * len(plan.bundles)
     for i, r in reversed(list(enumerate(plan.reductions))):
         if not r.kept and all(len(block) == 1 for block in r.averaged):
             sums[i].append(bias[offsets[r.bundle] : offsets[r.bundle + 1]].reshape(-1))
-        total = sum(sums[i][1:], sums[i][0])
         if r.parent is None:
-            outputs[r.bundle] = total
-        elif len(r.axes) == 1:
+            outputs[r.bundle] = sums[i]
+            continue
+        total = add(sums[i]) if plan.reductions[r.parent].size >= _LARGE else sum(sums[i])
+        if len(r.axes) == 1:
             sums[r.parent].append(jnp.expand_dims(total, r.axes[0]))
         else:
             sums[r.parent].append(on_diagonal(total, *r.axes))

@@ -12,6 +12,7 @@ from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec, SpecError
 from lopt.symmetry.spec import name_of
 from lopt.unf.layout import Layout
+from lopt.unf.once import add
 
 INITS = ("fan_in", "pointwise_first")
 
@@ -41,8 +42,11 @@ class Layer(nn.Module):
         """The arrangement of the weight space in which the layer works."""
         raise NotImplementedError
 
-    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
-        """The layer on the arrays of its layout; networks call it to stay in one layout."""
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
+        """For each array of a layout, arrays whose broadcast sum is the layer's output.
+
+        Networks call it to stay in one layout, and to apply a non-linearity while they add.
+        """
         raise NotImplementedError
 
     def __call__(
@@ -62,7 +66,8 @@ class Layer(nn.Module):
           UserError: if there is no initialization of the name `kernel_init`.
         """
         channels_of(self.spec, tree)
-        return self.layout.unpack(self.transform(self.layout.pack(tree), self.layout))
+        layout = self.layout
+        return layout.unpack([add(s) for s in self.summands(layout.pack(tree), layout)])
 
     def coefficients(self, name: str, scale: Float[np.ndarray, "..."], dtype: jnp.dtype) -> Array:
         """Meta-parameters that start normal with the given standard deviations."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lopt.symmetry import PermutationSpec, merge, split
+from lopt.unf.once import concatenate
 from lopt.unf.plan import Bundle, plan_for
 from lopt.unf.roles import Stack, stacks_for
 
@@ -47,7 +48,7 @@ class Bundles:
         """Arrays of shape (*sizes of the groups, tensors * channels)."""
         blocks = split(self.spec, tree)
         return [
-            _concatenate(
+            concatenate(
                 [
                     blocks[name].transpose(*order, len(order))
                     for name, order in zip(b.names, b.transposes, strict=True)
@@ -87,7 +88,7 @@ class Stacks:
     def pack(self, tree: PyTree[Array]) -> list[Array]:
         """Arrays of shape (tensors, *shape, channels)."""
         blocks = split(self.spec, tree)
-        return [_concatenate([blocks[n][None] for n in s.names], axis=0) for s in self.stacks]
+        return [concatenate([blocks[n][None] for n in s.names], axis=0) for s in self.stacks]
 
     def unpack(self, arrays: Sequence[Array]) -> PyTree[Array]:
         """The inverse of `pack`."""
@@ -96,7 +97,3 @@ class Stacks:
             for i, name in enumerate(stack.names):
                 blocks[name] = jax.lax.index_in_dim(x, i, axis=0, keepdims=False)
         return merge(self.spec, blocks)
-
-
-def _concatenate(arrays: Sequence[Array], axis: int) -> Array:
-    return arrays[0] if len(arrays) == 1 else jnp.concatenate(arrays, axis)

@@ -9,6 +9,7 @@ from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
 from lopt.unf.exact import ExactLayer
 from lopt.unf.layer import channels_of
+from lopt.unf.once import add
 from lopt.unf.pointwise import PointwiseLayer
 from lopt.unf.relational import RelationalLayer
 
@@ -67,7 +68,6 @@ class UNF(nn.Module):
             if not isinstance(layer, PointwiseLayer) and layer.layout != layout:
                 arrays = layer.layout.pack(layout.unpack(arrays))
                 layout = layer.layout
-            if i:
-                arrays = [self.activation(x) for x in arrays]
-            arrays = layer.transform(arrays, layout)
+            activation = None if i == len(layers) - 1 else self.activation
+            arrays = [add(s, activation) for s in layer.summands(arrays, layout)]
         return layout.unpack(arrays)

@@ -35,7 +35,7 @@ class PointwiseLayer(Layer):
         return Stacks(self.spec)
 
     @nn.compact
-    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
         """The layer on the arrays of any layout."""
         channels = arrays[0].shape[-1] // layout.copies[0]
         dtype = arrays[0].dtype
@@ -43,18 +43,13 @@ class PointwiseLayer(Layer):
         kernel = self.coefficients("kernel", scale, dtype)
         bias = self.bias(1, dtype)[0]
         return [
-            map_channels(x, kernel) + tile(bias, n)
+            [_map_channels(x, kernel), jnp.tile(bias, n)]
             for x, n in zip(arrays, layout.copies, strict=True)
         ]
 
 
-def map_channels(x: Array, kernel: Array) -> Array:
+def _map_channels(x: Array, kernel: Array) -> Array:
     """One matmul over channels; several tensors may lie side by side in them."""
     rows = x.reshape(-1, kernel.shape[0]) @ kernel
     copies = x.shape[-1] // kernel.shape[0]
     return rows.reshape(*x.shape[:-1], copies * kernel.shape[1])
-
-
-def tile(vector: Array, copies: int) -> Array:
-    """A vector for each of several tensors that lie side by side."""
-    return vector if copies == 1 else jnp.tile(vector, copies)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from lopt.unf.averages import mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
+from lopt.unf.once import add, concatenate
 from lopt.unf.roles import ROLES, Relations, Stack, relations_of
 
 _RELATIONS = 5
@@ -53,7 +54,7 @@ class RelationalLayer(Layer):
         return Stacks(self.spec)
 
     @nn.compact
-    def transform(self, arrays: Sequence[Array], layout: Layout) -> list[Array]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
         """The layer on the arrays of `Stacks`."""
         channels, dtype = arrays[0].shape[-1], arrays[0].dtype
         own = 1 / math.sqrt(channels if self.starts_pointwise else _RELATIONS * channels)
@@ -74,22 +75,15 @@ class RelationalLayer(Layer):
         reduced = [_reduce(x, stack) for x, stack in zip(arrays, layout.stacks, strict=True)]
         groups = _collect(relations, [r.axes for r in reduced], collect)
         sides = _spread(relations, groups, spread)
-        means = jnp.concatenate([r.whole for r in reduced])
+        means = concatenate([r.whole for r in reduced], 0)
         constants = means @ tensor + jnp.mean(means, 0) @ network + bias
         outputs, start = [], 0
         for x, r, side in zip(arrays, reduced, sides, strict=True):
-            constant = constants[start : start + x.shape[0]]
-            start += x.shape[0]
-            summands = [(constant, ()), *((s, (k,)) for k, s in enumerate(side, 1))]
-            if r.space is not None:
-                summands.append(
-                    (r.space @ space, tuple(range(x.ndim - r.space.ndim + 1, x.ndim - 1)))
-                )
-            y = x @ kernel
-            for summand, axes in summands:
-                missing = [k for k in range(1, x.ndim - 1) if k not in axes]
-                y = y + jnp.expand_dims(summand, missing)
-            outputs.append(y)
+            stop = start + x.shape[0]
+            averaged = None if r.space is None else r.space @ space
+            heard = _broadcast(constants[start:stop], side, averaged)
+            outputs.append([x @ kernel, *heard])
+            start = stop
         return outputs
 
 
@@ -134,6 +128,29 @@ def _mean_over(x: Array, start: int, stop: int) -> Array:
     return mean(x.reshape(shape), start)
 
 
+def _broadcast(constant: Array, sides: list[Array], space: Array | None) -> list[Array]:
+    """What each element of a stack of tensors hears from elsewhere, to be broadcast and added.
+
+    Args:
+      constant: what a whole tensor hears, of shape (tensors, features).
+      sides: what each axis hears, of shape (tensors, size, features).
+      space: what a kernel's matrix hears, of shape (tensors, inputs, outputs, features).
+    """
+    rank = len(sides)
+    if rank == 0:
+        return [constant]
+    heard = [
+        jnp.expand_dims(side, [i for i in range(1, 1 + rank) if i != k])
+        for k, side in enumerate(sides, 1)
+    ]
+    constant = jnp.expand_dims(constant, range(1, 1 + rank))
+    if space is None:
+        return [add([heard[0], constant]), *heard[1:]]
+    spatial = rank - (space.ndim - 2)
+    space = jnp.expand_dims(space, range(1, 1 + spatial))
+    return [add([*heard[:spatial], constant]), add([space, *heard[spatial:]])]
+
+
 def _collect(
     relations: Relations, averages: Sequence[list[Array]], coefficients: Array
 ) -> Float[Array, "units features"]:
@@ -142,7 +159,7 @@ def _collect(
     for role, kernel in zip(relations.roles, coefficients, strict=True):
         if role.sides:
             rows = [averages[i][k] for i, k in role.sides]
-            rows = jnp.concatenate([r.reshape(-1, r.shape[-1]) for r in rows])
+            rows = concatenate([r.reshape(-1, r.shape[-1]) for r in rows], 0)
             mapped.append(rows @ kernel)
         else:
             mapped.append(None)

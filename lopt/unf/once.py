@@ -1,0 +1,49 @@
+"""Arrays that XLA should compute once, in one pass over memory."""
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
+from jaxtyping import Array
+
+Activation = Callable[[Array], Array]
+
+
+def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) -> Array:
+    """`function(*arrays, **options)`, as a call that XLA keeps a call.
+
+    To XLA's CPU backend, sums of broadcasts, concatenations and folded means look so cheap that it
+    computes them anew for every reader, and the sums that they are made of anew for every element;
+    or it fuses them into a matmul, where they are slower than in a loop of their own.
+    """
+    with set_xla_metadata(inlineable="false"):
+        return _call(function, tuple(options.items()), *arrays)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _call(function: Callable[..., Array], options: tuple, *arrays: Array) -> Array:
+    with set_xla_metadata(inlineable=None):
+        return function(*arrays, **dict(options))
+
+
+def add(summands: Sequence[Array], activation: Activation | None = None) -> Array:
+    """`activation(sum(summands))`, with broadcasting."""
+    if len(summands) == 1 and activation is None:
+        return summands[0]
+    return once(_add, *summands, activation=activation)
+
+
+def _add(*summands: Array, activation: Activation | None) -> Array:
+    total = sum(summands[1:], summands[0])
+    return total if activation is None else activation(total)
+
+
+def concatenate(arrays: Sequence[Array], axis: int) -> Array:
+    """`jnp.concatenate`, of any positive number of arrays."""
+    return arrays[0] if len(arrays) == 1 else once(_concatenate, *arrays, axis=axis)
+
+
+def _concatenate(*arrays: Array, axis: int) -> Array:
+    return jnp.concatenate(arrays, axis)
