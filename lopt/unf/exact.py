@@ -4,19 +4,15 @@ import math
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lopt.unf.averages import diagonal, mean, on_diagonal
+from lopt.unf.averages import diagonal, mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Bundles, Layout
-from lopt.unf.once import add, concatenate
+from lopt.unf.once import concatenate
 from lopt.unf.plan import Matmul, Plan, plan_for
-
-_LARGE = 1024
-"""From this size on, what is broadcast to a reduction is worth computing only once."""
+from lopt.unf.views import Shape, View, add
 
 
 class ExactLayer(Layer):
@@ -50,7 +46,7 @@ class ExactLayer(Layer):
         return Bundles(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
         """The layer on the arrays of `Bundles`."""
         plan, dtype = plan_for(self.spec), arrays[0].dtype
         channels = arrays[0].shape[-1] // layout.copies[0]
@@ -95,42 +91,35 @@ def _reduce(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
     return values
 
 
-def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> list[list[Array]]:
+def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> list[list[View]]:
     """What each reduction is sent to broadcast, from one matmul for each signature."""
-    products: list[list[Array]] = [[] for _ in plan.reductions]
+    products: list[list[View]] = [[] for _ in plan.reductions]
     for m, kernel in zip(plan.matmuls, kernels, strict=True):
-        x = [_transpose(values[i], order) for i, order in m.inputs]
+        x = [values[i].transpose(*order, len(order)) for i, order in m.inputs]
         y = concatenate(x, -1) @ kernel
         features = kernel.shape[1] // plan.outputs_of(m)
         start = 0
         for target, order in m.outputs:
             stop = start + plan.width(target) * features
-            part = jax.lax.slice_in_dim(y, start, stop, axis=-1)
-            products[target].append(_transpose(part, order))
+            products[target].append(View(y, Shape(channels=(start, stop), order=order)))
             start = stop
     return products
 
 
 def _broadcast(
-    plan: Plan, products: Sequence[list[Array]], bias: Float[Array, "tensors features"]
-) -> list[list[Array]]:
+    plan: Plan, products: Sequence[list[View]], bias: Float[Array, "tensors features"]
+) -> list[list[View]]:
     """The summands of each bundle's output: each reduction's sum is broadcast to its parent."""
     sums = [list(p) for p in products]
     offsets = np.cumsum([0, *(len(b.names) for b in plan.bundles)])
-    outputs: list[list[Array]] = [[]] * len(plan.bundles)
+    outputs: list[list[View]] = [[]] * len(plan.bundles)
     for i, r in reversed(list(enumerate(plan.reductions))):
         if not r.kept and all(len(block) == 1 for block in r.averaged):
-            sums[i].append(bias[offsets[r.bundle] : offsets[r.bundle + 1]].reshape(-1))
+            sums[i].append(View(bias[offsets[r.bundle] : offsets[r.bundle + 1]].reshape(-1)))
         if r.parent is None:
             outputs[r.bundle] = sums[i]
-            continue
-        total = add(sums[i]) if plan.reductions[r.parent].size >= _LARGE else sum(sums[i])
-        if len(r.axes) == 1:
-            sums[r.parent].append(jnp.expand_dims(total, r.axes[0]))
+        elif len(r.axes) == 1:
+            sums[r.parent].append(View(add(sums[i]), Shape(inserted=r.axes)))
         else:
-            sums[r.parent].append(on_diagonal(total, *r.axes))
+            sums[r.parent].append(View(add(sums[i]), Shape(diagonal=r.axes)))
     return outputs
-
-
-def _transpose(x: Array, order: tuple[int, ...]) -> Array:
-    return x.transpose(*order, len(order))

@@ -12,7 +12,7 @@ from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec, SpecError
 from lopt.symmetry.spec import name_of
 from lopt.unf.layout import Layout
-from lopt.unf.once import add
+from lopt.unf.views import View, add
 
 INITS = ("fan_in", "pointwise_first")
 
@@ -42,8 +42,8 @@ class Layer(nn.Module):
         """The arrangement of the weight space in which the layer works."""
         raise NotImplementedError
 
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
-        """For each array of a layout, arrays whose broadcast sum is the layer's output.
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
+        """For each array of a layout, views whose broadcast sum is the layer's output.
 
         Networks call it to stay in one layout, and to apply a non-linearity while they add.
         """

@@ -9,9 +9,9 @@ from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
 from lopt.unf.exact import ExactLayer
 from lopt.unf.layer import channels_of
-from lopt.unf.once import add
 from lopt.unf.pointwise import PointwiseLayer
 from lopt.unf.relational import RelationalLayer
+from lopt.unf.views import add
 
 LAYERS = {"exact": ExactLayer, "relational": RelationalLayer, "pointwise": PointwiseLayer}
 

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array
 
-Activation = Callable[[Array], Array]
-
 
 def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) -> Array:
     """`function(*arrays, **options)`, as a call that XLA keeps a call.
@@ -26,18 +24,6 @@ def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) ->
 def _call(function: Callable[..., Array], options: tuple, *arrays: Array) -> Array:
     with set_xla_metadata(inlineable=None):
         return function(*arrays, **dict(options))
-
-
-def add(summands: Sequence[Array], activation: Activation | None = None) -> Array:
-    """`activation(sum(summands))`, with broadcasting."""
-    if len(summands) == 1 and activation is None:
-        return summands[0]
-    return once(_add, *summands, activation=activation)
-
-
-def _add(*summands: Array, activation: Activation | None) -> Array:
-    total = sum(summands[1:], summands[0])
-    return total if activation is None else activation(total)
 
 
 def concatenate(arrays: Sequence[Array], axis: int) -> Array:

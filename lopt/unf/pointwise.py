@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
+from lopt.unf.views import View
 
 
 class PointwiseLayer(Layer):
@@ -35,7 +36,7 @@ class PointwiseLayer(Layer):
         return Stacks(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
         """The layer on the arrays of any layout."""
         channels = arrays[0].shape[-1] // layout.copies[0]
         dtype = arrays[0].dtype
@@ -43,7 +44,7 @@ class PointwiseLayer(Layer):
         kernel = self.coefficients("kernel", scale, dtype)
         bias = self.bias(1, dtype)[0]
         return [
-            [_map_channels(x, kernel), jnp.tile(bias, n)]
+            [View(_map_channels(x, kernel)), View(jnp.tile(bias, n))]
             for x, n in zip(arrays, layout.copies, strict=True)
         ]
 

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from lopt.unf.averages import mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
-from lopt.unf.once import add, concatenate
+from lopt.unf.once import concatenate
 from lopt.unf.roles import ROLES, Relations, Stack, relations_of
+from lopt.unf.views import Shape, View, add
 
 _RELATIONS = 5
 """A matrix hears from itself, its two sides, its mean and the network's."""
@@ -54,7 +55,7 @@ class RelationalLayer(Layer):
         return Stacks(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Array]]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
         """The layer on the arrays of `Stacks`."""
         channels, dtype = arrays[0].shape[-1], arrays[0].dtype
         own = 1 / math.sqrt(channels if self.starts_pointwise else _RELATIONS * channels)
@@ -82,7 +83,7 @@ class RelationalLayer(Layer):
             stop = start + x.shape[0]
             averaged = None if r.space is None else r.space @ space
             heard = _broadcast(constants[start:stop], side, averaged)
-            outputs.append([x @ kernel, *heard])
+            outputs.append([View(x @ kernel), *heard])
             start = stop
         return outputs
 
@@ -128,7 +129,7 @@ def _mean_over(x: Array, start: int, stop: int) -> Array:
     return mean(x.reshape(shape), start)
 
 
-def _broadcast(constant: Array, sides: list[Array], space: Array | None) -> list[Array]:
+def _broadcast(constant: Array, sides: list[Array], space: Array | None) -> list[View]:
     """What each element of a stack of tensors hears from elsewhere, to be broadcast and added.
 
     Args:
@@ -137,18 +138,18 @@ def _broadcast(constant: Array, sides: list[Array], space: Array | None) -> list
       space: what a kernel's matrix hears, of shape (tensors, inputs, outputs, features).
     """
     rank = len(sides)
-    if rank == 0:
-        return [constant]
     heard = [
-        jnp.expand_dims(side, [i for i in range(1, 1 + rank) if i != k])
+        View(side, Shape(inserted=tuple(i for i in range(1, 1 + rank) if i != k)))
         for k, side in enumerate(sides, 1)
     ]
-    constant = jnp.expand_dims(constant, range(1, 1 + rank))
+    whole = View(constant, Shape(inserted=tuple(range(1, 1 + rank))))
+    if rank == 0:
+        return [whole]
     if space is None:
-        return [add([heard[0], constant]), *heard[1:]]
+        return [View(add([heard[0], whole])), *heard[1:]]
     spatial = rank - (space.ndim - 2)
-    space = jnp.expand_dims(space, range(1, 1 + spatial))
-    return [add([*heard[:spatial], constant]), add([space, *heard[spatial:]])]
+    kernel = View(space, Shape(inserted=tuple(range(1, 1 + spatial))))
+    return [View(add([*heard[:spatial], whole])), View(add([kernel, *heard[spatial:]]))]
 
 
 def _collect(

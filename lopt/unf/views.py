@@ -1,0 +1,62 @@
+"""Sums of views: parts of arrays, transposed and broadcast while they are added."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from lopt.unf.averages import on_diagonal
+from lopt.unf.once import once
+
+Activation = Callable[[Array], Array]
+
+
+class Shape(NamedTuple):
+    """How a view differs from its array; the four are applied in this order.
+
+    Attributes:
+      channels: where the view's channels start and stop; None for all of them.
+      order: how the other axes are transposed; None for as they are.
+      inserted: where axes to broadcast along are inserted, as in the result.
+      diagonal: the two axes, as in the result, on whose diagonal the last array is written.
+    """
+
+    channels: tuple[int, int] | None = None
+    order: tuple[int, ...] | None = None
+    inserted: tuple[int, ...] = ()
+    diagonal: tuple[int, int] | None = None
+
+
+class View(NamedTuple):
+    """An array, and how it is looked at."""
+
+    array: Array
+    shape: Shape = Shape()
+
+
+def add(views: Sequence[View], activation: Activation | None = None) -> Float[Array, "..."]:
+    """`activation(sum(views))`, with broadcasting, computed once."""
+    if len(views) == 1 and views[0].shape == Shape() and activation is None:
+        return views[0].array
+    shapes = tuple(v.shape for v in views)
+    return once(_add, *(v.array for v in views), shapes=shapes, activation=activation)
+
+
+def _add(*arrays: Array, shapes: tuple[Shape, ...], activation: Activation | None) -> Array:
+    first, *rest = map(_look, arrays, shapes)
+    total = sum(rest, first)
+    return total if activation is None else activation(total)
+
+
+def _look(x: Array, shape: Shape) -> Array:
+    if shape.channels is not None:
+        x = jax.lax.slice_in_dim(x, *shape.channels, axis=-1)
+    if shape.order is not None:
+        x = x.transpose(*shape.order, len(shape.order))
+    if shape.inserted:
+        sizes = list(x.shape)
+        for axis in sorted(shape.inserted):
+            sizes.insert(axis, 1)
+        x = x.reshape(sizes)
+    return x if shape.diagonal is None else on_diagonal(x, *shape.diagonal)
