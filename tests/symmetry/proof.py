@@ -32,6 +32,19 @@ def prove(fn, params, *args, expect, **sizes):
     return spec
 
 
+def random_params(init, *args):
+    """Params as `init(key, *args)` shapes them; vectors, which may be variances, are positive."""
+    random = np.random.default_rng(0)
+
+    def draw(leaf):
+        if leaf.ndim < 2:
+            return random.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype)
+        fan_in = np.prod(leaf.shape[:-1]) ** 0.5
+        return (random.standard_normal(leaf.shape) / fan_in).astype(leaf.dtype)
+
+    return jax.tree.map(draw, jax.eval_shape(init, jax.random.key(0), *args))
+
+
 def written(text, params, sizes):
     """The spec that a text describes; sizes that are not given are read off the params."""
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import optax
 import pytest
 from flax import nnx
-from proof import prove
+from proof import prove, random_params
 
 TOKENS = jax.random.randint(jax.random.key(0), (2, 6), 0, 11)
 IMAGES = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
 
 
 def init(model, *args):
-    return model.init(jax.random.key(2), *args)
+    return random_params(model.init, *args)
 
 
 class Block(nn.Module):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from proof import prove
+from proof import prove, random_params
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
 VECTORS = jax.random.normal(jax.random.key(1), (4, 5))
@@ -15,7 +15,7 @@ LABELS = jnp.array([0, 2])
 
 
 def init(model, *args):
-    return model.init(jax.random.key(2), *args)
+    return random_params(model.init, *args)
 
 
 def cross_entropy(logits, labels):

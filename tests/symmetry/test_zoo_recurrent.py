@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from proof import prove
+from proof import prove, random_params
 
 SEQUENCES = jax.random.normal(jax.random.key(0), (2, 6, 5))
 TOKENS = jax.random.randint(jax.random.key(1), (2, 4), 0, 11)
 
 
 def init(model, *args):
-    return model.init(jax.random.key(2), *args)
+    return random_params(model.init, *args)
 
 
 def linen_cell(name, in_gates, state_gates, x, h, biased="state"):
@@ -60,7 +60,7 @@ def test_linen_cells(cell, tensors):
         lambda p, x, y: jnp.mean((model.apply(p, x) - y) ** 2),
         init(model, SEQUENCES),
         SEQUENCES,
-        jnp.ones((2, 6, 3)),
+        jax.random.normal(jax.random.key(3), (2, 6, 3)),
         expect=tensors("cell0", "X", "a")
         + tensors("cell1", "a", "b")
         + "head/kernel b Y \n head/bias Y",
