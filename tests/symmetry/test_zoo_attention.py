@@ -281,8 +281,9 @@ def test_nnx_transformer_with_split_state():
 
 def test_haiku_attention_merges_heads_and_width():
     def forward(x):
+        glorot = hk.initializers.VarianceScaling()
         x = hk.Linear(8, name="stream")(x)
-        attend = hk.MultiHeadAttention(2, 4, model_size=8, w_init_scale=1.0, name="attend")
+        attend = hk.MultiHeadAttention(2, 4, model_size=8, w_init=glorot, name="attend")
         return hk.Linear(3, name="head")(x + attend(x, x, x))
 
     model = hk.without_apply_rng(hk.transform(forward))
