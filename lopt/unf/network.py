@@ -3,29 +3,67 @@
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
+from lopt.unf.averages import mean
 from lopt.unf.exact import ExactLayer
 from lopt.unf.layer import channels_of
 from lopt.unf.pointwise import PointwiseLayer
+from lopt.unf.positions import PositionEmbedding
 from lopt.unf.relational import RelationalLayer
 from lopt.unf.views import add
 
 LAYERS = {"exact": ExactLayer, "relational": RelationalLayer, "pointwise": PointwiseLayer}
+POOLINGS = ("tensors", "network")
+
+
+def layer_kinds(layers: str | Sequence[str], count: int) -> tuple[str, ...]:
+    """The kind of each of `count` layers, from one kind for all or one for each.
+
+    Raises:
+      UserError: if a kind does not exist, or there are not `count` of them.
+    """
+    kinds = (layers,) * count if isinstance(layers, str) else tuple(layers)
+    for kind in kinds:
+        if kind not in LAYERS:
+            raise UserError(f"no layer {kind!r}; {suggest(kind, LAYERS)}")
+    if not kinds or len(kinds) != count:
+        raise UserError(
+            f"{len(kinds)} layers and {count} features; give one or more layers, "
+            "and the features of each"
+        )
+    return kinds
 
 
 class UNF(nn.Module):
     """A universal neural functional: equivariant layers with non-linearities between.
 
+    It takes and returns a pytree with the structure of the spec, each leaf of shape
+    `(*param.shape, channels)`, and commutes with the permutations of the spec's true groups
+    (Zhou, Finn & Harrison, arXiv 2402.05232).
+
     Attributes:
       spec: the groups of the weight space.
       features: the number of channels after each layer.
-      layers: the kind of each layer, or one for all: "exact", "relational", "pointwise".
-        The hybrid of the paper is pointwise layers and a last exact one.
+      layers: the kind of each layer, or one for all: `"exact"`, `"relational"` or `"pointwise"`.
+        The hybrid of the paper is pointwise layers and then one exact layer.
       activation: applied between layers, not after the last.
-      kernel_init: as in `Layer`.
+      kernel_init: how coefficients start, as in `Layer`.
+      max_positions: if positive, the input gets a learned `PositionEmbedding` of this size.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from lopt.symmetry import Axes, PermutationSpec
+      >>> spec = PermutationSpec({"w": Axes("in", "out"), "b": Axes("out")}, {"in": 3, "out": 2})
+      >>> x = {"w": jnp.ones((3, 2, 1)), "b": jnp.ones((2, 1))}
+      >>> net = UNF(spec, features=(16, 16, 1), layers=("pointwise", "pointwise", "exact"))
+      >>> y, theta = net.init_with_output(jax.random.key(0), x)
+      >>> y["w"].shape
+      (3, 2, 1)
     """
 
     spec: PermutationSpec
@@ -33,41 +71,113 @@ class UNF(nn.Module):
     layers: str | Sequence[str] = "relational"
     activation: Callable[[Array], Array] = nn.relu
     kernel_init: str = "fan_in"
-
-    def kinds(self) -> tuple[str, ...]:
-        """The kind of each layer."""
-        kinds = (
-            (self.layers,) * len(self.features)
-            if isinstance(self.layers, str)
-            else tuple(self.layers)
-        )
-        for kind in kinds:
-            if kind not in LAYERS:
-                raise UserError(f"no layer {kind!r}; {suggest(kind, LAYERS)}")
-        if len(kinds) != len(self.features):
-            raise UserError(
-                f"{len(kinds)} layers and {len(self.features)} features; give one for each layer"
-            )
-        return kinds
+    max_positions: int = 0
 
     @nn.compact
     def __call__(
         self, tree: PyTree[Float[Array, "... channels"]]
     ) -> PyTree[Float[Array, "... features"]]:
-        """Map a weight space."""
+        """Map a weight space.
+
+        Args:
+          tree: the structure of the spec, each leaf of shape `(*param.shape, channels)`.
+
+        Returns:
+          The same structure, each leaf of shape `(*param.shape, features[-1])`.
+
+        Raises:
+          SpecError: if the tree does not have the structure and the shapes of the spec, or its
+            leaves have different numbers of channels.
+          UserError: if a layer or an initialization has a name that does not exist, or there are
+            not as many layers as features.
+        """
         channels_of(self.spec, tree)
         layers = [
             LAYERS[kind](self.spec, n, self.kernel_init)
-            for kind, n in zip(self.kinds(), self.features, strict=True)
+            for kind, n in zip(
+                layer_kinds(self.layers, len(self.features)), self.features, strict=True
+            )
         ]
-        layout = next(
-            (x.layout for x in layers if not isinstance(x, PointwiseLayer)), layers[0].layout
-        )
+        if self.max_positions:
+            tree = PositionEmbedding(self.spec, self.max_positions)(tree)
+        layout = next((x for x in layers if not isinstance(x, PointwiseLayer)), layers[0]).layout
         arrays = layout.pack(tree)
         for i, layer in enumerate(layers):
             if not isinstance(layer, PointwiseLayer) and layer.layout != layout:
                 arrays = layer.layout.pack(layout.unpack(arrays))
                 layout = layer.layout
             activation = None if i == len(layers) - 1 else self.activation
-            arrays = [add(s, activation) for s in layer.summands(arrays, layout)]
+            arrays = [add(views, activation) for views in layer.summands(arrays, layout)]
         return layout.unpack(arrays)
+
+
+class InvariantUNF(nn.Module):
+    """A vector from a weight space, unchanged by the permutations of the spec's true groups.
+
+    Equivariant layers, then the mean over the elements of each tensor, which pools every group
+    away, then a multilayer perceptron.
+
+    Attributes:
+      spec: the groups of the weight space.
+      features: the number of channels after each equivariant layer.
+      outputs: the width of each layer of the perceptron; the last is that of the result.
+      layers: the kinds of the equivariant layers, as in `UNF`.
+      pooling: `"tensors"` hands the perceptron each tensor's mean, so that its coefficients are
+        tied to the spec; `"network"` their mean, so that they fit any spec.
+      activation: applied after each layer but the last.
+      kernel_init: how equivariant layers start, as in `Layer`.
+      max_positions: as in `UNF`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from lopt.symmetry import Axes, PermutationSpec
+      >>> spec = PermutationSpec({"w": Axes("in", "out"), "b": Axes("out")}, {"in": 3, "out": 2})
+      >>> x = {"w": jnp.ones((3, 2, 1)), "b": jnp.ones((2, 1))}
+      >>> net = InvariantUNF(spec, features=(16, 16), outputs=(32, 1))
+      >>> y, theta = net.init_with_output(jax.random.key(0), x)
+      >>> y.shape
+      (1,)
+    """
+
+    spec: PermutationSpec
+    features: Sequence[int]
+    outputs: Sequence[int]
+    layers: str | Sequence[str] = "relational"
+    pooling: str = "tensors"
+    activation: Callable[[Array], Array] = nn.relu
+    kernel_init: str = "fan_in"
+    max_positions: int = 0
+
+    @nn.compact
+    def __call__(self, tree: PyTree[Float[Array, "... channels"]]) -> Float[Array, " outputs"]:
+        """Map a weight space to a vector.
+
+        Args:
+          tree: the structure of the spec, each leaf of shape `(*param.shape, channels)`.
+
+        Returns:
+          A vector of length `outputs[-1]`.
+
+        Raises:
+          SpecError: as in `UNF`.
+          UserError: as in `UNF`, and if there is no pooling of the name.
+        """
+        if self.pooling not in POOLINGS:
+            raise UserError(f"no pooling {self.pooling!r}; {suggest(self.pooling, POOLINGS)}")
+        tree = UNF(
+            self.spec,
+            self.features,
+            self.layers,
+            self.activation,
+            self.kernel_init,
+            self.max_positions,
+        )(tree)
+        x = jnp.stack([_pool(self.activation(leaf)) for leaf in jax.tree.leaves(tree)])
+        x = x.reshape(-1) if self.pooling == "tensors" else jnp.mean(x, 0)
+        for i, width in enumerate(self.outputs):
+            x = nn.Dense(width, dtype=x.dtype)(self.activation(x) if i else x)
+        return x
+
+
+def _pool(x: Float[Array, "... channels"]) -> Float[Array, " channels"]:
+    return mean(x.reshape(-1, x.shape[-1]), 0)

@@ -1,0 +1,187 @@
+"""What networks over weight spaces promise beside equivariance."""
+
+import doctest
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lopt.errors import UserError
+from lopt.symmetry import Axes, PermutationSpec, SpecError
+from lopt.unf import UNF, ExactLayer, InvariantUNF, RelationalLayer
+
+AXES = {"conv": Axes("h", "w", "in", "c"), "kernel": Axes("c", "out"), "bias": Axes("out")}
+SPEC = PermutationSpec(AXES, {"h": 3, "w": 3, "in": 2, "c": 4, "out": 5}, ("h", "w", "in", "out"))
+OTHER = PermutationSpec(
+    {"a": Axes("n", "n"), "b": Axes("n*m", "k"), "s": Axes()}, {"n": 3, "m": 2, "k": 4}, ("k",)
+)
+KINDS = ["exact", "relational", "pointwise"]
+
+
+def draw(spec, channels, seed=0, dtype=jnp.float32):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda a: jnp.asarray(rng.standard_normal((*spec.shape(a), channels)), dtype), spec.axes
+    )
+
+
+def random_like(theta, seed=0):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: jnp.asarray(0.3 * rng.standard_normal(p.shape), p.dtype), theta)
+
+
+def assert_close(a, b, **tolerances):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerances), a, b)
+
+
+@pytest.mark.parametrize("kind", ["relational", "pointwise"])
+@pytest.mark.parametrize("positions", [0, 5])
+def test_one_theta_fits_any_weight_space(kind, positions):
+    net = UNF(SPEC, (4, 2), kind, max_positions=positions)
+    theta = net.init(jax.random.key(0), draw(SPEC, 3))
+    y = net.clone(spec=OTHER).apply(theta, draw(OTHER, 3))
+    assert jax.tree.map(jnp.shape, y) == {"a": (3, 3, 2), "b": (6, 4, 2), "s": (2,)}
+
+
+def test_exact_theta_does_not_depend_on_the_names_of_groups():
+    names = {"h": "z", "w": "a", "in": "y", "c": "q", "out": "b"}
+    axes = {k: Axes(*(names[a] for a in axes)) for k, axes in AXES.items()}
+    renamed = PermutationSpec(axes, {names[g]: n for g, n in SPEC.sizes.items()})
+    theta = ExactLayer(SPEC, 2).init(jax.random.key(0), draw(SPEC, 3))
+    first = ExactLayer(SPEC, 2).apply(theta, draw(SPEC, 3))
+    second = ExactLayer(renamed, 2).apply(theta, draw(SPEC, 3))
+    assert_close(first, second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vmap_over_theta_and_over_weight_spaces(kind):
+    net = UNF(SPEC, (4, 2), kind)
+    thetas = jax.vmap(lambda k: net.init(k, draw(SPEC, 3)))(jax.random.split(jax.random.key(0), 2))
+    spaces = jax.tree.map(lambda a, b: jnp.stack([a, b]), draw(SPEC, 3, 1), draw(SPEC, 3, 2))
+    both = jax.jit(jax.vmap(net.apply))(thetas, spaces)
+    all_pairs = jax.jit(jax.vmap(jax.vmap(net.apply, (None, 0)), (0, None)))(thetas, spaces)
+    for i in range(2):
+        one = net.apply(*jax.tree.map(lambda x, i=i: x[i], (thetas, spaces)))
+        assert_close(jax.tree.map(lambda x, i=i: x[i], both), one, rtol=1e-5, atol=1e-5)
+        assert_close(jax.tree.map(lambda x, i=i: x[i, i], all_pairs), one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_match_finite_differences(float64, kind):
+    net = UNF(OTHER, (3, 2), kind, activation=jnp.tanh)
+    x = draw(OTHER, 2, dtype=jnp.float64)
+    theta = random_like(net.init(jax.random.key(0), x))
+
+    @jax.jit
+    def loss(theta):
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(net.apply(theta, x)))
+
+    step = random_like(theta, 1)
+    moved = [jax.tree.map(lambda p, d, e=e: p + e * d, theta, step) for e in (1e-4, -1e-4)]
+    slope = (loss(moved[0]) - loss(moved[1])) / 2e-4
+    gradient = jax.jit(jax.grad(loss))(theta)
+    parts = jax.tree.map(jnp.vdot, gradient, step)
+    np.testing.assert_allclose(sum(jax.tree.leaves(parts)), slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_stays_and_is_close(kind):
+    net = UNF(SPEC, (8, 2), kind)
+    theta = net.init(jax.random.key(0), draw(SPEC, 3))
+    full = net.apply(theta, draw(SPEC, 3))
+    half = net.apply(theta, draw(SPEC, 3, dtype=jnp.bfloat16))
+    assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(half))
+    assert_close(jax.tree.map(jnp.float32, half), full, atol=0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pointwise_first_starts_pointwise(kind):
+    net = UNF(SPEC, (4, 2), kind, kernel_init="pointwise_first")
+    x = draw(SPEC, 3)
+    theta = net.init(jax.random.key(0), x)
+    jacobian = jax.jacobian(lambda b: net.apply(theta, {**x, "bias": b}))(x["bias"])
+    assert not jnp.any(jacobian["conv"])
+    assert not jnp.any(jacobian["kernel"])
+    crossed = jacobian["bias"] * (1 - jnp.eye(5))[:, None, :, None]
+    assert not jnp.any(crossed)
+    assert jnp.any(jacobian["bias"])
+
+
+def test_fan_in_keeps_the_scale_of_a_pointwise_layer():
+    x = {"w": jax.random.normal(jax.random.key(0), (40, 50, 64))}
+    spec = PermutationSpec({"w": Axes("a", "b")}, {"a": 40, "b": 50})
+    y, _ = UNF(spec, (64,), "pointwise").init_with_output(jax.random.key(1), x)
+    np.testing.assert_allclose(jnp.std(y["w"]), 1, rtol=0.1)
+
+
+@pytest.mark.parametrize("pooling", ["tensors", "network"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_invariant_network_is_invariant(float64, kind, pooling):
+    net = InvariantUNF(SPEC, (4, 4), (3, 2), kind, pooling)
+    x = draw(SPEC, 3, dtype=jnp.float64)
+    theta = random_like(net.init(jax.random.key(0), x))
+    moved = SPEC.permute(x, SPEC.sample(jax.random.key(1)))
+    assert not np.allclose(moved["kernel"], x["kernel"])
+    y = net.apply(theta, x)
+    assert y.shape == (2,)
+    np.testing.assert_allclose(net.apply(theta, moved), y, atol=1e-9)
+
+
+def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
+    net = UNF(SPEC, (4, 2), "relational", max_positions=3)
+    x = draw(SPEC, 3, dtype=jnp.float64)
+    theta = random_like(net.init(jax.random.key(0), x))
+
+    def gap(moves):
+        first, second = net.apply(theta, SPEC.permute(x, moves)), net.apply(theta, x)
+        gaps = jax.tree.map(lambda a, b: jnp.max(abs(a - b)), first, SPEC.permute(second, moves))
+        return max(jax.tree.leaves(gaps))
+
+    assert gap({"c": jnp.array([2, 0, 3, 1])}) < 1e-9
+    assert gap({"out": jnp.array([2, 0, 3, 1, 4])}) < 1e-9  # five positions: not embedded
+    assert gap({"h": jnp.array([2, 0, 1])}) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel": (4, 6, 3)}, "kernel axis 1: the group 'out' has size 5 and the tensor has 6"),
+        ({"kernel": (4, 5)}, "kernel: the spec has 2 axes"),
+        ({"kernel": (4, 5, 7)}, "kernel has 7 channels and bias has 3"),
+        ({"more": (4, 3)}, "more is in the params and not in the spec"),
+    ],
+)
+def test_trees_that_do_not_fit_are_refused(change, message):
+    x = draw(SPEC, 3) | {k: jnp.zeros(shape) for k, shape in change.items()}
+    with pytest.raises(SpecError, match=message):
+        RelationalLayer(SPEC, 2).init(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((4, 2), "exakt"), "no layer 'exakt'; did you mean exact"),
+        (((4, 2), ("exact",)), "1 layers and 2 features"),
+        (((), "exact"), "0 layers and 0 features"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        UNF(SPEC, *arguments).init(jax.random.key(0), draw(SPEC, 3))
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(UserError, match="no kernel_init 'fanin'; did you mean fan_in"):
+        UNF(SPEC, (2,), "exact", kernel_init="fanin").init(jax.random.key(0), draw(SPEC, 3))
+    with pytest.raises(UserError, match="no pooling 'all'"):
+        InvariantUNF(SPEC, (2,), (1,), pooling="all").init(jax.random.key(0), draw(SPEC, 3))
+
+
+@pytest.mark.parametrize("name", ["exact", "network", "plan", "pointwise", "relational", "roles"])
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(f"lopt.unf.{name}")
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed
