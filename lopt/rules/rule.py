@@ -16,6 +16,7 @@ from lopt.rules.directions import DIRECTIONS, Direction, unit_rms_channels
 from lopt.rules.features import FEATURES, Feature
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.unf import UNF
+from lopt.unf.network import layer_kinds
 
 Theta = PyTree[Array]
 
@@ -116,7 +117,7 @@ class UNFRule:
 
     @cached_property
     def _kinds(self) -> tuple[str, ...]:
-        return self.network(PermutationSpec({}, {})).kinds()
+        return layer_kinds(self.layers, len(self.widths) + 1)
 
     @property
     def tied(self) -> bool:

@@ -1,0 +1,202 @@
+"""The command lines as processes: what they write, and how they answer mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lopt.rules import load
+
+ROOT = Path(__file__).parent.parent
+TINY = (
+    "--config=configs/quickstart.py",
+    "--config.outer.steps=3",
+    "--config.estimator.pairs=2",
+    "--config.estimator.horizon=4",
+    "--config.estimator.truncation=2",
+    "--config.task.widths=(4,)",
+)
+
+
+def run(*arguments):
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        "MPLBACKEND": "Agg",
+    }
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+def meta_train(workdir, *arguments):
+    return run("meta_train.py", f"--workdir={workdir}", *(arguments or TINY))
+
+
+def compare(*arguments):
+    return run("-m", "lopt.compare", *arguments)
+
+
+def assert_refused(result, *words):
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a folder") / "run"
+    result = meta_train(folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def files_of(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_leaves_its_files(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    assert {"meta_loss", "gradient_norm", "diverged", "skipped"} <= json.loads(lines[0]).keys()
+    assert list((workdir / "tensorboard").iterdir())
+    assert (workdir / "meta_loss.png").read_bytes()[:4] == b"\x89PNG"
+    provenance = load(workdir / "optimizer.safetensors").provenance
+    assert provenance["task"]["widths"] == [4]
+    assert provenance["outer"]["steps"] == 3
+    assert {"python", "jax", "lopt"} <= provenance["versions"].keys()
+
+
+def test_the_same_config_and_seed_give_the_same_theta(workdir, tmp_path):
+    assert meta_train(tmp_path / "again").returncode == 0
+    name = "optimizer.safetensors"
+    assert (tmp_path / "again" / name).read_bytes() == (workdir / name).read_bytes()
+    assert meta_train(tmp_path / "other", *TINY, "--config.seed=1").returncode == 0
+    assert (tmp_path / "other" / name).read_bytes() != (workdir / name).read_bytes()
+
+
+def test_a_finished_run_is_left_alone(workdir):
+    before = files_of(workdir)
+    result = meta_train(workdir)
+    assert result.returncode == 0
+    assert "finished" in result.stdout
+    assert files_of(workdir) == before
+
+
+def test_another_config_does_not_touch_the_workdir(workdir):
+    before = files_of(workdir)
+    result = meta_train(workdir, *TINY, "--config.outer.steps=4")
+    assert_refused(result, "another config", "outer.steps is 3 there and 4 here")
+    assert files_of(workdir) == before
+
+
+def test_es_is_picked_by_the_config(tmp_path):
+    result = meta_train(
+        tmp_path,
+        "--config=configs/quickstart.py:es",
+        "--config.outer.steps=2",
+        "--config.estimator.pairs=2",
+        "--config.estimator.horizon=3",
+        "--config.task.widths=(4,)",
+    )
+    assert result.returncode == 0, result.stderr
+    assert load(tmp_path / "optimizer.safetensors").provenance["estimator"]["name"] == "es"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("a config is needed",)),
+        (("--config=configs/quikstart.py",), ("no config file", "quikstart")),
+        ((*TINY, "--config.outer.stepz=3"), ("'stepz'", "did you mean steps", "valid:")),
+        ((*TINY, "--config.outer.steps=many"), ("config.outer.steps",)),
+        ((*TINY, "--config.outer.steps=0"), ("outer.steps", "at least 1")),
+        ((*TINY, "--config.task.name=mpl"), ("unknown task 'mpl'", "did you mean mlp")),
+        ((*TINY, "--config.task.data=digit"), ("unknown data set", "did you mean digits")),
+        ((*TINY, "--config.rule.layers=exat"), ("exat", "did you mean exact")),
+        ((*TINY, "--config.estimator.name=ges"), ("unknown estimator",)),
+        ((*TINY, "--config.estimator.truncation=3"), ("multiple of truncation",)),
+        ((*TINY, "--config.inner.schedule=cosin"), ("unknown schedule", "did you mean cosine")),
+        ((*TINY, "--workdri=x"), ("workdri",)),
+        ((*TINY, "stray"), ("unexpected argument 'stray'",)),
+    ],
+)
+def test_mistakes_in_a_run_are_one_line_and_leave_nothing(arguments, words, tmp_path):
+    workdir = tmp_path / "run"
+    result = run("meta_train.py", f"--workdir={workdir}", *arguments)
+    assert_refused(result, *words)
+    assert not workdir.exists()
+
+
+def test_a_workdir_is_needed():
+    assert_refused(run("meta_train.py", *TINY), "workdir")
+
+
+def test_a_comparison_leaves_its_report(workdir, tmp_path):
+    result = compare(
+        f"--optimizer={workdir / 'optimizer.safetensors'}",
+        f"--workdir={tmp_path / 'report'}",
+        "--steps=5",
+        "--seeds=2",
+        "--task=mlp(widths=(3,), batch_size=8)",
+    )
+    assert result.returncode == 0, result.stderr
+    data = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert data["task"] == "mlp(widths=(3,), batch_size=8)"
+    assert (data["steps"], data["seeds"]) == (5, 2)
+    names = [o["name"] for o in data["optimizers"] if o["best"]]
+    assert names == ["learned", "adam", "sgdm"]
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "wins" in text
+    assert "wins" in result.stdout
+    assert (tmp_path / "report" / "curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--task=mlpp",), ("unknown task 'mlpp'", "did you mean mlp")),
+        (("--task=mlp(width=3)",), ("no argument 'width'", "did you mean widths")),
+        (("--task=mlp(3",), ("cannot read",)),
+        (("--baselines=adam,sgd",), ("unknown baseline 'sgd'", "did you mean sgdm")),
+        (("--seeds=0",), ("seeds",)),
+    ],
+)
+def test_mistakes_in_a_comparison_are_one_line(arguments, words, workdir, tmp_path):
+    optimizer = f"--optimizer={workdir / 'optimizer.safetensors'}"
+    result = compare(optimizer, f"--workdir={tmp_path / 'report'}", *arguments)
+    assert_refused(result, *words)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_broken_optimizer_file_is_one_line_and_keeps_the_old_report(workdir, tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes((workdir / "optimizer.safetensors").read_bytes()[:200])
+    (tmp_path / "report.md").write_text("old")
+    assert_refused(compare(f"--optimizer={broken}", f"--workdir={tmp_path}"), "damaged")
+    missing = tmp_path / "none.safetensors"
+    assert_refused(compare(f"--optimizer={missing}", f"--workdir={tmp_path}"), "no optimizer file")
+    assert (tmp_path / "report.md").read_text() == "old"
+
+
+def test_an_optimizer_tied_to_another_architecture_is_one_line(tmp_path):
+    assert meta_train(tmp_path / "run", *TINY, "--config.rule.layers=exact").returncode == 0
+    result = compare(
+        f"--optimizer={tmp_path / 'run' / 'optimizer.safetensors'}",
+        f"--workdir={tmp_path / 'report'}",
+        "--task=mlp(widths=(5,))",
+    )
+    assert_refused(result, "Dense_0/bias axis 0", "4", "5")
