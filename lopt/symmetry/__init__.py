@@ -3,8 +3,8 @@
 from lopt.symmetry.axes import Axes
 from lopt.symmetry.blocks import block_groups, merge, split
 from lopt.symmetry.check import SpecCheck, check_spec
-from lopt.symmetry.infer import InferenceError, UnknownPrimitiveWarning, infer_spec
-from lopt.symmetry.interpret import Equation, register_rule
+from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
+from lopt.symmetry.interpret import Equation, InferenceError, register_rule
 from lopt.symmetry.spec import PermutationSpec, SpecError
 
 __all__ = [

@@ -15,15 +15,10 @@ import lopt.symmetry.rules_elementwise
 import lopt.symmetry.rules_indexing
 import lopt.symmetry.rules_reduction
 import lopt.symmetry.rules_structure  # noqa: F401
-from lopt.errors import UserError
-from lopt.symmetry.interpret import Walk
+from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
 from lopt.symmetry.spec import PermutationSpec, name_of
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
-
-
-class InferenceError(UserError):
-    """A function or params from which no spec can be inferred."""
 
 
 class UnknownPrimitiveWarning(UserWarning):
@@ -116,6 +111,8 @@ def _shapes_of(params: PyTree[Array]) -> list[tuple[int, ...]]:
 
 
 def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[Any, list]:
+    if not callable(fn):
+        raise InferenceError(f"infer_spec: fn is a {type(fn).__name__}, not a function")
     leaves, structure = jax.tree.flatten(params)
     arg_leaves, arg_structure = jax.tree.flatten(args)
     traced = [i for i, leaf in enumerate(arg_leaves) if _is_array(leaf)]

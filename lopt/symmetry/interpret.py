@@ -8,10 +8,15 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read, settle
+from lopt.errors import UserError
+from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read, settle, size
 
 Dims = tuple[Symbol | None, ...]
 """The symbol of each axis of a value; `None` for an axis along which it does not vary."""
+
+
+class InferenceError(UserError):
+    """A function, params or a rule from which no spec can be inferred."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +172,26 @@ class Walk:
         empty = any(0 in shape for shape in (*equation.in_shapes, *equation.out_shapes))
         rule = None if empty else _rules.get(equation.name)
         if rule is not None:
-            return rule(equation, *operands)
+            outputs = rule(equation, *operands)
+            _check(equation, outputs)
+            return outputs
         if fix_all(operands, equation.name) and not empty:
             self.unknown[equation.name] = None
         return [fixed_dims(shape, equation.name) for shape in equation.out_shapes]
+
+
+def _check(equation: Equation, outputs: Sequence[Dims]) -> None:
+    found = [tuple(None if s is None else size(s) for s in dims) for dims in outputs]
+    fits = len(found) == len(equation.out_shapes) and all(
+        len(sizes) == len(shape) and all(n in (None, m) for n, m in zip(sizes, shape, strict=True))
+        for sizes, shape, live in zip(found, equation.out_shapes, equation.live, strict=True)
+        if live
+    )
+    if not fits:
+        raise InferenceError(
+            f"the rule of {equation.name} returns axes of sizes {found}, "
+            f"and its outputs have shapes {list(equation.out_shapes)}"
+        )
 
 
 def open_jaxpr(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> tuple[core.Jaxpr, Sequence[Any]]:
@@ -220,10 +241,9 @@ def _dims_of(atom: core.Var | core.Literal, dims: dict[core.Var, Dims]) -> Dims:
 
 def dims_of_constant(value: Any) -> Dims:
     """The symbols of a constant: an axis along which it varies is fixed."""
-    if not isinstance(value, np.ndarray | np.generic | jax.Array):
-        return tuple(Atom(n, "constant") for n in np.shape(value))
-    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
-        return fixed_dims(value.shape, "constant")
+    dtype = getattr(value, "dtype", None)
+    if isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+        return fixed_dims(np.shape(value), "constant")
     value = np.asarray(value)
     return tuple(
         None if n and (value == value.take([0], axis=i)).all() else Atom(n, "constant")

@@ -1,36 +1,51 @@
+import time
+import warnings
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
+from jax.extend import core
+from jax.interpreters import mlir
+from proof import random_params
 
-from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
+import lopt.symmetry.interpret as interpret
+from lopt.errors import UserError
+from lopt.symmetry import (
+    Axes,
+    InferenceError,
+    PermutationSpec,
+    UnknownPrimitiveWarning,
+    check_spec,
+    infer_spec,
+    register_rule,
+)
 
 
 class Mlp(nn.Module):
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, train=False):
         for width in (8, 7):
             x = nn.relu(nn.Dense(width)(x))
+            x = nn.Dropout(0.5, deterministic=not train)(x)
         return nn.Dense(3)(x)
 
 
-@pytest.fixture(scope="module")
-def mlp():
-    x = jax.random.normal(jax.random.key(0), (4, 5))
-    return Mlp().init(jax.random.key(1), x), x
-
-
-@pytest.fixture(scope="module")
-def expected(mlp):
-    axes = {
+X = jax.random.normal(jax.random.key(0), (4, 5))
+PARAMS = random_params(Mlp().init, X)
+EXPECTED = PermutationSpec.for_params(
+    {
         "params": {
             "Dense_0": {"kernel": Axes("x", "a"), "bias": Axes("a")},
             "Dense_1": {"kernel": Axes("a", "b"), "bias": Axes("b")},
             "Dense_2": {"kernel": Axes("b", "y"), "bias": Axes("y")},
         }
-    }
-    return PermutationSpec.for_params(axes, mlp[0], fixed=("x", "y"))
+    },
+    PARAMS,
+    fixed=("x", "y"),
+)
 
 
 def loss(params, x, labels):
@@ -38,16 +53,187 @@ def loss(params, x, labels):
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
-def test_mlp_apply(mlp, expected):
-    params, x = mlp
-    spec = infer_spec(Mlp().apply, params, x)
-    assert spec == expected
-    assert spec.groups == ("Dense_0", "Dense_1")
-    assert check_spec(Mlp().apply, params, spec, x)
-
-
-def test_mlp_loss_on_shapes(mlp, expected):
-    shapes = jax.eval_shape(lambda tree: tree, mlp)
+def test_apply_and_loss_of_an_mlp():
     labels = jnp.arange(4) % 3
-    assert infer_spec(loss, *shapes, jax.ShapeDtypeStruct((4,), int)) == expected
-    assert check_spec(loss, mlp[0], expected, mlp[1], labels)
+    assert infer_spec(Mlp().apply, PARAMS, X) == EXPECTED
+    assert infer_spec(loss, PARAMS, X, labels) == EXPECTED
+    assert check_spec(loss, PARAMS, EXPECTED, X, labels)
+
+
+def test_shapes_are_enough():
+    shapes = jax.eval_shape(lambda tree: tree, (PARAMS, X))
+    assert infer_spec(loss, *shapes, jax.ShapeDtypeStruct((4,), int)) == EXPECTED
+
+
+def test_groups_are_named_after_the_modules_that_introduce_them():
+    spec = infer_spec(Mlp().apply, PARAMS, X)
+    assert spec.sizes == {"input": 5, "Dense_0": 8, "Dense_1": 7, "output": 3}
+    assert list(spec.sizes) == ["input", "Dense_0", "Dense_1", "output"]
+    assert spec.fixed == {"input", "output"}
+
+
+def test_fixed_groups_say_why():
+    def fn(params, tokens):
+        x = nn.Conv(4, (3,)).apply({"params": params["conv"]}, params["embed"]["table"][tokens])
+        return jnp.sum(jnp.tanh(x) ** 2)
+
+    conv = {"kernel": np.ones((3, 5, 4)), "bias": np.ones(4)}
+    params = {"embed": {"table": np.ones((11, 5))}, "conv": conv}
+    spec = infer_spec(fn, params, np.zeros((2, 6), int))
+    assert spec.fixed == {"embed.entries", "conv.space"}
+    assert spec.groups == ("embed", "conv")
+
+
+def test_the_printed_spec_and_its_json():
+    spec = infer_spec(Mlp().apply, PARAMS, X)
+    text = str(spec)
+    assert "params/Dense_1/kernel  8×7    Dense_0, Dense_1" in text
+    assert PermutationSpec.from_json(spec.to_json(), like=PARAMS) == spec
+
+
+def test_flags_and_random_keys_among_the_args():
+    def fn(params, x, train, key):
+        return Mlp().apply(params, x, train, rngs={"dropout": key})
+
+    assert infer_spec(fn, PARAMS, X, False, jax.random.key(0)) == EXPECTED
+    assert infer_spec(fn, PARAMS, X, False, jax.random.PRNGKey(0)) == EXPECTED
+    # A random mask tells the hidden units apart.
+    assert infer_spec(fn, PARAMS, X, True, jax.random.key(0)).groups == ()
+
+
+def test_inference_inside_of_a_trace():
+    @jax.jit
+    def specs(params, x):
+        found.append(infer_spec(lambda p: Mlp().apply(p, x), params))
+        return x
+
+    found = []
+    specs(PARAMS, X)
+    assert found == [EXPECTED]
+
+
+def test_bare_array_and_scalar_params():
+    assert infer_spec(lambda w: jnp.sum(w**2), np.ones((3, 2))).groups == ("params", "params.2")
+    assert infer_spec(lambda p, x: p["a"] * x, {"a": 2.0}, X).axes == {"a": Axes()}
+
+
+# --- Bad input
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"dense": {"act": jnp.tanh}}, "params/dense/act is a .*, not an array"),
+        ({"dense": ["relu"]}, "params/dense/0 is a str, not an array"),
+        ({}, "params have no arrays"),
+        (None, "params have no arrays"),
+    ],
+)
+def test_params_that_are_no_arrays(params, message):
+    with pytest.raises(InferenceError, match=message):
+        infer_spec(Mlp().apply, params, X)
+
+
+def untraceable(params, x):
+    return x if float(jnp.sum(params)) > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "message"),
+    [
+        (untraceable, (X,), "untraceable cannot be traced .* ConcretizationTypeError"),
+        (loss, (), "loss cannot be traced with params and 0 .*missing 2 required positional"),
+        (lambda p: p @ np.ones((9, 9)), (), r"<lambda> cannot be traced .*\(3,\) and \(9,\)"),
+        (lambda p: "text", (), "cannot be traced .*str"),
+        ("mlp", (), "fn is a str, not a function"),
+    ],
+)
+def test_functions_that_cannot_be_traced(fn, args, message):
+    with pytest.raises(UserError, match=message) as error:
+        infer_spec(fn, np.ones((3, 3), "float32"), *args)
+    assert "\n" not in str(error.value)
+
+
+# --- Primitives without a rule
+
+
+@pytest.fixture
+def mystery(monkeypatch):
+    """A primitive that no rule is known for; it doubles its operand."""
+    monkeypatch.setattr(interpret, "_rules", dict(interpret._rules))
+    primitive = core.Primitive("mystery")
+    primitive.def_impl(lambda x: 2 * x)
+    primitive.def_abstract_eval(lambda x: x)
+    mlir.register_lowering(primitive, mlir.lower_fun(lambda x: 2 * x, multiple_results=False))
+    return lambda p, x: primitive.bind(jnp.tanh(x @ p["w"])) @ p["v"] @ p["u"]
+
+
+PLAIN = {"w": np.ones((5, 4)), "v": np.ones((4, 3)), "u": np.ones((3, 2))}
+
+
+def test_unknown_primitives_fix_what_they_touch_and_are_named_once(mystery):
+    with pytest.warns(
+        UnknownPrimitiveWarning, match=r"mystery.*register_rule\('mystery'\)"
+    ) as seen:
+        spec = infer_spec(mystery, PLAIN, X)
+    assert len(seen) == 1
+    assert spec.groups == ("v",)
+    assert "w.mystery" in spec.fixed
+
+
+def test_a_registered_rule_is_followed(mystery):
+    @register_rule("mystery")
+    def keep(equation, x):
+        assert equation.in_shapes == equation.out_shapes == ((4, 4),)
+        return [x]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert infer_spec(mystery, PLAIN, X).groups == ("w", "v")
+
+
+def test_a_rule_with_the_wrong_result_is_named(mystery):
+    register_rule("mystery")(lambda equation, x: [x[:1]])
+    with pytest.raises(InferenceError, match="rule of mystery"):
+        infer_spec(mystery, PLAIN, X)
+
+
+# --- Speed
+
+
+def gpt2(params, tokens):
+    x = params["wte"][tokens] + params["wpe"][: tokens.shape[1]]
+    for layer in params["layers"]:
+        q, k, v = jnp.split(norm(layer["ln1"], x) @ layer["qkv"]["w"] + layer["qkv"]["b"], 3, -1)
+        q, k, v = (y.reshape(*y.shape[:2], 12, 64) for y in (q, k, v))
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
+        x = x + y @ layer["out"]["w"] + layer["out"]["b"]
+        y = jax.nn.gelu(norm(layer["ln2"], x) @ layer["up"]["w"] + layer["up"]["b"])
+        x = x + y @ layer["down"]["w"] + layer["down"]["b"]
+    logits = norm(params["ln"], x) @ params["wte"].T
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], tokens[:, 1:])
+    return losses.mean()
+
+
+def norm(p, x):
+    return jax.nn.standardize(x) * p["scale"] + p["bias"]
+
+
+def test_gpt2_small_in_shapes_takes_at_most_five_seconds():
+    def shape(*dims):
+        return jax.ShapeDtypeStruct(dims, jnp.float32)
+
+    def linear(m, n):
+        return {"w": shape(m, n), "b": shape(n)}
+
+    ln = {"scale": shape(768), "bias": shape(768)}
+    layer = {"ln1": ln, "qkv": linear(768, 2304), "out": linear(768, 768)}
+    layer |= {"ln2": ln, "up": linear(768, 3072), "down": linear(3072, 768)}
+    params = {"wte": shape(50257, 768), "wpe": shape(1024, 768), "ln": ln, "layers": [layer] * 12}
+
+    start = time.perf_counter()
+    spec = infer_spec(gpt2, params, jax.ShapeDtypeStruct((2, 1024), jnp.int32))
+    assert time.perf_counter() - start < 5
+    assert sorted(spec.sizes[name] for name in spec.groups) == sorted(
+        [768] + 12 * [12, 64, 64, 3072]
+    )
