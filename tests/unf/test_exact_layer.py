@@ -79,7 +79,7 @@ def rank_of_layer(spec):
     """The rank of theta -> the layer's matrix, with one channel in and out."""
     count = sum(math.prod(spec.shape(axes)) for _, axes in spec.entries)
     layer = ExactLayer(spec, features=1, use_bias=False)
-    theta = layer.init(jax.random.key(0), _unflatten(spec, jnp.zeros((count, 1))))
+    theta = jax.jit(layer.init)(jax.random.key(0), _unflatten(spec, jnp.zeros((count, 1))))
     flat, unravel = ravel_pytree(theta)
 
     def matrix(flat):

@@ -40,8 +40,8 @@ def assert_close(a, b, **tolerances):
 @pytest.mark.parametrize("positions", [0, 5])
 def test_one_theta_fits_any_weight_space(kind, positions):
     net = UNF(SPEC, (4, 2), kind, max_positions=positions)
-    theta = net.init(jax.random.key(0), draw(SPEC, 3))
-    y = net.clone(spec=OTHER).apply(theta, draw(OTHER, 3))
+    theta = jax.jit(net.init)(jax.random.key(0), draw(SPEC, 3))
+    y = jax.jit(net.clone(spec=OTHER).apply)(theta, draw(OTHER, 3))
     assert jax.tree.map(jnp.shape, y) == {"a": (3, 3, 2), "b": (6, 4, 2), "s": (2,)}
 
 
@@ -49,21 +49,23 @@ def test_exact_theta_does_not_depend_on_the_names_of_groups():
     names = {"h": "z", "w": "a", "in": "y", "c": "q", "out": "b"}
     axes = {k: Axes(*(names[a] for a in axes)) for k, axes in AXES.items()}
     renamed = PermutationSpec(axes, {names[g]: n for g, n in SPEC.sizes.items()})
-    theta = ExactLayer(SPEC, 2).init(jax.random.key(0), draw(SPEC, 3))
-    first = ExactLayer(SPEC, 2).apply(theta, draw(SPEC, 3))
-    second = ExactLayer(renamed, 2).apply(theta, draw(SPEC, 3))
+    theta = jax.jit(ExactLayer(SPEC, 2).init)(jax.random.key(0), draw(SPEC, 3))
+    first = jax.jit(ExactLayer(SPEC, 2).apply)(theta, draw(SPEC, 3))
+    second = jax.jit(ExactLayer(renamed, 2).apply)(theta, draw(SPEC, 3))
     assert_close(first, second)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_vmap_over_theta_and_over_weight_spaces(kind):
     net = UNF(SPEC, (4, 2), kind)
-    thetas = jax.vmap(lambda k: net.init(k, draw(SPEC, 3)))(jax.random.split(jax.random.key(0), 2))
+    thetas = jax.vmap(lambda k: jax.jit(net.init)(k, draw(SPEC, 3)))(
+        jax.random.split(jax.random.key(0), 2)
+    )
     spaces = jax.tree.map(lambda a, b: jnp.stack([a, b]), draw(SPEC, 3, 1), draw(SPEC, 3, 2))
     both = jax.jit(jax.vmap(net.apply))(thetas, spaces)
     all_pairs = jax.jit(jax.vmap(jax.vmap(net.apply, (None, 0)), (0, None)))(thetas, spaces)
     for i in range(2):
-        one = net.apply(*jax.tree.map(lambda x, i=i: x[i], (thetas, spaces)))
+        one = jax.jit(net.apply)(*jax.tree.map(lambda x, i=i: x[i], (thetas, spaces)))
         assert_close(jax.tree.map(lambda x, i=i: x[i], both), one, rtol=1e-5, atol=1e-5)
         assert_close(jax.tree.map(lambda x, i=i: x[i, i], all_pairs), one, rtol=1e-5, atol=1e-5)
 
@@ -76,7 +78,7 @@ def test_gradients_match_finite_differences(float64, kind):
 
     @jax.jit
     def loss(theta):
-        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(net.apply(theta, x)))
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(jax.jit(net.apply)(theta, x)))
 
     step = random_like(theta, 1)
     moved = [jax.tree.map(lambda p, d, e=e: p + e * d, theta, step) for e in (1e-4, -1e-4)]
@@ -89,9 +91,9 @@ def test_gradients_match_finite_differences(float64, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_stays_and_is_close(kind):
     net = UNF(SPEC, (8, 2), kind)
-    theta = net.init(jax.random.key(0), draw(SPEC, 3))
-    full = net.apply(theta, draw(SPEC, 3))
-    half = net.apply(theta, draw(SPEC, 3, dtype=jnp.bfloat16))
+    theta = jax.jit(net.init)(jax.random.key(0), draw(SPEC, 3))
+    full = jax.jit(net.apply)(theta, draw(SPEC, 3))
+    half = jax.jit(net.apply)(theta, draw(SPEC, 3, dtype=jnp.bfloat16))
     assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(half))
     assert_close(jax.tree.map(jnp.float32, half), full, atol=0.1)
 
@@ -100,8 +102,8 @@ def test_bfloat16_stays_and_is_close(kind):
 def test_pointwise_first_starts_pointwise(kind):
     net = UNF(SPEC, (4, 2), kind, kernel_init="pointwise_first")
     x = draw(SPEC, 3)
-    theta = net.init(jax.random.key(0), x)
-    jacobian = jax.jacobian(lambda b: net.apply(theta, {**x, "bias": b}))(x["bias"])
+    theta = jax.jit(net.init)(jax.random.key(0), x)
+    jacobian = jax.jacobian(lambda b: jax.jit(net.apply)(theta, {**x, "bias": b}))(x["bias"])
     assert not jnp.any(jacobian["conv"])
     assert not jnp.any(jacobian["kernel"])
     crossed = jacobian["bias"] * (1 - jnp.eye(5))[:, None, :, None]
@@ -124,9 +126,9 @@ def test_invariant_network_is_invariant(float64, kind, pooling):
     theta = random_like(net.init(jax.random.key(0), x))
     moved = SPEC.permute(x, SPEC.sample(jax.random.key(1)))
     assert not np.allclose(moved["kernel"], x["kernel"])
-    y = net.apply(theta, x)
+    y = jax.jit(net.apply)(theta, x)
     assert y.shape == (2,)
-    np.testing.assert_allclose(net.apply(theta, moved), y, atol=1e-9)
+    np.testing.assert_allclose(jax.jit(net.apply)(theta, moved), y, atol=1e-9)
 
 
 def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
@@ -135,7 +137,10 @@ def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
     theta = random_like(net.init(jax.random.key(0), x))
 
     def gap(moves):
-        first, second = net.apply(theta, SPEC.permute(x, moves)), net.apply(theta, x)
+        first, second = (
+            jax.jit(net.apply)(theta, SPEC.permute(x, moves)),
+            jax.jit(net.apply)(theta, x),
+        )
         gaps = jax.tree.map(lambda a, b: jnp.max(abs(a - b)), first, SPEC.permute(second, moves))
         return max(jax.tree.leaves(gaps))
 

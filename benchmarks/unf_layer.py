@@ -1,0 +1,175 @@
+"""Networks over four weight spaces, against the same widths as plain matmuls.
+
+    python benchmarks/unf_layer.py [--spaces mlp,cnn] [--layers exact,relational] [--particles 16]
+
+prints one JSON line for each weight space and layer: `run_ms` is a network of widths
+19-32-32-32-1, `pointwise_ms` the floor, four matmuls of these widths applied to as many elements.
+Both are medians of runs that alternate, so that a busy machine slows both; `ratio` is the median of
+the ratios of neighbouring runs. With `--particles`, both are vmapped over as many thetas.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lopt.symmetry import Axes, PermutationSpec
+from lopt.unf import UNF
+
+CHANNELS, FEATURES = 19, (32, 32, 32, 1)
+
+
+def mlp(*widths: int) -> PermutationSpec:
+    """A multilayer perceptron."""
+    sizes = {f"h{i}": width for i, width in enumerate(widths)}
+    axes = {
+        f"dense_{i}": {"kernel": Axes(f"h{i}", f"h{i + 1}"), "bias": Axes(f"h{i + 1}")}
+        for i in range(len(widths) - 1)
+    }
+    return PermutationSpec(axes, sizes, ("h0", f"h{len(widths) - 1}"))
+
+
+def cnn() -> PermutationSpec:
+    """Three convolutions and a dense layer; every spatial axis is a group of its own."""
+    sizes = {"c0": 3, "c1": 32, "c2": 64, "c3": 64, "out": 10}
+    axes = {"dense": {"kernel": Axes("c3", "out"), "bias": Axes("out")}}
+    for i in range(3):
+        sizes |= {f"h{i}": 3, f"w{i}": 3}
+        kernel = Axes(f"h{i}", f"w{i}", f"c{i}", f"c{i + 1}")
+        axes[f"conv_{i}"] = {"kernel": kernel, "bias": Axes(f"c{i + 1}")}
+    return PermutationSpec(axes, sizes, [g for g in sizes if g not in ("c1", "c2", "c3")])
+
+
+def rnn() -> PermutationSpec:
+    """A recurrent language model; its vocabulary, in and out, is one group."""
+    axes = {
+        "embedding": Axes("vocabulary", "embedding"),
+        "input": {"kernel": Axes("embedding", "h"), "bias": Axes("h")},
+        "recurrent": {"kernel": Axes("h", "h"), "bias": Axes("h")},
+        "output": {"kernel": Axes("h", "vocabulary"), "bias": Axes("vocabulary")},
+    }
+    return PermutationSpec(axes, {"vocabulary": 256, "embedding": 64, "h": 128}, ("vocabulary",))
+
+
+def transformer() -> PermutationSpec:
+    """Two blocks over one residual stream."""
+    sizes = {"in": 256, "residual": 32, "out": 256}
+    norm = {"scale": Axes("residual"), "bias": Axes("residual")}
+    axes: dict[str, Any] = {"embedding": Axes("in", "residual"), "norm": norm}
+    axes["output"] = {"kernel": Axes("residual", "out"), "bias": Axes("out")}
+    for i in range(2):
+        heads, hidden = f"heads_{i}", f"hidden_{i}"
+        sizes |= {heads: 128, hidden: 128}
+        into = {"kernel": Axes("residual", heads), "bias": Axes(heads)}
+        axes[f"block_{i}"] = {
+            "query": into,
+            "key": into,
+            "value": into,
+            "out": {"kernel": Axes(heads, "residual"), "bias": Axes("residual")},
+            "up": {"kernel": Axes("residual", hidden), "bias": Axes(hidden)},
+            "down": {"kernel": Axes(hidden, "residual"), "bias": Axes("residual")},
+            "norm_0": norm,
+            "norm_1": norm,
+        }
+    return PermutationSpec(axes, sizes, ("in", "out"))
+
+
+SPACES = {
+    "mlp": lambda: mlp(784, 128, 128, 10),
+    "cnn": cnn,
+    "rnn": rnn,
+    "transformer": transformer,
+    "small_mlp": lambda: mlp(64, 32, 32, 10),
+}
+
+
+def matmuls(kernels: list[jax.Array], x: jax.Array) -> jax.Array:
+    """The floor."""
+    for kernel in kernels:
+        x = x @ kernel
+    return x
+
+
+def normals(rng: np.random.Generator, shapes: Any) -> Any:
+    """Arrays of the shapes' structure, small enough for no activation to overflow."""
+    draw = lambda s: jnp.asarray(0.1 * rng.standard_normal(s.shape), jnp.float32)  # noqa: E731
+    return jax.tree.map(draw, shapes)
+
+
+def alternate(calls: list[Callable[[], Any]], repeats: int) -> np.ndarray:
+    """Seconds of each of several calls, in turns: (repeats, calls)."""
+    seconds = np.empty((repeats, len(calls)))
+    for i in range(-2, repeats):
+        for j, call in enumerate(calls):
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            if i >= 0:
+                seconds[i, j] = time.perf_counter() - start
+    return seconds
+
+
+def measure(name: str, layer: str, particles: int, repeats: int) -> dict[str, Any]:
+    """One line of the benchmark."""
+    spec, rng = SPACES[name](), np.random.default_rng(0)
+    batch = (particles,) if particles else ()
+    struct = lambda *shape: jax.ShapeDtypeStruct((*batch, *shape), jnp.float32)  # noqa: E731
+    net = UNF(spec, FEATURES, layer)
+    one = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((*spec.shape(a), CHANNELS), jnp.float32), spec.axes
+    )
+    theta = normals(
+        rng,
+        jax.tree.map(lambda s: struct(*s.shape), jax.eval_shape(net.init, jax.random.key(0), one)),
+    )
+    x = normals(rng, jax.tree.map(lambda s: struct(*s.shape), one))
+    params = sum(int(np.prod(s.shape[:-1])) for s in jax.tree.leaves(one))
+    kernels = [
+        normals(rng, struct(i, o)) for i, o in zip((CHANNELS, *FEATURES), FEATURES, strict=False)
+    ]
+    flat = normals(rng, struct(params, CHANNELS))
+
+    apply, floor = (jax.vmap(f) if particles else f for f in (net.apply, matmuls))
+    start = time.perf_counter()
+    lowered = jax.jit(apply).trace(theta, x).lower()
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    done = time.perf_counter()
+    floor = jax.jit(floor).lower(kernels, flat).compile()
+    seconds = alternate([lambda: compiled(theta, x), lambda: floor(kernels, flat)], repeats)
+    run, pointwise = 1e3 * np.median(seconds, 0)
+    return {
+        "space": name,
+        "layer": layer,
+        "params": params,
+        "theta": sum(p.size for p in jax.tree.leaves(theta)) // max(particles, 1),
+        "trace_s": round(traced - start, 2),
+        "compile_s": round(done - traced, 2),
+        "run_ms": round(run, 2),
+        "pointwise_ms": round(pointwise, 2),
+        "ratio": round(float(np.median(seconds[:, 0] / seconds[:, 1])), 2),
+        "temp_mib": round(compiled.memory_analysis().temp_size_in_bytes / 2**20, 1),
+        "features_mib": round(max(particles, 1) * params * max(FEATURES) * 4 / 2**20, 1),
+    }
+
+
+def main() -> None:
+    """Print a line for each weight space and layer that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--spaces", default="mlp,cnn,rnn,transformer")
+    parser.add_argument("--layers", default="exact,relational,pointwise")
+    parser.add_argument("--particles", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=31)
+    args = parser.parse_args()
+    for space in args.spaces.split(","):
+        for layer in args.layers.split(","):
+            line = measure(space, layer, args.particles, args.repeats)
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
