@@ -12,6 +12,9 @@ _FOLD = 8
 _WIDE = 2048
 """Behind an axis with this many elements, XLA's CPU reduction is slower than folding."""
 
+_SMALL = 2**15
+"""Up to this many elements, the reduction is as fast, and compiles faster."""
+
 
 def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """The mean over one axis, at the speed of one pass over memory.
@@ -26,7 +29,7 @@ def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
         behind *= n
     if size == 1:
         return jax.lax.squeeze(x, (axis,))
-    if size <= _FOLD or behind >= _WIDE:
+    if x.size >= _SMALL and (size <= _FOLD or behind >= _WIDE):
         return once(_folded_mean, x, axis=axis)
     return once(jnp.mean, x, axis=axis)
 

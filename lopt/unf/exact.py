@@ -118,8 +118,11 @@ def _broadcast(
             sums[i].append(View(bias[offsets[r.bundle] : offsets[r.bundle + 1]].reshape(-1)))
         if r.parent is None:
             outputs[r.bundle] = sums[i]
-        elif len(r.axes) == 1:
-            sums[r.parent].append(View(add(sums[i]), Shape(inserted=r.axes)))
+            continue
+        total = add(sums[i])
+        if len(r.axes) == 1:
+            sizes = (*total.shape[: r.axes[0]], 1, *total.shape[r.axes[0] : -1])
+            sums[r.parent].append(View(total, Shape(sizes=sizes)))
         else:
-            sums[r.parent].append(View(add(sums[i]), Shape(diagonal=r.axes)))
+            sums[r.parent].append(View(total, Shape(diagonal=r.axes)))
     return outputs

@@ -8,14 +8,20 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array
 
+_SMALL = 2**15
+"""Up to this many elements, computing them again is cheaper than compiling a call."""
+
 
 def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) -> Array:
     """`function(*arrays, **options)`, as a call that XLA keeps a call.
 
     To XLA's CPU backend, sums of broadcasts, concatenations and folded means look so cheap that it
     computes them anew for every reader, and the sums that they are made of anew for every element;
-    or it fuses them into a matmul, where they are slower than in a loop of their own.
+    or it fuses them into a matmul, where they are slower than in a loop of their own. Small arrays
+    are left to it.
     """
+    if sum(a.size for a in arrays) < _SMALL:
+        return function(*arrays, **options)
     with set_xla_metadata(inlineable="false"):
         return _call(function, tuple(options.items()), *arrays)
 

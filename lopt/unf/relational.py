@@ -81,9 +81,9 @@ class RelationalLayer(Layer):
         outputs, start = [], 0
         for x, r, side in zip(arrays, reduced, sides, strict=True):
             stop = start + x.shape[0]
+            whole = View(constants, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
             averaged = None if r.space is None else r.space @ space
-            heard = _broadcast(constants[start:stop], side, averaged)
-            outputs.append([View(x @ kernel), *heard])
+            outputs.append([View(x @ kernel), *_hear(whole, side, averaged)])
             start = stop
         return outputs
 
@@ -129,27 +129,27 @@ def _mean_over(x: Array, start: int, stop: int) -> Array:
     return mean(x.reshape(shape), start)
 
 
-def _broadcast(constant: Array, sides: list[Array], space: Array | None) -> list[View]:
-    """What each element of a stack of tensors hears from elsewhere, to be broadcast and added.
+def _hear(whole: View, sides: list[View], space: Array | None) -> list[View]:
+    """What each element of a stack of tensors hears from elsewhere.
 
     Args:
-      constant: what a whole tensor hears, of shape (tensors, features).
-      sides: what each axis hears, of shape (tensors, size, features).
+      whole: what a whole tensor hears.
+      sides: what each axis hears.
       space: what a kernel's matrix hears, of shape (tensors, inputs, outputs, features).
     """
-    rank = len(sides)
-    heard = [
-        View(side, Shape(inserted=tuple(i for i in range(1, 1 + rank) if i != k)))
-        for k, side in enumerate(sides, 1)
-    ]
-    whole = View(constant, Shape(inserted=tuple(range(1, 1 + rank))))
-    if rank == 0:
+    if not sides:
         return [whole]
     if space is None:
-        return [View(add([heard[0], whole])), *heard[1:]]
-    spatial = rank - (space.ndim - 2)
-    kernel = View(space, Shape(inserted=tuple(range(1, 1 + spatial))))
-    return [View(add([*heard[:spatial], whole])), View(add([kernel, *heard[spatial:]]))]
+        return [View(add([sides[0], whole])), *sides[1:]]
+    spatial = len(sides) - (space.ndim - 2)
+    sizes = (space.shape[0], *[1] * spatial, *space.shape[1:-1])
+    matrix = View(space, Shape(sizes=sizes))
+    return [View(add([whole, *sides[:spatial]])), View(add([matrix, *sides[spatial:]]))]
+
+
+def _sizes(shape: Sequence[int], *kept: int) -> tuple[int, ...]:
+    """The sizes of some axes, and ones for the others."""
+    return tuple(n if i in kept else 1 for i, n in enumerate(shape))
 
 
 def _collect(
@@ -171,16 +171,16 @@ def _collect(
     return jnp.concatenate(features) if features else jnp.zeros((0, coefficients.shape[-1]))
 
 
-def _spread(relations: Relations, features: Array, coefficients: Array) -> list[list[Array]]:
-    """For each stack and axis, what its groups contribute: (tensors, size, features)."""
-    sides: list[dict[int, Array]] = [{} for _ in relations.shapes]
+def _spread(relations: Relations, features: Array, coefficients: Array) -> list[list[View]]:
+    """What the groups of each stack's axes have to say to it."""
+    sides: list[dict[int, View]] = [{} for _ in relations.shapes]
     for role, kernel in zip(relations.roles, coefficients, strict=True):
         if role.sides:
             rows = features[role.index] @ kernel
             start = 0
             for i, k in role.sides:
-                shape = relations.shapes[i][0], relations.shapes[i][1 + k]
-                stop = start + math.prod(shape)
-                sides[i][k] = rows[start:stop].reshape(*shape, -1)
+                sizes = _sizes(relations.shapes[i], 0, 1 + k)
+                stop = start + math.prod(sizes)
+                sides[i][k] = View(rows, Shape(rows=(start, stop), sizes=sizes))
                 start = stop
     return [[side[k] for k in sorted(side)] for side in sides]

@@ -13,18 +13,20 @@ Activation = Callable[[Array], Array]
 
 
 class Shape(NamedTuple):
-    """How a view differs from its array; the four are applied in this order.
+    """How a view differs from its array; what is given is applied in this order.
 
     Attributes:
-      channels: where the view's channels start and stop; None for all of them.
-      order: how the other axes are transposed; None for as they are.
-      inserted: where axes to broadcast along are inserted, as in the result.
-      diagonal: the two axes, as in the result, on whose diagonal the last array is written.
+      rows: where the view's part of the first axis starts and stops.
+      channels: where the view's part of the last axis starts and stops.
+      order: how all axes but the last are transposed.
+      sizes: what all axes but the last are reshaped to, with ones to broadcast along.
+      diagonal: the two axes, as in the result, on whose diagonal the array is written.
     """
 
+    rows: tuple[int, int] | None = None
     channels: tuple[int, int] | None = None
     order: tuple[int, ...] | None = None
-    inserted: tuple[int, ...] = ()
+    sizes: tuple[int, ...] | None = None
     diagonal: tuple[int, int] | None = None
 
 
@@ -50,13 +52,12 @@ def _add(*arrays: Array, shapes: tuple[Shape, ...], activation: Activation | Non
 
 
 def _look(x: Array, shape: Shape) -> Array:
+    if shape.rows is not None:
+        x = jax.lax.slice_in_dim(x, *shape.rows, axis=0)
     if shape.channels is not None:
         x = jax.lax.slice_in_dim(x, *shape.channels, axis=-1)
     if shape.order is not None:
         x = x.transpose(*shape.order, len(shape.order))
-    if shape.inserted:
-        sizes = list(x.shape)
-        for axis in sorted(shape.inserted):
-            sizes.insert(axis, 1)
-        x = x.reshape(sizes)
+    if shape.sizes is not None:
+        x = x.reshape(*shape.sizes, x.shape[-1])
     return x if shape.diagonal is None else on_diagonal(x, *shape.diagonal)
