@@ -39,7 +39,7 @@ def step(
 ) -> tuple[Run, Float[Array, ""]]:
     """One inner step; returns the loss of the batch before the step."""
     batch_key, loss_key = jax.random.split(jax.random.fold_in(run.key, run.step))
-    batch = task.batch(batch_key)
+    batch = task.batch(run.model_state, batch_key)
     grad = jax.value_and_grad(task.loss, has_aux=True)
     (loss, model_state), grads = grad(run.params, run.model_state, batch, loss_key)
     optimizer = optax.with_extra_args_support(optimizer)

@@ -33,7 +33,7 @@ class Classification(Task):
         state = dict(self.model.init(key, self.dataset.train.x[:1]))
         return state.pop("params"), state
 
-    def batch(self, key: Array) -> Examples:  # noqa: D102
+    def batch(self, state: State, key: Array) -> Examples:  # noqa: D102
         train = self.dataset.train
         return train[jax.random.randint(key, (self.batch_size,), 0, len(train))]
 

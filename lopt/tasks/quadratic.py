@@ -28,7 +28,9 @@ class Quadratic(Task):
     def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
         return {"x": jax.random.normal(key, self.curvature.shape)}, {}
 
-    def batch(self, key: Array) -> Float[Array, " dimension"]:  # noqa: D102
+    def batch(  # noqa: D102
+        self, state: State, key: Array
+    ) -> Float[Array, " dimension"]:
         return self.noise * jax.random.normal(key, self.curvature.shape)
 
     def loss(  # noqa: D102

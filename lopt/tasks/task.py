@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, PyTree
 
-from lopt.symmetry import PermutationSpec
+from lopt.symmetry import PermutationSpec, infer_spec
 
 Params = PyTree[Array]
 State = PyTree[Array]
@@ -23,11 +23,14 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: Array) -> tuple[Params, State]:
-        """Fresh params, and the model's state (batch statistics and the like; often empty)."""
+        """Fresh params, and the run's state: batch statistics and the like, often empty.
+
+        A family of tasks keeps in the state what it drew for this run.
+        """
 
     @abc.abstractmethod
-    def batch(self, key: Array) -> Batch:
-        """A random batch of the training split."""
+    def batch(self, state: State, key: Array) -> Batch:
+        """A random batch of the training split; `state` may say which part of it a run sees."""
 
     @abc.abstractmethod
     def loss(
@@ -42,11 +45,9 @@ class Task(abc.ABC):
     @cached_property
     def spec(self) -> PermutationSpec:
         """The neuron groups of the params, inferred from the loss."""
-        from lopt.symmetry import infer_spec
-
         key = jax.random.key(0)
         params, state = jax.eval_shape(self.init, key)
-        batch = jax.eval_shape(self.batch, key)
+        batch = jax.eval_shape(self.batch, state, key)
 
         def loss(params: Params, state: State, batch: Batch, key: Array) -> Any:
             return self.loss(params, state, batch, key)[0]

@@ -41,7 +41,7 @@ def test_the_inferred_spec_is_proved(name):
     def loss(params, state, batch, key):
         return task.loss(params, state, batch, key)[0]
 
-    assert check_spec(loss, params, task.spec, state, task.batch(key), key)
+    assert check_spec(loss, params, task.spec, state, task.batch(state, key), key)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -51,7 +51,7 @@ def test_a_task_is_pure_and_vmaps_over_keys(name):
 
     def loss(key):
         params, state = task.init(key)
-        return task.loss(params, state, task.batch(key), key)[0]
+        return task.loss(params, state, task.batch(state, key), key)[0]
 
     np.testing.assert_allclose(jax.vmap(loss)(keys), [loss(k) for k in keys], rtol=1e-4)
 
