@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 from jaxtyping import Array, PyTree
 
 import lopt.symmetry.rules_contraction
@@ -68,9 +69,9 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
       output  2     fixed  w2.1
     """
     shapes = _shapes_of(params)
-    jaxpr, arg_shapes = _trace(fn, params, args)
+    jaxpr = _trace(fn, params, args)
     symbols = [tuple(Atom(n) for n in shape) for shape in shapes]
-    inputs = [tuple(Atom(n, "input", read=True) for n in shape) for shape in arg_shapes]
+    inputs = [_input(aval) for aval in jaxpr.in_avals[len(symbols) :]]
 
     walk = Walk()
     for output in walk(jaxpr, [*symbols, *inputs]):
@@ -92,6 +93,12 @@ def _advice(unknown: list[str]) -> str:
     )
 
 
+def _input(aval: Any) -> tuple[Atom, ...]:
+    """The axes of an argument; those of integers, which are indices, are only positions."""
+    why = "input" if jax.dtypes.issubdtype(aval.dtype, np.inexact) else "position"
+    return tuple(Atom(n, why, read=True) for n in aval.shape)
+
+
 def _is_array(leaf: Any) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
@@ -110,7 +117,7 @@ def _shapes_of(params: PyTree[Array]) -> list[tuple[int, ...]]:
     return [np.shape(leaf) for _, leaf in leaves]
 
 
-def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[Any, list]:
+def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> core.ClosedJaxpr:
     if not callable(fn):
         raise InferenceError(f"infer_spec: fn is a {type(fn).__name__}, not a function")
     leaves, structure = jax.tree.flatten(params)
@@ -136,4 +143,4 @@ def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[
             f"{name} cannot be traced with params and {len(args)} further arguments: "
             f"{type(error).__name__}: {reason}"
         ) from error
-    return jaxpr, [np.shape(x) for x in arrays]
+    return jaxpr

@@ -11,8 +11,6 @@ from lopt.symmetry.axes import Axes, Axis, Product, groups_of, rename
 from lopt.symmetry.spec import Path, PermutationSpec, name_of
 from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
 
-Moment = tuple[float, int, int]
-
 
 def name_groups(
     tree: Any, symbols: Sequence[Sequence[Symbol]], order: Callable[[Symbol], float]
@@ -26,20 +24,26 @@ def name_groups(
 
     Returns:
       A spec. A group is named after the module of the tensor that introduces it, which is the
-      first that the function reads; a fixed one also tells why it is fixed.
+      first that the function reads; the state of a recurrent cell after the cell. The name of a
+      fixed group also tells why it is fixed.
     """
     paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
     simplify = _Simplify()
     simple = [[simplify(symbol) for symbol in axes] for axes in symbols]
-    first: dict[Atom, tuple[Moment, Path]] = {}
-    for i, (path, axes) in enumerate(zip(paths, simple, strict=True)):
-        moment = min((order(symbol) for symbol in symbols[i]), default=math.inf)
-        for j, axis in enumerate(axes):
-            for atom in groups_of(axis):
-                here = ((moment, i, j), path)
-                first[atom] = min(first.get(atom, here), here, key=lambda pair: pair[0])
-    introduced = sorted(first, key=lambda atom: first[atom][0])
-    names = _names({atom: first[atom][1] for atom in introduced})
+    moments = [min(map(order, axes), default=math.inf) for axes in symbols]
+    introduced: dict[Atom, str] = {}
+    states: dict[Atom, set[str]] = {}
+    for i in sorted(range(len(paths)), key=lambda i: moments[i]):
+        module = module_of(paths[i])
+        axes = [groups_of(axis) for axis in simple[i]]
+        for atom in (atom for atoms in axes for atom in atoms):
+            introduced.setdefault(atom, module)
+            if sum(atom in atoms for atoms in axes) > 1:
+                states.setdefault(atom, set()).add(parent_of(module))
+    for atom, module in introduced.items():
+        if parent_of(module) in states.get(atom, ()):
+            introduced[atom] = parent_of(module) or module
+    names = _names(introduced)
     leaves = [Axes(*(rename(axis, names) for axis in axes)) for axes in simple]
     return PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(tree), leaves),
@@ -78,10 +82,10 @@ class _Simplify:
         return [self._runs.setdefault((kind, *run), Atom(n, run[0].fixed))]
 
 
-def _names(introduced_by: dict[Atom, Path]) -> dict[Atom, str]:
+def _names(introduced: dict[Atom, str]) -> dict[Atom, str]:
     names: dict[Atom, str] = {}
-    for atom, path in introduced_by.items():
-        name, number = _name(atom, path), 1
+    for atom, module in introduced.items():
+        name, number = _name(atom, module), 1
         unique = name
         while unique in names.values():
             number += 1
@@ -90,11 +94,11 @@ def _names(introduced_by: dict[Atom, Path]) -> dict[Atom, str]:
     return names
 
 
-def _name(atom: Atom, path: Path) -> str:
+def _name(atom: Atom, module: str) -> str:
     if atom.fixed in ("input", "output"):
         return atom.fixed
     suffix = atom.fixed or atom.role
-    module = re.sub(r"[+*()]", "_", module_of(path))
+    module = re.sub(r"[+*()]", "_", module)
     return f"{module}.{suffix}" if suffix else module
 
 
@@ -111,3 +115,12 @@ def module_of(path: Path) -> str:
     if len(keys) > 1 and name_of(keys[:1]) == "params":
         keys = keys[1:]
     return name_of(keys[:-1] or keys) or "params"
+
+
+def parent_of(module: str) -> str:
+    """The module around a module; empty for one that stands alone.
+
+    >>> parent_of("encoder/cell/hr"), parent_of("Dense_0")
+    ('encoder/cell', '')
+    """
+    return module.rpartition("/")[0]

@@ -13,6 +13,7 @@ from lopt.symmetry.symbols import (
     cut,
     fix,
     join,
+    mark_read,
     merge,
     split,
     whole_table,
@@ -41,6 +42,8 @@ def transpose(equation: Equation, operand: Dims) -> list[Dims]:
 def squeeze(equation: Equation, operand: Dims) -> list[Dims]:
     """Axes of size 1 go."""
     dropped = equation.params["dimensions"]
+    for i in dropped:
+        mark_read(operand[i])
     return [tuple(s for i, s in enumerate(operand) if i not in dropped)]
 
 
@@ -202,11 +205,15 @@ def split_(equation: Equation, operand: Dims) -> list[Dims]:
 
 @register_rule("unstack")
 def unstack(equation: Equation, operand: Dims) -> list[Dims]:
-    """An axis is cut into single indices."""
+    """Rows of a table are cut apart; another axis is left with single indices, which stay."""
     axis = equation.params["axis"]
     n = equation.in_shapes[0][axis]
-    pieces = [_sliced(operand, axis, n, i, i + 1) for i in range(n)]
-    return [(*piece[:axis], *piece[axis + 1 :]) for piece in pieces]
+    if whole_table(operand[axis], operand) is None:
+        fix(operand[axis], "unstacked")
+        mark_read(operand[axis])
+        return [(*operand[:axis], *operand[axis + 1 :])] * n
+    rows = [_sliced(operand, axis, n, i, i + 1) for i in range(n)]
+    return [(*row[:axis], *row[axis + 1 :]) for row in rows]
 
 
 @register_rule("stack")

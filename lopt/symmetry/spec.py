@@ -236,7 +236,7 @@ class PermutationSpec:
                 for name in dict.fromkeys(groups_of(axis)):
                     where.setdefault(name, []).append(f"{name_of(path)}.{i}")
         groups = [("group", "size", "", "where")] + [
-            (name, str(size), self._kind(name), " ".join(where.get(name, [])))
+            (name, str(size), self._kind(name), _some(where.get(name, [])))
             for name, size in self.sizes.items()
         ]
         return f"{_table(rows)}\n\n{_table(groups)}"
@@ -264,6 +264,11 @@ def _nested(leaves: Mapping[tuple, Any]) -> Any:
             node = node.setdefault(key, {})
         node[path[-1]] = leaf
     return tree
+
+
+def _some(words: list[str], limit: int = 6) -> str:
+    more = len(words) - limit
+    return " ".join(words[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

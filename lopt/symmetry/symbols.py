@@ -114,11 +114,14 @@ def size(symbol: Symbol) -> int:
 
 def atoms(symbol: Symbol) -> list[Atom]:
     """The unbound atoms in a symbol, in order."""
-    symbol = resolve(symbol)
-    if isinstance(symbol, Atom):
-        return [symbol]
-    children = symbol.factors if isinstance(symbol, Product) else symbol.parts
-    return [atom for child in children for atom in atoms(child)]
+    found, waiting = [], [symbol]
+    while waiting:
+        top = resolve(waiting.pop())
+        if isinstance(top, Atom):
+            found.append(top)
+        else:
+            waiting += reversed(top.factors if isinstance(top, Product) else top.parts)
+    return found
 
 
 def fix(symbol: Symbol | None, why: str) -> None:
@@ -147,10 +150,14 @@ def factors(symbol: Symbol) -> list[Symbol]:
 
 def parts(symbol: Symbol) -> list[Symbol]:
     """The parts of a symbol, nested sums flattened."""
-    symbol = resolve(symbol)
-    if isinstance(symbol, Sum):
-        return [p for part in symbol.parts for p in parts(part)]
-    return [symbol]
+    found, waiting = [], [symbol]
+    while waiting:
+        top = resolve(waiting.pop())
+        if isinstance(top, Sum):
+            waiting += reversed(top.parts)
+        else:
+            found.append(top)
+    return found
 
 
 def merge(symbols: Sequence[Symbol]) -> Symbol:
