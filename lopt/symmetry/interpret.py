@@ -156,7 +156,8 @@ class Walk:
                 settle(output)
             dims |= zip(eqn.outvars, outputs, strict=True)
         return [
-            _dims_of(var, dims) if on else () for var, on in zip(jaxpr.outvars, live, strict=True)
+            _dims_of(var, dims) if on else _any_dims(var)
+            for var, on in zip(jaxpr.outvars, live, strict=True)
         ]
 
     def _note(self, equation: Equation, operands: Sequence[Dims]) -> None:
@@ -236,7 +237,14 @@ def _writes(eqn: core.JaxprEqn) -> bool:
 
 
 def _dims_of(atom: core.Var | core.Literal, dims: dict[core.Var, Dims]) -> Dims:
-    return dims_of_constant(atom.val) if isinstance(atom, core.Literal) else dims[atom]
+    if isinstance(atom, core.Literal):
+        return dims_of_constant(atom.val)
+    return dims.get(atom, _any_dims(atom))
+
+
+def _any_dims(atom: core.Var | core.Literal) -> Dims:
+    """Symbols for a value that nothing depends on."""
+    return (None,) * len(np.shape(atom.aval))
 
 
 def dims_of_constant(value: Any) -> Dims:

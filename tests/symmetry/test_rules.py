@@ -169,6 +169,18 @@ CASES = {
     ),
     # What is not read.
     "dead code": (lambda p: (jnp.cumsum(p["a"]), total(p["a"]))[1], "a[3] i"),
+    "dead operand": (
+        lambda p: total(jax.jit(lambda a, dead: (a, jnp.cumsum(dead)))(p["a"], p["b"] + p["a"])[0]),
+        "a[3] i; b[3] U",
+    ),
+    "dead inputs of a scan": (
+        lambda p: total(
+            lax.scan(
+                lambda c, x: ((c[0] + x[0], c[1] * x[1]), x[1]), (p["a"], p["a"]), (p["x"],) * 2
+            )[0][0]
+        ),
+        "a[3] i; x[4,3] T i",
+    ),
     "unread": (lambda p: total(p["a"]), "a[3] i; b[4] U"),
     "unread rows": (lambda p: total(p["a"][:2] * np.arange(2)[:, None]), "a[4,3] I j"),
 }
