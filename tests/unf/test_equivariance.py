@@ -13,7 +13,7 @@ TENSORS = ["", "a", "b", "d", "c", "a b", "b a", "b d", "a a", "c d", "a b d", "
 TENSORS += ["a*b", "b+d", "d a*b", "b+d a", "(a+c)*b a", "a+b d+b"]
 TREES = st.lists(st.sampled_from([t.split() for t in TENSORS]), min_size=1, max_size=4)
 SETTINGS = settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

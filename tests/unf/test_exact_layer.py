@@ -72,7 +72,8 @@ def dimension_of_equivariant_maps(spec):
         one = np.eye(len(P))
         constraints.append(np.kron(P, one) - np.kron(one, P.T))
     constraints = np.concatenate(constraints)
-    return constraints.shape[1] - np.linalg.matrix_rank(constraints)
+    gram = constraints.T @ constraints
+    return len(gram) - np.linalg.matrix_rank(gram, hermitian=True)
 
 
 def rank_of_layer(spec):
@@ -88,7 +89,8 @@ def rank_of_layer(spec):
         )(jnp.eye(count))
         return columns.reshape(-1)
 
-    return np.linalg.matrix_rank(jax.jit(jax.jacobian(matrix))(flat.astype(float)))
+    jacobian = jax.jit(jax.jacobian(matrix))(flat.astype(float))
+    return np.linalg.matrix_rank(jacobian.T @ jacobian, hermitian=True)
 
 
 SPECS = {

@@ -12,10 +12,10 @@ from lopt.errors import UserError
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.unf import UNF, ExactLayer, InvariantUNF, RelationalLayer
 
-AXES = {"conv": Axes("h", "w", "in", "c"), "kernel": Axes("c", "out"), "bias": Axes("out")}
-SPEC = PermutationSpec(AXES, {"h": 3, "w": 3, "in": 2, "c": 4, "out": 5}, ("h", "w", "in", "out"))
+AXES = {"conv": Axes("h", "in", "c"), "kernel": Axes("c", "out"), "bias": Axes("out")}
+SPEC = PermutationSpec(AXES, {"h": 3, "in": 2, "c": 4, "out": 5}, ("h", "in", "out"))
 OTHER = PermutationSpec(
-    {"a": Axes("n", "n"), "b": Axes("n*m", "k"), "s": Axes()}, {"n": 3, "m": 2, "k": 4}, ("k",)
+    {"a": Axes("n", "n"), "b": Axes("n*m"), "s": Axes()}, {"n": 3, "m": 2}, ("m",)
 )
 KINDS = ["exact", "relational", "pointwise"]
 
@@ -42,11 +42,11 @@ def test_one_theta_fits_any_weight_space(kind, positions):
     net = UNF(SPEC, (4, 2), kind, max_positions=positions)
     theta = jax.jit(net.init)(jax.random.key(0), draw(SPEC, 3))
     y = jax.jit(net.clone(spec=OTHER).apply)(theta, draw(OTHER, 3))
-    assert jax.tree.map(jnp.shape, y) == {"a": (3, 3, 2), "b": (6, 4, 2), "s": (2,)}
+    assert jax.tree.map(jnp.shape, y) == {"a": (3, 3, 2), "b": (6, 2), "s": (2,)}
 
 
 def test_exact_theta_does_not_depend_on_the_names_of_groups():
-    names = {"h": "z", "w": "a", "in": "y", "c": "q", "out": "b"}
+    names = {"h": "z", "in": "y", "c": "q", "out": "b"}
     axes = {k: Axes(*(names[a] for a in axes)) for k, axes in AXES.items()}
     renamed = PermutationSpec(axes, {names[g]: n for g, n in SPEC.sizes.items()})
     theta = jax.jit(ExactLayer(SPEC, 2).init)(jax.random.key(0), draw(SPEC, 3))
@@ -64,8 +64,9 @@ def test_vmap_over_theta_and_over_weight_spaces(kind):
     spaces = jax.tree.map(lambda a, b: jnp.stack([a, b]), draw(SPEC, 3, 1), draw(SPEC, 3, 2))
     both = jax.jit(jax.vmap(net.apply))(thetas, spaces)
     all_pairs = jax.jit(jax.vmap(jax.vmap(net.apply, (None, 0)), (0, None)))(thetas, spaces)
+    apply = jax.jit(net.apply)
     for i in range(2):
-        one = jax.jit(net.apply)(*jax.tree.map(lambda x, i=i: x[i], (thetas, spaces)))
+        one = apply(*jax.tree.map(lambda x, i=i: x[i], (thetas, spaces)))
         assert_close(jax.tree.map(lambda x, i=i: x[i], both), one, rtol=1e-5, atol=1e-5)
         assert_close(jax.tree.map(lambda x, i=i: x[i, i], all_pairs), one, rtol=1e-5, atol=1e-5)
 
@@ -126,9 +127,10 @@ def test_invariant_network_is_invariant(float64, kind, pooling):
     theta = random_like(net.init(jax.random.key(0), x))
     moved = SPEC.permute(x, SPEC.sample(jax.random.key(1)))
     assert not np.allclose(moved["kernel"], x["kernel"])
-    y = jax.jit(net.apply)(theta, x)
+    apply = jax.jit(net.apply)
+    y = apply(theta, x)
     assert y.shape == (2,)
-    np.testing.assert_allclose(jax.jit(net.apply)(theta, moved), y, atol=1e-9)
+    np.testing.assert_allclose(apply(theta, moved), y, atol=1e-9)
 
 
 def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
