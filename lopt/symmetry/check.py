@@ -12,7 +12,7 @@ from jax.extend import core
 from jaxtyping import Array, PyTree
 
 from lopt.symmetry.axes import Axis, Product, groups_of
-from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
+from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, split_args
 from lopt.symmetry.spec import PermutationSpec, SpecError, name_of
 
 
@@ -113,13 +113,21 @@ def check_spec(
         if double:
             params, args = _widened(params), _widened(args)
         params = jax.tree.map(lambda x: _noisy(x, random), params)
-        run = jax.jit(lambda permutations: fn(spec.permute(params, permutations), *args))
-        reference = _numbers(run(identity))
+        arrays, with_arrays = split_args(args)
+
+        @jax.jit
+        def outputs(params: Any, permutations: Any, arrays: Any) -> Any:
+            return fn(spec.permute(params, permutations), *with_arrays(arrays))
+
+        def run(permutations: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return _numbers(outputs(params, permutations, arrays))
+
+        reference = run(identity)
         if not all(np.isfinite(x).all() for x in reference):
             raise SpecError("check_spec: the outputs are not finite, so they cannot be compared")
 
         def error(permutations: dict[str, np.ndarray]) -> float:
-            return _difference(reference, _numbers(run(permutations)))
+            return _difference(reference, run(permutations))
 
         errors = {name: error(identity | {name: cycles[name]}) for name in cycles}
         together = error(cycles)
@@ -128,14 +136,18 @@ def check_spec(
 
 def _precision(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[bool, float]:
     """Whether `fn` can run in double precision, and up to which error a difference is rounding."""
+    arrays, with_arrays = split_args(args)
+
+    def trace(params: Any, arrays: Any) -> core.Jaxpr:
+        return jax.make_jaxpr(lambda p, xs: fn(p, *with_arrays(xs)))(params, arrays).jaxpr
+
     with jax.enable_x64(True):
         try:
-            jaxpr = jax.make_jaxpr(lambda p: fn(p, *_widened(args)))(_widened(params))
-            return True, _tolerance(jaxpr.jaxpr)
+            return True, _tolerance(trace(_widened(params), _widened(arrays)))
         except Exception:
             pass  # Many models name their dtype, which then differs from that of the params.
     with jax.enable_x64(False):
-        return False, _tolerance(jax.make_jaxpr(lambda p: fn(p, *args))(params).jaxpr)
+        return False, _tolerance(trace(params, arrays))
 
 
 def _tolerance(jaxpr: core.Jaxpr) -> float:

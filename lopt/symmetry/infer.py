@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -121,21 +121,14 @@ def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> core.C
     if not callable(fn):
         raise InferenceError(f"infer_spec: fn is a {type(fn).__name__}, not a function")
     leaves, structure = jax.tree.flatten(params)
-    arg_leaves, arg_structure = jax.tree.flatten(args)
-    traced = [i for i, leaf in enumerate(arg_leaves) if _is_array(leaf)]
+    arrays, with_arrays = split_args(args)
 
-    def flat(*arrays: Array) -> Any:
-        given = list(arg_leaves)
-        for i, x in zip(traced, arrays[len(leaves) :], strict=True):
-            given[i] = x
-        return fn(
-            jax.tree.unflatten(structure, arrays[: len(leaves)]),
-            *jax.tree.unflatten(arg_structure, given),
-        )
+    def flat(*given: Array) -> Any:
+        params = jax.tree.unflatten(structure, given[: len(leaves)])
+        return fn(params, *with_arrays(given[len(leaves) :]))
 
-    arrays = [arg_leaves[i] for i in traced]
     try:
-        jaxpr = jax.make_jaxpr(flat)(*leaves, *arrays)
+        return jax.make_jaxpr(flat)(*leaves, *arrays)
     except Exception as error:
         name = getattr(fn, "__qualname__", type(fn).__name__)
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -143,4 +136,15 @@ def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> core.C
             f"{name} cannot be traced with params and {len(args)} further arguments: "
             f"{type(error).__name__}: {reason}"
         ) from error
-    return jaxpr
+
+
+def split_args(args: tuple) -> tuple[list[Array], Callable[[Sequence[Array]], tuple]]:
+    """The arrays in some arguments, and what puts others in their place."""
+    leaves, structure = jax.tree.flatten(args)
+    places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+
+    def with_arrays(arrays: Sequence[Array]) -> tuple:
+        given = dict(zip(places, arrays, strict=True))
+        return jax.tree.unflatten(structure, [given.get(i, x) for i, x in enumerate(leaves)])
+
+    return [leaves[i] for i in places], with_arrays

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
+from lopt.symmetry.interpret import Dims, Equation, register_rule
 from lopt.symmetry.symbols import (
     Atom,
     Symbol,
@@ -75,11 +75,8 @@ def iota(equation: Equation, *dynamic_shape: Dims) -> list[Dims]:
 def reshape(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
     """Runs of axes that have the same size before and after are merged and split."""
     (in_shape, *_), (shape,) = equation.in_shapes, equation.out_shapes
-    if equation.params.get("dimensions") not in (None, tuple(range(len(in_shape)))):
-        for symbol in operand:
-            fix(symbol, "reshaped")
-        return [fixed_dims(shape, "reshaped")]
-    return [reshaped(operand, in_shape, shape)]
+    order = equation.params.get("dimensions") or range(len(in_shape))
+    return [reshaped(tuple(operand[i] for i in order), [in_shape[i] for i in order], shape)]
 
 
 def reshaped(dims: Dims, in_shape: Sequence[int], shape: Sequence[int]) -> Dims:

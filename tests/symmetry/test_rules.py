@@ -41,6 +41,16 @@ CASES = {
         lambda p: total(lax.conv(p["a"], p["b"], (1,), "VALID")),
         "a[2,3,4] n c s; b[5,3,1] d c O",
     ),
+    "convolutions of an ensemble": (
+        lambda p: total(
+            jax.vmap(lambda x, a, b: lax.conv(lax.conv(x, a, (1,), "SAME"), b, (1,), "SAME"))(
+                np.broadcast_to(np.sin(np.arange(24.0)).reshape(2, 3, 4), (2, 2, 3, 4)),
+                p["a"],
+                p["b"],
+            )
+        ),
+        "a[2,5,3,3] e c X V; b[2,6,5,3] e d c W",
+    ),
     "convolution": (
         lambda p: total(lax.conv(p["a"], p["b"], (1,), "SAME")),
         "a[2,3,4] n c S; b[5,3,3] d c W",
