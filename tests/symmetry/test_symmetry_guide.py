@@ -10,13 +10,13 @@ def test_the_guide_prints_what_it_says(capsys):
     namespace = {}
     exec(example, namespace)
     assert capsys.readouterr().out == table
-    for _, session in blocks[2:]:
-        if not session.startswith(">>>"):
+    for _, dialogue in blocks[2:]:
+        if not dialogue.startswith(">>>"):
             continue
-        commands = re.findall(r"^>>> (.*)$", session, re.MULTILINE)
+        commands = re.findall(r"^>>> (.*)$", dialogue, re.MULTILINE)
         for command in commands:
             exec(command, namespace)
-        shown = [line for line in session.splitlines() if not line.startswith(">>>")]
+        shown = [line for line in dialogue.splitlines() if not line.startswith(">>>")]
         printed = capsys.readouterr().out.splitlines()
         # Rounding differs between machines.
         assert [re.sub(r"[\d.]+e[-+]\d+", "", line) for line in printed] == [
