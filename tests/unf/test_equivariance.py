@@ -64,3 +64,14 @@ def test_layers_commute_with_permutations(float64, layer, tensors, seed):
 def test_stacks_commute_with_permutations(float64, kinds, tensors, seed):
     spec = spec_of(tensors)
     assert_equivariant(UNF(spec, (3, 1), kinds), spec, draw(spec, 2, seed), seed)
+
+
+@pytest.mark.parametrize("kind", ["exact", "relational"])
+def test_large_arrays_commute_too_where_other_code_runs(float64, kind):
+    sizes = {"s": 3, "t": 3, "i": 20, "o": 40}
+    axes = {"conv": Axes("s", "t", "i", "o"), "square": Axes("o", "o"), "bias": Axes("o")}
+    spec = PermutationSpec(axes, sizes)
+    net, tree = UNF(spec, (32, 2), kind), draw(spec, 8, 0)
+    compiled = jax.jit(net.apply).lower(random_theta(net, tree, 0), tree).compile()
+    assert 'inlineable="false"' in compiled.as_text()
+    assert_equivariant(net, spec, tree, 0)
