@@ -1,6 +1,5 @@
-"""Image classification with any flax module."""
+"""Image tasks of any flax module: classification, and the inputs as their own targets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import flax.linen as nn
@@ -9,19 +8,19 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from lopt.data import DATASETS, Dataset, Examples
-from lopt.errors import UserError
-from lopt.tasks.task import Params, State, Task
+from lopt.data import Dataset, Examples, View
+from lopt.tasks.held_out import Values, mean_over
+from lopt.tasks.task import DataTask, Params, RunState
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Classification(Task):
-    """A flax module trained with cross-entropy.
+class ImageTask(DataTask):
+    """A flax module on labelled images.
 
     Attributes:
       dataset: what it is trained and evaluated on.
-      model: maps (batch, ...) inputs to (batch, classes) logits.
+      model: `model(x, train)` maps (batch, ...) inputs to outputs.
       batch_size: examples per step, drawn with replacement.
     """
 
@@ -29,61 +28,69 @@ class Classification(Task):
     model: nn.Module = field(metadata={"static": True})
     batch_size: int = field(default=64, metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
-        state = dict(self.model.init(key, self.dataset.train.x[:1]))
-        return state.pop("params"), state
+    def measure(self, outputs: Float[Array, "batch ..."], batch: Examples) -> Values:
+        """The `"loss"` of each example, and other metrics of each."""
+        raise NotImplementedError
 
-    def batch(self, state: State, key: Array) -> Examples:  # noqa: D102
-        train = self.dataset.train
-        return train[jax.random.randint(key, (self.batch_size,), 0, len(train))]
+    @property
+    def source(self) -> str:  # noqa: D102
+        return self.dataset.source
+
+    @property
+    def view(self) -> View:  # noqa: D102
+        return self.dataset.view
+
+    def init(self, key: Array) -> tuple[Params, RunState]:  # noqa: D102
+        variables = dict(self.model.init(key, self.dataset.train.x[:1], train=False))
+        return variables.pop("params"), RunState(self.view, variables)
+
+    def batch(self, state: RunState, key: Array) -> Examples:  # noqa: D102
+        return self.dataset.sample(state.view, key, self.batch_size)
 
     def loss(  # noqa: D102
-        self, params: Params, state: State, batch: Examples, key: Array
-    ) -> tuple[Float[Array, ""], State]:
-        logits, state = self.model.apply({"params": params, **state}, batch.x, mutable=list(state))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
-        return losses.mean(), state
+        self, params: Params, state: RunState, batch: Examples, key: Array
+    ) -> tuple[Float[Array, ""], RunState]:
+        outputs, variables = self.model.apply(
+            {"params": params, **state.variables},
+            batch.x,
+            train=True,
+            mutable=list(state.variables),
+        )
+        return self.measure(outputs, batch)["loss"].mean(), state._replace(variables=variables)
 
-    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:  # noqa: D102
-        test = self.dataset.test
-        logits = self.model.apply({"params": params, **state}, test.x)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, test.y)
-        return {"loss": losses.mean(), "accuracy": jnp.mean(logits.argmax(-1) == test.y)}
+    def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:  # noqa: D102
+        def measure(examples: Examples) -> Values:
+            outputs = self.model.apply(
+                {"params": params, **state.variables}, examples.x, train=False
+            )
+            return self.measure(outputs, examples)
+
+        return mean_over(measure, *self.dataset.held_out(state.view), self.batch_size)
 
 
-class MLP(nn.Module):
-    """Dense layers with rectifiers between them.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Classification(ImageTask):
+    """A flax module trained with cross-entropy; see `ImageTask` for the attributes.
 
-    Attributes:
-      widths: the width of each hidden layer.
-      classes: the number of logits.
+    Held-out metrics are `"loss"` and `"accuracy"`.
     """
 
-    widths: Sequence[int]
-    classes: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch ..."]) -> Float[Array, "batch classes"]:
-        """Logits of a batch."""
-        x = x.reshape(x.shape[0], -1)
-        for width in self.widths:
-            x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(self.classes)(x)
+    def measure(self, outputs: Float[Array, "batch classes"], batch: Examples) -> Values:  # noqa: D102
+        return {
+            "loss": optax.softmax_cross_entropy_with_integer_labels(outputs, batch.y),
+            "accuracy": (outputs.argmax(-1) == batch.y).astype(outputs.dtype),
+        }
 
 
-def mlp(data: str = "digits", widths: Sequence[int] = (32,), batch_size: int = 64) -> Task:
-    """An MLP classifier.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Reconstruction(ImageTask):
+    """A flax module trained to give its input back; see `ImageTask` for the attributes.
 
-    Args:
-      data: the name of a data set.
-      widths: the width of each hidden layer.
-      batch_size: examples per step.
-
-    Raises:
-      UserError: for an unknown data set, or a size that is no positive integer.
+    The loss is the mean squared error, of inputs that have about unit variance.
     """
-    for size in (*widths, batch_size):
-        if not isinstance(size, int) or size < 1:
-            raise UserError(f"mlp: widths and batch_size must be positive integers, not {size!r}")
-    dataset = DATASETS[data]()
-    return Classification(dataset, MLP(tuple(widths), dataset.classes), batch_size)
+
+    def measure(self, outputs: Float[Array, "batch ..."], batch: Examples) -> Values:  # noqa: D102
+        error = jnp.square(outputs - batch.x)
+        return {"loss": error.mean(range(1, error.ndim))}

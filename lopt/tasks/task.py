@@ -1,12 +1,14 @@
 """What an inner task is: a model, its loss and its data, as one pytree."""
 
 import abc
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, PyTree
 
+from lopt.errors import UserError
 from lopt.symmetry import PermutationSpec, infer_spec
 
 Params = PyTree[Array]
@@ -53,3 +55,49 @@ class Task(abc.ABC):
             return self.loss(params, state, batch, key)[0]
 
         return infer_spec(loss, params, state, batch, key)
+
+    @property
+    def source(self) -> str:
+        """Where the data are from, in words, for the provenance of results; may be empty."""
+        return ""
+
+    @property
+    def view(self) -> Any:
+        """What a run sees of the data unless a family changes it; None if there are no data."""
+        return None
+
+    def see(self, state: State, change: Callable[[Any], Any]) -> State:
+        """The state of a run that sees `change(view)` where it saw `view`."""
+        raise UserError(f"{type(self).__name__} has no data to see a part of")
+
+
+class RunState(NamedTuple):
+    """The state of a run of a task with data.
+
+    Attributes:
+      view: what the run sees of the data.
+      variables: the model's collections beside its params, such as batch statistics.
+    """
+
+    view: Any
+    variables: dict[str, Any]
+
+
+class DataTask(Task):
+    """A task whose state is a `RunState`."""
+
+    @property
+    @abc.abstractmethod
+    def view(self) -> Any:
+        """What a run sees unless a family changes it: all data."""
+
+    def see(self, state: RunState, change: Callable[[Any], Any]) -> RunState:  # noqa: D102
+        return state._replace(view=change(state.view))
+
+
+def require_positive(part: str, **sizes: Any) -> None:
+    """Raise a `UserError` if a size, or one of a sequence of sizes, is no positive integer."""
+    for name, given in sizes.items():
+        for size in given if isinstance(given, list | tuple) else (given,):
+            if not isinstance(size, int) or size < 1:
+                raise UserError(f"{part}: {name} must be positive integers, not {size!r}")

@@ -1,0 +1,60 @@
+"""Text that is on every machine: the sources of Python's own standard library."""
+
+import hashlib
+import platform
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from lopt.data.corpus import Corpus
+from lopt.errors import UserError
+
+_SKIPPED = {"__pycache__", "dist-packages", "site-packages", "test", "tests"}
+
+HELD_OUT = 0.1
+"""The share of the text that is held out: its end."""
+
+
+def text(size: int = 1_000_000, tokens: str = "bytes") -> Corpus:
+    """Sources of the running Python's standard library, the last tenth held out.
+
+    Files are taken in the order of a hash of their names, so that a small `size` is a sample of
+    all of them. The same Python version gives the same text; its hash is in the corpus' `source`.
+
+    Args:
+      size: bytes, at most; the library has about ten million.
+      tokens: a name in `TOKENIZERS`, with arguments.
+
+    Raises:
+      UserError: if `size` is not positive, or there are no sources.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"text: size must be a positive integer, not {size!r}")
+    content = bytearray()
+    for file in _sources():
+        if len(content) >= size:
+            break
+        content += file.read_bytes()
+    if not content:
+        raise UserError("this Python has no sources of its standard library; use another text")
+    whole = bytes(content[:size]).decode(errors="ignore")
+    return split(whole, tokens, f"standard library of Python {platform.python_version()}")
+
+
+def split(whole: str, tokens: str, source: str) -> Corpus:
+    """A corpus with the end of a text held out, and the hash of the text in its `source`."""
+    border = round(len(whole) * (1 - HELD_OUT))
+    digest = hashlib.sha256(whole.encode()).hexdigest()
+    source = f"{source}, {len(whole)} characters, sha256 {digest}"
+    return Corpus.of(whole[:border], whole[border:], tokens, source)
+
+
+def _sources() -> Iterator[Path]:
+    root = Path(sysconfig.get_path("stdlib"))
+    names = [
+        path.relative_to(root)
+        for path in root.rglob("*.py")
+        if not _SKIPPED & set(path.relative_to(root).parts) and "sysconfigdata" not in path.name
+    ]
+    for name in sorted(names, key=lambda n: hashlib.sha256(n.as_posix().encode()).digest()):
+        yield root / name

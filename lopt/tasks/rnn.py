@@ -1,0 +1,88 @@
+"""Recurrent language models: IRNN, GRU, LSTM."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lopt.data import TEXTS
+from lopt.parts import Parts, build
+from lopt.tasks.language import LanguageModel
+from lopt.tasks.task import Task, require_positive
+
+
+def irnn(width: int) -> nn.SimpleCell:
+    """Rectified units whose recurrent matrix starts at the identity (Le et al., arXiv 1504.00941).
+
+    Args:
+      width: of the hidden state.
+    """
+    return nn.SimpleCell(width, activation_fn=nn.relu, recurrent_kernel_init=_identity)
+
+
+CELLS = Parts("cell", irnn=irnn, gru=nn.GRUCell, lstm=nn.OptimizedLSTMCell)
+"""The recurrent cells by name, each made from its width."""
+
+
+class RecurrentModel(nn.Module):
+    """An embedding, layers of recurrent cells, a linear layer.
+
+    Attributes:
+      cell: a name in `CELLS`.
+      widths: of the hidden state of each layer.
+      embedding: the width of the embedding.
+      vocabulary: the number of tokens.
+    """
+
+    cell: str
+    widths: Sequence[int]
+    embedding: int
+    vocabulary: int
+
+    @nn.compact
+    def __call__(
+        self, tokens: Int[Array, "batch length"]
+    ) -> Float[Array, "batch length vocabulary"]:
+        """Logits of the token after each."""
+        x = nn.Embed(self.vocabulary, self.embedding)(tokens)
+        for width in self.widths:
+            x = nn.RNN(CELLS[self.cell](width))(x)
+        return nn.Dense(self.vocabulary)(x)
+
+
+def rnn(
+    data: str = "text",
+    cell: str = "gru",
+    widths: Sequence[int] = (32,),
+    embedding: int = 16,
+    length: int = 32,
+    batch_size: int = 16,
+) -> Task:
+    """A recurrent language model.
+
+    Args:
+      data: a name in `lopt.data.TEXTS`, with arguments.
+      cell: "irnn", "gru" or "lstm".
+      widths: of the hidden state of each layer.
+      embedding: the width of the embedding.
+      length: predicted tokens of a sequence; the state starts at zero.
+      batch_size: sequences per step.
+
+    Raises:
+      UserError: for an unknown text or cell, a size that is no positive integer, or a sequence
+        longer than the text.
+    """
+    sizes = {"widths": widths, "embedding": embedding}
+    require_positive("rnn", **sizes, length=length, batch_size=batch_size)
+    _ = CELLS[cell]
+    corpus = build(TEXTS, data)
+    corpus.require(length)
+    model = RecurrentModel(cell, tuple(widths), embedding, corpus.vocabulary)
+    return LanguageModel(corpus, model, batch_size, length)
+
+
+def _identity(key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> Array:
+    del key
+    return jnp.eye(*shape, dtype=jax.dtypes.canonicalize_dtype(dtype))
