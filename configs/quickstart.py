@@ -20,8 +20,14 @@ def get_config(estimator: str = "pes") -> ConfigDict:
             "seed": 0,
             "task": config(TASKS, "mlp", data="digits", widths=(32,), batch_size=64),
             "rule": config(RULES, "unf", layers="relational", widths=(16,)),
-            "inner": {"learning_rate": 0.02, "schedule": "cosine"},
+            "inner": {"learning_rate": 0.02, "schedule": "cosine", "normalize": False},
             "estimator": config(ESTIMATORS, estimator, pairs=8, horizon=HORIZON, sigma=0.01),
-            "outer": {"steps": 1000, "learning_rate": 5e-3, "clip": 1.0},
+            "outer": {
+                "steps": 2000,
+                "learning_rate": 5e-3,
+                "clip": 1.0,
+                "checkpoint_every": 200,
+                "max_skipped": 50,
+            },
         }
     )

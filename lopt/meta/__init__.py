@@ -1,22 +1,26 @@
 """Meta-training: estimators of the meta-gradient and the loop around them."""
 
 from lopt.meta.es import ES
-from lopt.meta.estimator import Estimator, Problem
-from lopt.meta.loop import MetaState, Report, begin, meta_train
+from lopt.meta.estimator import Estimator, Metrics, Problem
+from lopt.meta.loop import MetaState, MetaTraining, Report
+from lopt.meta.nres import NRES
 from lopt.meta.pes import PES
+from lopt.meta.tbptt import TBPTT
 from lopt.parts import Parts
 
-ESTIMATORS = Parts("estimator", es=ES, pes=PES)
+ESTIMATORS = Parts("estimator", es=ES, pes=PES, nres=NRES, tbptt=TBPTT)
 """The estimators that a config can name."""
 
 __all__ = [
     "ES",
     "ESTIMATORS",
+    "NRES",
     "PES",
+    "TBPTT",
     "Estimator",
     "MetaState",
+    "MetaTraining",
+    "Metrics",
     "Problem",
     "Report",
-    "begin",
-    "meta_train",
 ]

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array
 
-from lopt.errors import UserError
-from lopt.meta.estimator import Estimator, Problem
-from lopt.meta.particles import Metrics, Theta, antithetic, cap, es_gradient, normal_like, twice
+from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, require_positive
+from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
 from lopt.meta.unroll import start, unroll
 
 
@@ -51,22 +50,11 @@ class ES(Estimator):
         noise_key, run_key = jax.random.split(key)
         noise = normal_like(noise_key, theta, self.pairs, self.sigma)
 
-        def losses_of(theta: Theta, key: Array) -> Array:
+        def one(task: object, theta: Theta, key: Array) -> Array:
             optimizer = problem.optimizer(theta)
-            run = start(problem.task, optimizer, key)
-            return unroll(problem.task, optimizer, run, self.horizon)[1]
+            return unroll(task, optimizer, start(task, optimizer, key), self.horizon)[1]
 
         keys = twice(jax.random.split(run_key, self.pairs))
-        losses = jax.vmap(losses_of)(antithetic(theta, noise), keys)
-        losses, diverged = cap(losses, self.loss_cap)
-        means = losses.mean(1)
-        gradient = es_gradient(noise, means, self.sigma)
-        return gradient, state, Metrics(means.mean(), diverged[:, -1].mean(), diverged.size)
-
-
-def require_positive(part: object, *names: str) -> None:
-    """Raise a `UserError` if one of an estimator's numbers is not positive."""
-    for name in names:
-        if not getattr(part, name) > 0:
-            where = type(part).__name__
-            raise UserError(f"{where}: {name} must be positive, not {getattr(part, name)}")
+        losses = over_particles(problem, one, antithetic(theta, noise), keys)
+        means, metrics = measure(problem, losses, self.loss_cap)
+        return es_gradient(noise, means, self.sigma), state, metrics

@@ -1,14 +1,19 @@
-"""What a meta-gradient estimator is."""
+"""What a meta-gradient estimator is, and the problem that it is given."""
 
 import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from lopt.meta.particles import Metrics, Theta
+from lopt.errors import UserError
 from lopt.tasks import Task
+
+Theta = PyTree[Array]
+
+Optimizer = Callable[[Theta], optax.GradientTransformation]
 
 
 class Problem(NamedTuple):
@@ -17,10 +22,28 @@ class Problem(NamedTuple):
     Attributes:
       task: the inner task; its arrays are traced.
       optimizer: theta -> optax transformation, the learned optimizer.
+      scale: what inner losses are divided by, so that tasks weigh alike.
+      mesh: devices over which particles are spread, along an axis called "particles"; None for one.
     """
 
     task: Task
-    optimizer: Callable[[Theta], optax.GradientTransformation]
+    optimizer: Optimizer
+    scale: float = 1.0
+    mesh: jax.sharding.Mesh | None = None
+
+
+class Metrics(NamedTuple):
+    """What an estimator saw while it took a gradient.
+
+    Attributes:
+      meta_loss: the mean inner loss over particles and steps, scaled and capped.
+      diverged: the share of inner runs whose last loss is above the cap or not a number.
+      inner_steps: how many inner steps were taken.
+    """
+
+    meta_loss: Float[Array, ""]
+    diverged: Float[Array, ""]
+    inner_steps: int
 
 
 class Estimator(abc.ABC):
@@ -38,3 +61,11 @@ class Estimator(abc.ABC):
         self, problem: Problem, theta: Theta, state: Any, key: Array
     ) -> tuple[Theta, Any, Metrics]:
         """A gradient estimate, the next state, and what was seen on the way."""
+
+
+def require_positive(part: Any, *names: str) -> None:
+    """Raise a `UserError` if one of an estimator's numbers is not positive."""
+    for name in names:
+        if not getattr(part, name) > 0:
+            where = type(part).__name__
+            raise UserError(f"{where}: {name} must be positive, not {getattr(part, name)}")

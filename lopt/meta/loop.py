@@ -1,15 +1,15 @@
 """The outer loop: meta-gradients into an optax optimizer of theta."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.meta.estimator import Estimator, Problem
-from lopt.meta.particles import Metrics, Theta
+from lopt.meta.estimator import Estimator, Metrics, Problem, Theta
 
 
 class MetaState(NamedTuple):
@@ -18,15 +18,17 @@ class MetaState(NamedTuple):
     Attributes:
       theta: the meta-parameters.
       outer_state: the state of the outer optimizer.
-      estimator_state: the state of the estimator, inner runs included.
+      estimator_states: of each problem, inner runs included.
       step: meta-steps taken.
+      skipped: meta-steps in a row, up to now, whose gradient was not finite.
       key: what all randomness is derived from, together with `step`.
     """
 
     theta: Theta
     outer_state: PyTree[Array]
-    estimator_state: PyTree[Array]
+    estimator_states: tuple[PyTree[Array], ...]
     step: Int[Array, ""]
+    skipped: Int[Array, ""]
     key: Array
 
 
@@ -34,95 +36,137 @@ class Report(NamedTuple):
     """What is known of one meta-step.
 
     Attributes:
-      inner: what the estimator saw.
+      step: meta-steps taken, this one included.
+      inner: what the estimator saw of each problem.
       gradient_norm: of the meta-gradient.
-      skipped: one if the meta-gradient was not finite and theta was left as it was.
+      skipped: meta-steps in a row, up to this one, whose meta-gradient was not finite and which
+        left theta as it was.
     """
 
-    inner: Metrics
+    step: Int[Array, ""]
+    inner: tuple[Metrics, ...]
     gradient_norm: Float[Array, ""]
     skipped: Int[Array, ""]
 
 
-def begin(
-    problem: Problem,
-    estimator: Estimator,
-    outer: optax.GradientTransformation,
-    theta: Theta,
-    key: Array,
-) -> MetaState:
-    """The state before the first meta-step."""
-    init_key, loop_key = jax.random.split(key)
+class MetaTraining:
+    """One theta, learned on one or several problems.
 
-    @jax.jit
-    def init(task: Any, theta: Theta) -> PyTree[Array]:
-        return estimator.init(problem._replace(task=task), theta, init_key)
+    Theta's gradient is the mean of those of the problems, by their weights. A meta-step is one
+    compiled call.
 
-    step = jnp.zeros((), jnp.int32)
-    return MetaState(theta, outer.init(theta), init(problem.task, theta), step, loop_key)
-
-
-def make_step(
-    problem: Problem, estimator: Estimator, outer: optax.GradientTransformation
-) -> Callable[[MetaState], tuple[MetaState, Report]]:
-    """One meta-step as one compiled call."""
-
-    @jax.jit
-    def step(task: Any, state: MetaState) -> tuple[MetaState, Report]:
-        key = jax.random.fold_in(state.key, state.step)
-        gradient, estimator_state, metrics = estimator.gradient(
-            problem._replace(task=task), state.theta, state.estimator_state, key
-        )
-        norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(norm)
-
-        def apply() -> tuple[Theta, PyTree[Array]]:
-            updates, outer_state = outer.update(gradient, state.outer_state, state.theta)
-            return optax.apply_updates(state.theta, updates), outer_state
-
-        theta, outer_state = jax.lax.cond(finite, apply, lambda: (state.theta, state.outer_state))
-        report = Report(metrics, norm, 1 - finite.astype(jnp.int32))
-        return MetaState(theta, outer_state, estimator_state, state.step + 1, state.key), report
-
-    return lambda state: step(problem.task, state)
-
-
-def meta_train(
-    problem: Problem,
-    estimator: Estimator,
-    outer: optax.GradientTransformation,
-    state: MetaState,
-    steps: int,
-) -> Iterator[tuple[MetaState, Report]]:
-    """Take meta-steps until `steps` are taken; yields after each.
-
-    The next step is on its way before the results of the last are handed out, so that a consumer
-    who reads them does not hold the device up.
-
-    Args:
-      problem: the task and the learned optimizer.
-      estimator: how meta-gradients are estimated.
-      outer: the optimizer of theta.
-      state: from `begin`, or of an earlier meta-step.
-      steps: meta-steps in all, those before `state` included.
+    Attributes:
+      problems: the tasks and the learned optimizer on each.
+      estimators: how each problem's meta-gradient is estimated.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
+      >>> from lopt.meta import ES
       >>> from lopt.tasks import mlp
       >>> problem = Problem(mlp(widths=(4,)), lambda theta: optax.adam(jnp.exp(theta)))
-      >>> estimator, outer = ES(pairs=2, horizon=3), optax.adam(0.1)
-      >>> state = begin(problem, estimator, outer, jnp.float32(-7.0), jax.random.key(0))
-      >>> for state, report in meta_train(problem, estimator, outer, state, steps=2):
-      ...     loss = report.inner.meta_loss
+      >>> training = MetaTraining([problem], [ES(pairs=2, horizon=3)], optax.adam(0.1))
+      >>> state = training.begin(jnp.float32(-7.0), jax.random.key(0))
+      >>> for state, report in training.run(state, steps=2):
+      ...     loss = report.inner[0].meta_loss
       >>> int(state.step)
       2
     """
-    take = make_step(problem, estimator, outer)
-    done, pending = int(state.step), None
-    for _ in range(done, steps):
-        state, report = take(state)
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        estimators: Sequence[Estimator],
+        outer: optax.GradientTransformation,
+        weights: Sequence[float] | None = None,
+    ):
+        """See the class.
+
+        Args:
+          problems: all with the same mesh, or none.
+          estimators: one for each problem.
+          outer: the optimizer of theta.
+          weights: of the problems in theta's gradient; equal if not given.
+        """
+        self.problems = tuple(problems)
+        self.estimators = tuple(estimators)
+        weights = [1.0] * len(self.problems) if weights is None else weights
+        self._shares = [w / sum(weights) for w in weights]
+        self._outer = outer
+        self._mesh = self.problems[0].mesh
+        self._tasks = self._replicate(tuple(p.task for p in self.problems))
+        self._begin = jax.jit(self._begin_all)
+        self._step = jax.jit(self._step_all)
+
+    def begin(self, theta: Theta, key: Array) -> MetaState:
+        """The state before the first meta-step."""
+        return self._begin(self._tasks, self._replicate(theta), self._replicate(key))
+
+    def run(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
+        """Take meta-steps until `steps` are taken, those before `state` included; yields each.
+
+        The next step is on its way before the last is handed out, so that a consumer who reads
+        its report does not hold the device up.
+        """
+        pending = None
+        for _ in range(int(state.step), steps):
+            state, report = self._step(self._tasks, state)
+            if pending is not None:
+                yield pending
+            pending = state, report
         if pending is not None:
             yield pending
-        pending = state, report
-    if pending is not None:
-        yield pending
+
+    def _begin_all(self, tasks: tuple[Any, ...], theta: Theta, key: Array) -> MetaState:
+        init_key, loop_key = jax.random.split(key)
+        states = [
+            estimator.init(problem._replace(task=task), theta, jax.random.fold_in(init_key, i))
+            for i, (problem, estimator, task) in self._each(tasks)
+        ]
+        zero = jnp.zeros((), jnp.int32)
+        return MetaState(theta, self._outer.init(theta), tuple(states), zero, zero, loop_key)
+
+    def _step_all(self, tasks: tuple[Any, ...], state: MetaState) -> tuple[MetaState, Report]:
+        key = jax.random.fold_in(state.key, state.step)
+        gradients, states, metrics = [], [], []
+        for i, (problem, estimator, task) in self._each(tasks):
+            gradient, estimator_state, seen = estimator.gradient(
+                problem._replace(task=task),
+                state.theta,
+                state.estimator_states[i],
+                jax.random.fold_in(key, i),
+            )
+            gradients.append(gradient)
+            states.append(estimator_state)
+            metrics.append(seen)
+        gradient = jax.tree.map(self._weigh, *gradients)
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(norm)
+        updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
+        theta, outer_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (optax.apply_updates(state.theta, updates), outer_state),
+            (state.theta, state.outer_state),
+        )
+        skipped = jnp.where(finite, 0, state.skipped + 1)
+        step = state.step + 1
+        theta = self._constrain(theta)
+        report = Report(step, tuple(metrics), norm, skipped)
+        return MetaState(theta, outer_state, tuple(states), step, skipped, state.key), report
+
+    def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        return enumerate(zip(self.problems, self.estimators, tasks, strict=True))
+
+    def _weigh(self, *gradients: Array) -> Array:
+        return sum(s * g for s, g in zip(self._shares, gradients, strict=True))
+
+    def _replicate(self, tree: PyTree[Array]) -> PyTree[Array]:
+        return tree if self._mesh is None else jax.device_put(tree, self._replicated)
+
+    def _constrain(self, tree: PyTree[Array]) -> PyTree[Array]:
+        if self._mesh is None:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, self._replicated)
+
+    @property
+    def _replicated(self) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec())

@@ -1,27 +1,18 @@
 """Antithetic perturbations of theta, and what is measured with them."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
-Theta = PyTree[Array]
+from lopt.meta.estimator import Metrics, Problem, Theta
 
-
-class Metrics(NamedTuple):
-    """What an estimator saw while it took a gradient.
-
-    Attributes:
-      meta_loss: the mean inner loss over particles and steps, capped.
-      diverged: the share of inner runs whose loss is above the cap or not a number.
-      inner_steps: how many inner steps were taken.
-    """
-
-    meta_loss: Float[Array, ""]
-    diverged: Float[Array, ""]
-    inner_steps: int
+AXIS = "particles"
+"""The axis of a mesh that particles are spread over."""
 
 
 def normal_like(key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
@@ -41,12 +32,38 @@ def twice(tree: PyTree[Array]) -> PyTree[Array]:
     return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
 
 
-def cap(
-    losses: Float[Array, "..."], limit: float
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Losses held at a limit, which also stands for what is no number; and where that was."""
-    diverged = ~(losses < limit)
-    return jnp.where(diverged, limit, losses), diverged
+def over_particles(problem: Problem, function: Callable[..., Any], *particles: Any) -> Any:
+    """Call `function(task, *particle)` for every particle: vmapped, and spread over the mesh.
+
+    Args:
+      problem: whose task and mesh.
+      function: what is done with one particle.
+      *particles: pytrees with a leading axis of particles, a multiple of the mesh's size.
+    """
+    batched = jax.vmap(function, (None, *(0 for _ in particles)))
+    if problem.mesh is not None:
+        spread = PartitionSpec(AXIS)
+        specs = (PartitionSpec(), *(spread for _ in particles))
+        batched = jax.shard_map(
+            batched, mesh=problem.mesh, in_specs=specs, out_specs=spread, check_vma=False
+        )
+    return batched(problem.task, *particles)
+
+
+def measure(
+    problem: Problem, losses: Float[Array, "particles steps"], limit: float
+) -> tuple[Float[Array, " particles"], Metrics]:
+    """The mean scaled loss of each particle, held at a limit that stands for NaN as well.
+
+    Args:
+      problem: whose scale.
+      losses: of each inner step.
+      limit: the cap, in scaled losses.
+    """
+    scaled = losses / problem.scale
+    diverged = ~(scaled < limit)
+    means = jnp.where(diverged, limit, scaled).mean(1)
+    return means, Metrics(means.mean(), diverged[:, -1].mean(), losses.size)
 
 
 def es_gradient(noise: Theta, means: Float[Array, " particles"], sigma: float) -> Theta:
@@ -60,3 +77,12 @@ def es_gradient(noise: Theta, means: Float[Array, " particles"], sigma: float) -
     plus, minus = jnp.split(means, 2)
     weight = (plus - minus) / (2 * sigma**2 * plus.shape[0])
     return jax.tree.map(lambda e: jnp.tensordot(weight.astype(e.dtype), e, axes=1), noise)
+
+
+def choose(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
+    """Entries of `new` where the condition holds along the leading axis, else those of `old`."""
+
+    def one(a: Array, b: Array) -> Array:
+        return jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(one, new, old)

@@ -3,12 +3,22 @@
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
+from jaxtyping import Array, PyTree
+
 from lopt.errors import UserError
+
+_COPIES = 5
+"""Checkpoints that a run has on disk at most, one that is being written included."""
+
+_RESERVE = 2**24
+"""Bytes for what else a run writes."""
 
 _PACKAGES = ("lopt", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -48,6 +58,21 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Path:
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise UserError(f"cannot use {workdir} as workdir: {error}") from error
     return workdir
+
+
+def require_space(workdir: Path, state: PyTree[Array]) -> None:
+    """Find out before compute is spent whether the checkpoints of a state have room.
+
+    Raises:
+      UserError: if the disk has less free space than the checkpoints of a run take.
+    """
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    needed, free = _COPIES * size + _RESERVE, shutil.disk_usage(workdir).free
+    if free < needed:
+        raise UserError(
+            f"{workdir} has {free / 2**20:,.0f} MiB of free disk space and the run needs "
+            f"{needed / 2**20:,.0f}; free some, or choose another --workdir"
+        )
 
 
 def write_atomically(path: Path, text: str) -> None:

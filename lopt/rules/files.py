@@ -20,7 +20,10 @@ from lopt.errors import UserError
 from lopt.rules.rule import UNFRule
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 
-_FORMAT = "lopt-optimizer-1"
+_FORMAT = 1
+
+_KEY = "lopt.optimizer"
+"""The one metadata key: safetensors writes several in any order, and files shall be reproducible."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,13 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     """
     path = Path(path)
     tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
-    metadata = {
+    contents = {
         "format": _FORMAT,
-        "rule": json.dumps(dataclasses.asdict(learned.rule)),
-        "provenance": json.dumps(learned.provenance),
+        "rule": dataclasses.asdict(learned.rule),
+        "spec": None if learned.spec is None else learned.spec.to_json(),
+        "provenance": learned.provenance,
     }
-    if learned.spec is not None:
-        metadata["spec"] = learned.spec.to_json()
+    metadata = {_KEY: json.dumps(contents)}
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata)
     os.replace(partial, path)
@@ -93,13 +96,21 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
-        raise UserError(f"{str(path)!r} holds no learned optimizer; lopt.save or meta_train.py do")
-    rule = UNFRule(**json.loads(metadata["rule"]))
-    spec = PermutationSpec.from_json(metadata["spec"]) if "spec" in metadata else None
+    if _KEY not in metadata:
+        raise UserError(
+            f"{str(path)!r} holds no learned optimizer; meta_train.py and lopt.save write one"
+        )
+    contents = json.loads(metadata[_KEY])
+    if contents["format"] != _FORMAT:
+        raise UserError(
+            f"{str(path)!r} is of format {contents['format']} and this version reads {_FORMAT}; "
+            "install the version of lopt that wrote it"
+        )
+    rule = UNFRule(**contents["rule"])
+    spec = None if contents["spec"] is None else PermutationSpec.from_json(contents["spec"])
     theta = jax.tree.map(jax.numpy.asarray, unflatten_dict(tensors, sep="/"))
     _require_theta_of(rule, spec, theta, path)
-    return LearnedOptimizer(rule, theta, spec, json.loads(metadata["provenance"]))
+    return LearnedOptimizer(rule, theta, spec, contents["provenance"])
 
 
 def optimizer(

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from lopt.errors import UserError
-from lopt.meta import ES, PES, Problem
+from lopt.meta import ES, NRES, PES, TBPTT, Problem
+from lopt.meta.staggered import Staggered
 from lopt.meta.unroll import start, unroll
 from lopt.tasks import quadratic
 
@@ -61,11 +62,19 @@ def test_the_mean_of_es_is_the_gradient():
     assert_mean_is(draw(jax.random.split(jax.random.key(0), 16)), EXACT)
 
 
-def pes_over_a_run(pes, key):
+def in_lockstep(estimator, state):
+    """The state with all runs at the start of a whole length."""
+    staggered = state if isinstance(state, Staggered) else state.staggered
+    remaining = jnp.full_like(staggered.remaining, estimator.truncations)
+    staggered = staggered._replace(remaining=remaining)
+    return staggered if isinstance(state, Staggered) else state._replace(staggered=staggered)
+
+
+def over_a_run(pes, key):
     """The sum of the gradients of one run's truncations, all pairs in lockstep from its start."""
     init_key, key = jax.random.split(key)
     state = pes.init(PROBLEM, THETA, init_key)
-    state = state._replace(remaining=jnp.full_like(state.remaining, pes.truncations))
+    state = in_lockstep(pes, state)
     gradients = []
     for k in jax.random.split(key, pes.truncations):
         gradient, state, _ = pes.gradient(PROBLEM, THETA, state, k)
@@ -73,11 +82,49 @@ def pes_over_a_run(pes, key):
     return jax.tree.map(lambda *g: sum(g), *gradients), state
 
 
-def test_the_mean_of_pes_over_a_run_is_the_gradient():
-    pes = PES(pairs=PAIRS, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
-    draw = jax.jit(jax.vmap(lambda key: pes_over_a_run(pes, key)[0]))
+@pytest.mark.parametrize("kind", [PES, NRES])
+def test_the_mean_over_a_run_is_the_gradient(kind):
+    estimator = kind(pairs=PAIRS, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
+    draw = jax.jit(jax.vmap(lambda key: over_a_run(estimator, key)[0]))
     estimates = draw(jax.random.split(jax.random.key(1), 16))
-    assert_mean_is(estimates, EXACT, scale=pes.truncations)
+    assert_mean_is(estimates, EXACT, scale=estimator.truncations)
+
+
+def test_a_late_truncation_has_less_variance_with_reused_than_with_accumulated_noise():
+    def variance(kind):
+        estimator = kind(pairs=64, truncation=1, horizon=HORIZON, sigma=SIGMA)
+
+        @jax.jit
+        @jax.vmap
+        def last(key):
+            init_key, key = jax.random.split(key)
+            state = in_lockstep(estimator, estimator.init(PROBLEM, THETA, init_key))
+            for k in jax.random.split(key, estimator.truncations):
+                gradient, state, _ = estimator.gradient(PROBLEM, THETA, state, k)
+            return gradient["rate"]
+
+        return np.var(last(jax.random.split(jax.random.key(1), 1024)))
+
+    assert variance(NRES) < 0.9 * variance(PES)
+
+
+def test_backpropagation_through_whole_runs_is_the_gradient():
+    estimator = TBPTT(pairs=PAIRS, truncation=HORIZON, horizon=HORIZON)
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        return estimator.gradient(PROBLEM, THETA, estimator.init(PROBLEM, THETA, key), key)[0]
+
+    assert_mean_is(draw(jax.random.split(jax.random.key(0), 16)), EXACT)
+
+
+def test_backpropagation_through_truncations_is_biased():
+    estimator = TBPTT(pairs=PAIRS, truncation=TRUNCATION, horizon=HORIZON)
+    draw = jax.jit(jax.vmap(lambda key: over_a_run(estimator, key)[0]["rate"]))
+    draws = np.asarray(draw(jax.random.split(jax.random.key(2), 16)))
+    error = draws.std(ddof=1) / np.sqrt(len(draws))
+    assert abs(draws.mean() - estimator.truncations * EXACT["rate"]) > 10 * error
 
 
 def test_without_what_persists_the_gradient_is_biased():
@@ -87,7 +134,7 @@ def test_without_what_persists_the_gradient_is_biased():
     @jax.vmap
     def draw(key):
         state = pes.init(PROBLEM, THETA, key)
-        state = state._replace(remaining=jnp.full_like(state.remaining, pes.truncations))
+        state = in_lockstep(pes, state)
         total = 0.0
         for k in jax.random.split(key, pes.truncations):
             forgotten = jax.tree.map(jnp.zeros_like, state.xi)
@@ -104,7 +151,7 @@ def test_one_truncation_of_a_whole_run_is_es():
     pes = PES(pairs=4, truncation=HORIZON, horizon=HORIZON, sigma=SIGMA)
     state = pes.init(PROBLEM, THETA, jax.random.key(3))
     gradient, state, metrics = pes.gradient(PROBLEM, THETA, state, jax.random.key(4))
-    assert np.all(np.asarray(state.runs.step) == 0)
+    assert np.all(np.asarray(state.staggered.runs.step) == 0)
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), state.xi)
     assert metrics.inner_steps == 2 * 4 * HORIZON
     assert np.isfinite(gradient["rate"])
@@ -116,7 +163,7 @@ def test_runs_are_staggered_and_restart_with_nothing_accumulated():
     seen = []
     for k in jax.random.split(jax.random.key(6), 9):
         _, state, _ = pes.gradient(PROBLEM, THETA, state, k)
-        seen.append(np.asarray(state.runs.step))
+        seen.append(np.asarray(state.staggered.runs.step))
         fresh = seen[-1][:3] == 0
         np.testing.assert_array_equal(np.asarray(state.xi["rate"]) == 0, fresh)
     np.testing.assert_array_equal([s[:3] for s in seen], [s[3:] for s in seen])
@@ -129,12 +176,23 @@ def test_both_particles_of_a_pair_see_the_same_data():
     pes = PES(pairs=2, truncation=TRUNCATION, horizon=HORIZON, sigma=1e-12)
     state = pes.init(PROBLEM, theta, jax.random.key(7))
     _, state, _ = pes.gradient(PROBLEM, theta, state, jax.random.key(8))
-    x = np.asarray(state.runs.params["x"])
+    x = np.asarray(state.staggered.runs.params["x"])
     np.testing.assert_array_equal(x[:2], x[2:])
     assert not np.allclose(x[0], x[1])
 
 
-@pytest.mark.parametrize("estimator", [ES(pairs=2, horizon=6), PES(2, 2, 6)])
+def test_lengths_are_drawn_evenly_on_a_log_axis():
+    estimator = PES(truncation=10, horizon=160, shortest=10)
+    lengths = np.asarray(estimator.lengths(jax.random.key(0), 20_000))
+    assert (lengths.min(), lengths.max()) == (1, 16)
+    below = [(lengths <= n).mean() for n in (1, 3, 7)]
+    np.testing.assert_allclose(below, np.log([2, 4, 8]) / np.log(17), atol=0.02)
+    assert set(np.asarray(PES(truncation=10, horizon=160).lengths(jax.random.key(0), 9))) == {16}
+
+
+@pytest.mark.parametrize(
+    "estimator", [ES(pairs=2, horizon=6), PES(2, 2, 6), NRES(2, 2, 6), TBPTT(2, 2, 6)]
+)
 def test_diverging_runs_are_capped_and_counted(estimator):
     problem = Problem(TASK, lambda theta: optax.sgd(1e30 * (1 + theta["rate"])))
     state = estimator.init(problem, THETA, jax.random.key(0))
@@ -149,6 +207,8 @@ def test_diverging_runs_are_capped_and_counted(estimator):
     [
         (lambda: ES(pairs=0), "ES: pairs must be positive"),
         (lambda: ES(sigma=0.0), "ES: sigma must be positive"),
+        (lambda: NRES(sigma=-1.0), "NRES: sigma must be positive"),
+        (lambda: TBPTT(horizon=100, truncation=10, shortest=200), "shortest must be at most"),
         (lambda: PES(horizon=30, truncation=20), "30 is none of 20; 20 is"),
         (lambda: PES(horizon=10, truncation=20), "10 is none of 20; 20 is"),
     ],

@@ -2,27 +2,62 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from lopt.meta import ES, PES, Problem, begin, meta_train
+from lopt.meta import ES, NRES, PES, TBPTT, MetaTraining, Problem
 from lopt.tasks import quadratic
 
 PROBLEM = Problem(quadratic(), lambda theta: optax.adam(jnp.exp(theta["log_rate"])))
 
 
-def train(estimator, theta, steps=40, problem=PROBLEM, seed=0, rate=0.2):
-    outer = optax.adam(rate)
-    state = begin(problem, estimator, outer, theta, jax.random.key(seed))
-    states, reports = zip(*meta_train(problem, estimator, outer, state, steps), strict=True)
+def train(estimator, theta, steps=40, problems=(PROBLEM,), seed=0, rate=0.2, **options):
+    estimators = [estimator] * len(problems)
+    training = MetaTraining(problems, estimators, optax.adam(rate), **options)
+    state = training.begin(theta, jax.random.key(seed))
+    states, reports = zip(*training.run(state, steps), strict=True)
     return states[-1], reports
 
 
-def test_a_learning_rate_is_learned():
-    start = {"log_rate": jnp.log(jnp.float32(1e-3))}
-    for estimator in (ES(pairs=4, horizon=20, sigma=0.1), PES(4, 5, 20, sigma=0.1)):
-        state, reports = train(estimator, start)
-        assert 0.02 < float(jnp.exp(state.theta["log_rate"])) < 2
-        losses = [float(r.inner.meta_loss) for r in reports]
-        assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        ES(pairs=4, horizon=20, sigma=0.1),
+        PES(4, 5, 20, sigma=0.1),
+        NRES(4, 5, 20, sigma=0.1),
+        TBPTT(4, 5, 20),
+    ],
+)
+def test_a_learning_rate_is_learned(estimator):
+    state, reports = train(estimator, {"log_rate": jnp.log(jnp.float32(1e-3))})
+    assert 0.02 < float(jnp.exp(state.theta["log_rate"])) < 2
+    losses = [float(r.inner[0].meta_loss) for r in reports]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_one_theta_is_learned_on_several_problems_by_their_weights():
+    theta = {"log_rate": jnp.float32(-3.0)}
+    other = PROBLEM._replace(task=quadratic(dimension=3, condition=2.0))
+    estimator = ES(pairs=2, horizon=5, sigma=0.1)
+    alone, _ = train(estimator, theta, 1, problems=(PROBLEM,))
+    both, reports = train(estimator, theta, 1, problems=(PROBLEM, other))
+    only_first, _ = train(estimator, theta, 1, problems=(PROBLEM, other), weights=(1.0, 0.0))
+    assert len(reports[0].inner) == 2
+    assert reports[0].inner[0].meta_loss != reports[0].inner[1].meta_loss
+
+    def gradient(state):
+        return state.outer_state[0].mu["log_rate"]
+
+    np.testing.assert_allclose(gradient(alone), gradient(only_first), rtol=1e-6)
+    assert abs(gradient(both) - gradient(alone)) > 1e-3 * abs(gradient(alone))
+
+
+def test_losses_are_scaled():
+    theta = {"log_rate": jnp.float32(-3.0)}
+    estimator = PES(2, 5, 20, sigma=0.1, loss_cap=1e6)
+    plain = train(estimator, theta, 1)[1][0]
+    scaled = train(estimator, theta, 1, problems=(PROBLEM._replace(scale=4.0),))[1][0]
+    np.testing.assert_allclose(plain.inner[0].meta_loss, 4 * scaled.inner[0].meta_loss, rtol=1e-6)
+    np.testing.assert_allclose(plain.gradient_norm, 4 * scaled.gradient_norm, rtol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_theta_and_another_does_not():
@@ -39,10 +74,10 @@ def test_every_step_is_reported_once_and_counted():
 
 
 def test_going_on_from_a_state_is_as_if_never_stopped():
-    estimator, outer = PES(2, 5, 20, sigma=0.1), optax.adam(0.2)
-    state = begin(PROBLEM, estimator, outer, {"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
-    whole = [s for s, _ in meta_train(PROBLEM, estimator, outer, state, 6)]
-    *_, (again, _) = meta_train(PROBLEM, estimator, outer, whole[2], 6)
+    training = MetaTraining([PROBLEM], [PES(2, 5, 20, sigma=0.1)], optax.adam(0.2))
+    state = training.begin({"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
+    whole = [s for s, _ in training.run(state, 6)]
+    *_, (again, _) = training.run(whole[2], 6)
     assert again.theta["log_rate"] == whole[-1].theta["log_rate"]
 
 
@@ -65,5 +100,6 @@ def test_a_gradient_that_is_no_number_is_skipped_and_counted():
     assert int(first.outer_state[0].count) == 0
     last, reports = train(Broken(pairs=2, horizon=3), theta, steps=4)
     assert [int(r.skipped) for r in reports] == [1, 0, 1, 0]
+    assert [int(r.step) for r in reports] == [1, 2, 3, 4]
     assert np.isfinite(last.theta["log_rate"])
     assert last.theta != theta

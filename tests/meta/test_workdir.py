@@ -1,10 +1,12 @@
 import json
 import os
+import shutil
 
+import jax.numpy as jnp
 import pytest
 
 from lopt.errors import UserError
-from lopt.meta.workdir import claim, write_atomically
+from lopt.meta.workdir import claim, require_space, write_atomically
 
 CONFIG = {"seed": 0, "outer": {"steps": 3, "widths": (1, 2)}}
 
@@ -41,3 +43,12 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_what_is_written_is_whole(tmp_path):
     write_atomically(tmp_path / "a", "text")
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_full_disk_is_found_before_compute_is_spent(tmp_path, monkeypatch):
+    state = {"x": jnp.zeros(2**20)}
+    require_space(tmp_path, state)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=30 * 2**20))
+    with pytest.raises(UserError, match="has 30 MiB of free disk space and the run needs 36"):
+        require_space(tmp_path, state)

@@ -1,0 +1,65 @@
+"""Noise-reuse evolution strategies: one perturbation for a whole run, cut into truncations."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array
+
+from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
+from lopt.meta.particles import antithetic, choose, es_gradient, measure, normal_like, twice
+from lopt.meta.staggered import Staggered, Truncated, restart
+
+
+class NRESState(NamedTuple):
+    """What continues from one truncation to the next.
+
+    Attributes:
+      staggered: the inner runs, in the order of `antithetic`.
+      noise: the perturbation of each pair's runs, (pairs, ...).
+    """
+
+    staggered: Staggered
+    noise: Theta
+
+
+@dataclass(frozen=True)
+class NRES(Truncated):
+    """Noise-reuse evolution strategies (Li, Harrison, Sohl-Dickstein, Smith & Metz, NeurIPS 2023).
+
+    As PES, but each pair keeps the perturbation e_i ~ N(0, sigma^2 I) that it drew when its runs
+    started, so that the gradient of a truncation is
+
+        g = mean_i e_i (L_i+ - L_i-) / (2 sigma^2),
+
+    unbiased likewise, and of less variance wherever theta's earlier and later influence on a
+    truncation's loss differ.
+
+    Attributes:
+      sigma: standard deviation of the perturbations; the others are those of `Truncated`.
+    """
+
+    sigma: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "sigma")
+
+    def init(self, problem: Problem, theta: Theta, key: Array) -> NRESState:  # noqa: D102
+        noise_key, run_key = jax.random.split(key)
+        noise = normal_like(noise_key, theta, self.pairs, self.sigma)
+        return NRESState(twice(self.begin(problem, theta, run_key, self.pairs)), noise)
+
+    def gradient(  # noqa: D102
+        self, problem: Problem, theta: Theta, state: NRESState, key: Array
+    ) -> tuple[Theta, NRESState, Metrics]:
+        noise_key, fresh_key = jax.random.split(key)
+        thetas = antithetic(theta, state.noise)
+        runs, losses = self.advance(problem, thetas, state.staggered.runs)
+        means, metrics = measure(problem, losses, self.loss_cap)
+        gradient = es_gradient(state.noise, means, self.sigma)
+        fresh = twice(self.fresh(problem, theta, fresh_key, self.pairs))
+        staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
+        new = normal_like(noise_key, theta, self.pairs, self.sigma)
+        noise = choose(ended[: self.pairs], new, state.noise)
+        return gradient, NRESState(staggered, noise), metrics

@@ -1,0 +1,113 @@
+"""Inner runs that are cut into truncations and stand at different steps."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lopt.errors import UserError
+from lopt.meta.estimator import Estimator, Problem, Theta, require_positive
+from lopt.meta.particles import choose, over_particles
+from lopt.meta.unroll import Run, start, unroll
+
+
+class Staggered(NamedTuple):
+    """Runs between two truncations, with a leading axis of particles.
+
+    Attributes:
+      runs: the inner runs.
+      remaining: truncations until each run ends and a new one takes its place.
+    """
+
+    runs: Run
+    remaining: Int[Array, " particles"]
+
+
+@dataclass(frozen=True)
+class Truncated(Estimator):
+    """What estimators share that update theta after each truncation of a run.
+
+    The runs are staggered: the first ones end early, at evenly spread truncations, so that
+    afterwards they stand at different inner steps.
+
+    Attributes:
+      pairs: antithetic pairs.
+      truncation: inner steps between two meta-updates.
+      horizon: inner steps of a run, a multiple of `truncation`.
+      shortest: if positive, the length of each run is drawn between this and `horizon`, uniform on
+        a log axis, in whole truncations; otherwise it is `horizon`.
+      loss_cap: inner losses above it, and those that are no number, count as this.
+    """
+
+    pairs: int = 8
+    truncation: int = 25
+    horizon: int = 500
+    shortest: int = 0
+    loss_cap: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run.
+
+        Raises:
+          UserError: if a number is not positive, `horizon` is no multiple of `truncation`, or
+            `shortest` is above `horizon`.
+        """
+        require_positive(self, "pairs", "truncation", "horizon", "loss_cap")
+        name = type(self).__name__
+        if self.horizon % self.truncation:
+            nearest = max(1, self.horizon // self.truncation) * self.truncation
+            raise UserError(
+                f"{name}: horizon must be a multiple of truncation, and {self.horizon} is none of "
+                f"{self.truncation}; {nearest} is"
+            )
+        if self.shortest > self.horizon:
+            raise UserError(
+                f"{name}: shortest must be at most horizon, and {self.shortest} is above "
+                f"{self.horizon}"
+            )
+
+    @property
+    def truncations(self) -> int:
+        """Truncations in the longest run."""
+        return self.horizon // self.truncation
+
+    def lengths(self, key: Array, count: int) -> Int[Array, " count"]:
+        """Truncations of new runs."""
+        if self.shortest <= 0:
+            return jnp.full((count,), self.truncations, jnp.int32)
+        low = math.log(max(1, math.ceil(self.shortest / self.truncation)))
+        high = math.log(self.truncations + 1)
+        drawn = jnp.exp(jax.random.uniform(key, (count,), minval=low, maxval=high))
+        return jnp.clip(drawn.astype(jnp.int32), 1, self.truncations)
+
+    def fresh(self, problem: Problem, theta: Theta, key: Array, count: int) -> Staggered:
+        """Runs before their first step."""
+        length_key, run_key = jax.random.split(key)
+        optimizer = problem.optimizer(theta)
+        keys = jax.random.split(run_key, count)
+        runs = jax.vmap(lambda key: start(problem.task, optimizer, key))(keys)
+        return Staggered(runs, self.lengths(length_key, count))
+
+    def begin(self, problem: Problem, theta: Theta, key: Array, count: int) -> Staggered:
+        """Fresh runs of which run i ends i / count of its length early."""
+        runs, remaining = self.fresh(problem, theta, key, count)
+        return Staggered(runs, remaining - jnp.arange(count) * remaining // count)
+
+    def advance(
+        self, problem: Problem, thetas: Theta, runs: Run
+    ) -> tuple[Run, Float[Array, "particles truncation"]]:
+        """One truncation of every run, each with its own theta."""
+
+        def one(task: object, theta: Theta, run: Run) -> tuple[Run, Array]:
+            return unroll(task, problem.optimizer(theta), run, self.truncation)
+
+        return over_particles(problem, one, thetas, runs)
+
+
+def restart(staggered: Staggered, fresh: Staggered) -> tuple[Staggered, Bool[Array, " particles"]]:
+    """Runs after a truncation, fresh ones in place of those that ended, and which these are."""
+    ended = staggered.remaining <= 1
+    return choose(ended, fresh, staggered._replace(remaining=staggered.remaining - 1)), ended

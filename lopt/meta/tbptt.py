@@ -1,0 +1,56 @@
+"""Truncated backpropagation through the unroll."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lopt.meta.estimator import Metrics, Problem, Theta
+from lopt.meta.particles import measure, over_particles
+from lopt.meta.staggered import Staggered, Truncated, restart
+from lopt.meta.unroll import Run, unroll
+
+
+@dataclass(frozen=True)
+class TBPTT(Truncated):
+    """Truncated backpropagation through time (Werbos, 1990; Wu et al., arXiv 1803.02021).
+
+    The gradient of a truncation's mean loss with respect to theta, what came before held fixed:
+
+        g = mean_i d/dtheta L_i(theta, run_i),
+
+    of low variance, and biased: how theta moved the run to where the truncation starts is left
+    out. It is exact where `truncation` is `horizon`. There are `2 * pairs` runs, as many as the
+    other estimators have, none of them perturbed. A run whose gradient is not finite counts zero.
+    """
+
+    def init(self, problem: Problem, theta: Theta, key: Array) -> Staggered:  # noqa: D102
+        return self.begin(problem, theta, key, 2 * self.pairs)
+
+    def gradient(  # noqa: D102
+        self, problem: Problem, theta: Theta, state: Staggered, key: Array
+    ) -> tuple[Theta, Staggered, Metrics]:
+        def loss(theta: Theta, task: object, run: Run) -> tuple[Array, tuple[Run, Array]]:
+            run, losses = unroll(task, problem.optimizer(theta), run, self.truncation)
+            return jnp.mean(losses) / problem.scale, (run, losses)
+
+        def one(task: object, theta: Theta, run: Run) -> tuple[Theta, tuple[Run, Array]]:
+            return jax.grad(loss, has_aux=True)(theta, task, run)
+
+        thetas = jax.tree.map(lambda t: jnp.stack([t] * 2 * self.pairs), theta)
+        gradients, (runs, losses) = over_particles(problem, one, thetas, state.runs)
+        _, metrics = measure(problem, losses, self.loss_cap)
+        fresh = self.fresh(problem, theta, key, 2 * self.pairs)
+        staggered, _ = restart(state._replace(runs=runs), fresh)
+        return _finite_mean(gradients), staggered, metrics
+
+
+def _finite_mean(gradients: Theta) -> Theta:
+    leaves = [jnp.isfinite(g).reshape(g.shape[0], -1).all(1) for g in jax.tree.leaves(gradients)]
+    finite = jnp.stack(leaves).all(0)
+
+    def mean(g: Array) -> Array:
+        return jnp.where(finite.reshape(-1, *[1] * (g.ndim - 1)), g, 0.0).mean(0)
+
+    return jax.tree.map(mean, gradients)

@@ -1,0 +1,150 @@
+"""Runs that are killed, stopped and damaged, as processes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+STEPS = 400
+ARGUMENTS = (
+    "--config=configs/quickstart.py",
+    f"--config.outer.steps={STEPS}",
+    "--config.outer.checkpoint_every=20",
+    "--config.estimator.pairs=2",
+    "--config.estimator.horizon=8",
+    "--config.estimator.truncation=2",
+    "--config.task.widths=(4,)",
+    "--config.task.batch_size=8",
+)
+RESULT = "optimizer.safetensors"
+
+
+def launch(workdir):
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        "MPLBACKEND": "Agg",
+    }
+    return subprocess.Popen(
+        [sys.executable, "meta_train.py", f"--workdir={workdir}", *ARGUMENTS],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(workdir):
+    process = launch(workdir)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def checkpoints_of(workdir):
+    folder = workdir / "checkpoints"
+    return (
+        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
+    )
+
+
+def wait_for_checkpoint(workdir, process, after=0):
+    while process.poll() is None and not [s for s in checkpoints_of(workdir) if s > after]:
+        time.sleep(0.01)
+
+
+def assert_same_run(workdir, reference):
+    assert (workdir / RESULT).read_bytes() == (reference / RESULT).read_bytes()
+
+    def losses(folder):
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        return [(line["step"], line["meta_loss"]) for line in lines]
+
+    assert losses(workdir) == losses(reference)
+    assert [step for step, _ in losses(workdir)] == list(range(1, STEPS + 1))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("reference") / "run"
+    finish(workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A workdir whose run was stopped by SIGTERM, and what the process said."""
+    workdir = tmp_path_factory.mktemp("stopped") / "run"
+    process = launch(workdir)
+    wait_for_checkpoint(workdir, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    return workdir, process.returncode, out, err
+
+
+def copy_of(stopped, tmp_path):
+    return Path(shutil.copytree(stopped[0], tmp_path / "copy"))
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_as_if_it_never_was(reference, tmp_path):
+    workdir, generator = tmp_path / "run", random.Random(0)
+    for _ in range(4):
+        process = launch(workdir)
+        wait_for_checkpoint(workdir, process, after=max(checkpoints_of(workdir), default=0))
+        time.sleep(generator.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    assert not (workdir / RESULT).exists()
+    finish(workdir)
+    assert_same_run(workdir, reference)
+
+
+@pytest.mark.slow
+def test_a_signal_stops_a_run_after_a_checkpoint_and_it_goes_on(stopped, reference, tmp_path):
+    workdir, code, out, err = stopped
+    assert code == 128 + signal.SIGTERM, err
+    assert "the same command goes on from there" in out
+    assert not (workdir / RESULT).exists()
+    steps = len((workdir / "metrics.jsonl").read_text().splitlines())
+    assert checkpoints_of(workdir)[-1] == steps
+    copy = copy_of(stopped, tmp_path)
+    out, _ = finish(copy)
+    assert f"going on after {steps} of {STEPS} meta-steps" in out
+    assert_same_run(copy, reference)
+
+
+@pytest.mark.slow
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(stopped, reference, tmp_path):
+    copy = copy_of(stopped, tmp_path)
+    steps = checkpoints_of(copy)
+    assert len(steps) > 1
+    for file in (copy / "checkpoints" / str(steps[-1])).rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    out, err = finish(copy)
+    assert f"checkpoint {steps[-1]} cannot be read" in err
+    assert f"going on after {steps[-2]} of" in out
+    assert_same_run(copy, reference)
+
+
+@pytest.mark.slow
+def test_damage_to_all_checkpoints_is_one_line(stopped, tmp_path):
+    copy = copy_of(stopped, tmp_path)
+    for file in (copy / "checkpoints").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    process = launch(copy)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "remove the folder to start anew" in err.strip().splitlines()[-1]
