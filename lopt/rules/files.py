@@ -23,7 +23,7 @@ from lopt.symmetry import Axes, PermutationSpec, SpecError
 _FORMAT = 1
 
 _KEY = "lopt.optimizer"
-"""The one metadata key: safetensors writes several in any order, and files shall be reproducible."""
+"""The one metadata key: safetensors writes several in any order, each time another."""
 
 
 @dataclass(frozen=True)
