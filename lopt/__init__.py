@@ -1,7 +1,7 @@
 """Learned optimizers in JAX: meta-train them, use them through optax, compare them with Adam."""
 
 from lopt.rules import LearnedOptimizer, load, optimizer, save
-from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
+from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec, register_rule
 
 __all__ = [
     "Axes",
@@ -11,5 +11,6 @@ __all__ = [
     "infer_spec",
     "load",
     "optimizer",
+    "register_rule",
     "save",
 ]
