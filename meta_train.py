@@ -21,6 +21,7 @@ from lopt.commands import run
 from lopt.errors import UserError
 from lopt.meta import ESTIMATORS, MetaState, MetaTraining, Problem
 from lopt.meta.checkpoints import Checkpoints
+from lopt.meta.devices import particle_mesh
 from lopt.meta.interruption import Interruption
 from lopt.meta.records import Recorder, plot_meta_loss
 from lopt.meta.workdir import claim, require_space, versions
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ("steps", "checkpoint_every", "max_skipped"):
         if config.outer[name] < 1:
             raise UserError(f"outer.{name} must be at least 1, not {config.outer[name]}")
+    mesh = particle_mesh(2 * estimator.pairs)
     scale = initial_loss(task) if config.inner.normalize else 1.0
     workdir = claim(_WORKDIR.value, config.to_dict())
     file = workdir / "optimizer.safetensors"
@@ -53,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
         return
 
     theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
-    problem = Problem(task, lambda theta: rule.optimizer(theta, inner, task.spec), scale)
+    problem = Problem(task, lambda theta: rule.optimizer(theta, inner, task.spec), scale, mesh)
     training = MetaTraining([problem], [estimator], outer_optimizer(config.outer))
     state = training.begin(rule.init(theta_key, task.spec), loop_key)
     require_space(workdir, state)

@@ -116,6 +116,10 @@ class MetaTraining:
         if pending is not None:
             yield pending
 
+    def lower(self, state: MetaState) -> jax.stages.Lowered:
+        """A meta-step ready to be compiled, for those who want to know its cost."""
+        return self._step.lower(self._tasks, state)
+
     def _begin_all(self, tasks: tuple[Any, ...], theta: Theta, key: Array) -> MetaState:
         init_key, loop_key = jax.random.split(key)
         states = [

@@ -1,0 +1,27 @@
+"""Where particles run: all devices of all processes, or the one that there is."""
+
+import jax
+import numpy as np
+
+from lopt.errors import UserError
+from lopt.meta.particles import AXIS
+
+
+def particle_mesh(particles: int) -> jax.sharding.Mesh | None:
+    """A mesh over all devices; None where there is but one.
+
+    Args:
+      particles: inner runs that go on at a time.
+
+    Raises:
+      UserError: if the particles cannot be spread evenly.
+    """
+    devices = jax.devices()
+    if len(devices) == 1:
+        return None
+    if particles % len(devices):
+        raise UserError(
+            f"{particles} particles cannot be spread over {len(devices)} devices; let "
+            f"estimator.pairs be a multiple of {len(devices) // np.gcd(len(devices), 2)}"
+        )
+    return jax.sharding.Mesh(np.array(devices), (AXIS,))
