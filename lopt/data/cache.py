@@ -1,0 +1,87 @@
+"""Preprocessed arrays on disk, so that a data set is decoded and resized once."""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+_FORMAT = 1
+"""To be raised when what is cached changes; older files are then left unread."""
+
+
+class CacheWarning(UserWarning):
+    """A cached file was damaged and is made anew, or the cache cannot be written."""
+
+
+def folder() -> Path:
+    """Where arrays are cached: `$LOPT_CACHE`, or `lopt` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LOPT_CACHE") or Path(home) / "lopt")
+
+
+def file_of(name: str, arguments: Mapping[str, Any]) -> Path:
+    """The file in which the arrays made from these arguments are cached.
+
+    Args:
+      name: of the data set.
+      arguments: plain data: everything that decides the arrays.
+    """
+    text = json.dumps([_FORMAT, name, arguments], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return folder() / f"{name.replace('/', '_')}-{digest}.npz"
+
+
+def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """The arrays of a file of the cache, made and written if it is not there.
+
+    Args:
+      name: of the data set.
+      arguments: plain data: everything that decides the arrays.
+      make: makes the arrays.
+
+    Warns:
+      CacheWarning: if the file is damaged, which then is made anew, or cannot be written, which
+        costs time at the next call and nothing else.
+    """
+    file = file_of(name, arguments)
+    try:
+        return _read(file)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        message = f"the cached file {file} is damaged ({reason}) and is made anew"
+        warnings.warn(message, CacheWarning, stacklevel=2)
+    arrays = make()
+    try:
+        _write(file, arrays)
+    except OSError as error:
+        message = f"cannot cache {name} in {folder()} ({error.strerror}); set LOPT_CACHE"
+        warnings.warn(message, CacheWarning, stacklevel=2)
+    return arrays
+
+
+def _read(file: Path) -> Arrays:
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
+        try:
+            np.savez(partial, **arrays)
+            partial.close()
+            os.replace(partial.name, file)
+        except BaseException:
+            Path(partial.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,40 @@
+"""The IDX format, in which MNIST and the sets made after it are handed out."""
+
+import gzip
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lopt.errors import UserError
+
+_BYTES = 0x08
+
+
+def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
+    """The array of bytes in an IDX file, gzipped or not.
+
+    The file has two zero bytes, a type, the number of axes, the size of each axis as a big-endian
+    32-bit integer, and then the numbers, the last axis fastest.
+
+    Raises:
+      UserError: if the file is missing, damaged, or holds other numbers than bytes.
+    """
+    try:
+        content = file.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {file.name} in {file.parent}") from error
+    except (OSError, EOFError) as error:
+        raise UserError(f"cannot read {file}: {error}") from error
+    if len(content) < 4 or content[:3] != bytes([0, 0, _BYTES]):
+        raise UserError(f"{file} is no IDX file of bytes")
+    axes = content[3]
+    numbers = content[4 + 4 * axes :]
+    shape = struct.unpack(f">{axes}I", content[4 : 4 + 4 * axes].ljust(4 * axes, b"\0"))
+    if len(numbers) != math.prod(shape):
+        raise UserError(f"{file} is damaged: {shape} were promised and {len(numbers)} bytes came")
+    return np.frombuffer(numbers, np.uint8).reshape(shape)

@@ -1,0 +1,132 @@
+"""Prepare a set of tensorflow-datasets, from the network or from its original files.
+
+python -m lopt.data.prepare mnist
+python -m lopt.data.prepare fashion_mnist --idx-dir=/usr/share/datasets/fashion-mnist
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lopt.data.idx import read_idx
+from lopt.data.prepared import IDX_SETS, data_dir
+from lopt.data.tfds import import_tfds
+from lopt.errors import UserError, suggest
+
+_FILES = {"train": "train", "test": "t10k"}
+"""Split -> how its two IDX files begin."""
+
+
+def prepare(name: str, folder: Path) -> Path:
+    """Have tensorflow-datasets download and prepare a set.
+
+    Args:
+      name: of the set, with its config where it has several.
+      folder: the data folder that it is prepared in.
+
+    Returns:
+      The folder of the prepared version.
+
+    Raises:
+      UserError: for a set that tensorflow-datasets does not know, or that cannot be downloaded.
+    """
+    tfds = import_tfds()
+    try:
+        builder = tfds.builder(name, data_dir=str(folder))
+        builder.download_and_prepare()
+    except tfds.core.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        hint = suggest(name, known).partition(" valid:")[0]
+        hint = hint if hint.startswith("did") else "tfds.list_builders() has the names"
+        raise UserError(f"tensorflow-datasets has no set {name!r}; {hint}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:300]
+        local = "; --idx-dir takes the original files" if name in IDX_SETS else ""
+        raise UserError(f"{name} cannot be downloaded and prepared ({reason}){local}") from error
+    return Path(builder.data_dir)
+
+
+def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
+    """Write a set's original IDX files as a genuine data set of tensorflow-datasets.
+
+    The set's own builder writes it, with its features and version; only the download is left out.
+
+    Args:
+      name: one of `IDX_SETS`.
+      idx_dir: the folder of the four IDX files, gzipped or not.
+      folder: the data folder that it is prepared in.
+
+    Returns:
+      The folder of the prepared version.
+
+    Raises:
+      UserError: for another set, or files that are missing or damaged, before anything is written.
+    """
+    if name not in IDX_SETS:
+        raise UserError(f"{name!r} has no IDX files; {suggest(name, IDX_SETS)}")
+    arrays = {split: _read_split(idx_dir, stem) for split, stem in _FILES.items()}
+    tfds = import_tfds()
+    original = tfds.builder_cls(name)
+
+    class FromIdx(original, skip_registration=True):
+        name = original.name
+
+        def _split_generators(self, manager: Any) -> dict[str, Iterator]:
+            del manager
+            return {split: _records(*pair) for split, pair in arrays.items()}
+
+    builder = FromIdx(data_dir=str(folder))
+    builder.download_and_prepare()
+    return Path(builder.data_dir)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prepare the set that the command line names, and print where it is."""
+    parser = _Parser(prog="python -m lopt.data.prepare", description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="of the set, such as fashion_mnist")
+    parser.add_argument("--idx-dir", type=Path, help="folder of the original IDX files")
+    parser.add_argument("--data-dir", type=Path, default=data_dir(), help="by default %(default)s")
+    given = parser.parse_args(arguments)
+    if given.idx_dir is None:
+        folder = prepare(given.name, given.data_dir)
+    else:
+        folder = prepare_from_idx(given.name, given.idx_dir, given.data_dir)
+    print(f"{given.name} is prepared in {folder}")
+    if given.data_dir.resolve() != data_dir().resolve():
+        print(f"export TFDS_DATA_DIR={given.data_dir} so that it is found there")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def _read_split(idx_dir: Path, stem: str) -> tuple[Any, Any]:
+    images = read_idx(_existing(idx_dir, f"{stem}-images-idx3-ubyte"))
+    labels = read_idx(_existing(idx_dir, f"{stem}-labels-idx1-ubyte"))
+    if images.shape != (len(labels), 28, 28):
+        raise UserError(
+            f"the IDX files {stem}-* in {idx_dir} do not belong together: images of shape "
+            f"{images.shape}, {labels.size} labels"
+        )
+    return images[..., None], labels
+
+
+def _existing(idx_dir: Path, name: str) -> Path:
+    plain = idx_dir / name
+    return plain if plain.exists() else idx_dir / f"{name}.gz"
+
+
+def _records(images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        yield i, {"image": image, "label": int(label)}
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)

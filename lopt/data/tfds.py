@@ -1,0 +1,166 @@
+"""Any image classification or text set of tensorflow-datasets, by name.
+
+tensorflow-datasets is an extra (`pip install lopt[tfds]`), imported when a set is first read;
+afterwards its preprocessed arrays are in the cache.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from lopt.data.cache import Arrays, cached
+from lopt.data.corpus import Corpus
+from lopt.data.dataset import Dataset
+from lopt.data.images import preprocess, standardize
+from lopt.data.prepared import require
+from lopt.data.text import split
+from lopt.errors import UserError
+
+_CHUNK = 1000
+
+
+def tfds_images(
+    dataset: str, side: int | None = None, grey: bool = False, examples: int | None = None
+) -> Dataset:
+    """An image classification set of tensorflow-datasets.
+
+    Args:
+      dataset: its name, such as `cifar10`.
+      side: of the square that images are averaged down to; by default they keep their size.
+      grey: whether colours become grey values.
+      examples: the most that are loaded of each split; by default all.
+
+    Returns:
+      Inputs standardized by the training split; the held-out split is the set's test split, or
+      its validation split, or the last tenth of its training split.
+
+    Raises:
+      UserError: if the set is not prepared, has no images with labels or images of several sizes,
+        or the side does not fit; if tensorflow-datasets is not installed.
+    """
+    if examples is not None and (not isinstance(examples, int) or examples < 1):
+        raise UserError(f"{dataset}: examples must be a positive integer, not {examples!r}")
+    folder = require(dataset, "digits")
+    arguments = {"version": folder.name, "side": side, "grey": grey, "examples": examples}
+    arrays = cached(dataset, arguments, lambda: _images(dataset, folder, side, grey, examples))
+    return Dataset.of(
+        (arrays["x_train"], arrays["y_train"]),
+        (arrays["x_test"], arrays["y_test"]),
+        int(arrays["classes"]),
+        f"{dataset} {folder.name} of tensorflow-datasets",
+    )
+
+
+def tfds_text(dataset: str, size: int = 10_000_000, tokens: str = "bytes") -> Corpus:
+    """A text set of tensorflow-datasets: the examples of its training split, one a line.
+
+    Args:
+      dataset: its name, such as `lm1b`.
+      size: characters that are loaded, at most; the last tenth of them is held out.
+      tokens: a name in `lopt.data.TOKENIZERS`, with arguments.
+
+    Raises:
+      UserError: if the set is not prepared or has no text; if tensorflow-datasets is not
+        installed.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"{dataset}: size must be a positive integer, not {size!r}")
+    folder = require(dataset, "text")
+    arguments = {"version": folder.name, "size": size}
+    arrays = cached(dataset, arguments, lambda: _text(dataset, folder, size))
+    whole = arrays["utf8"].tobytes().decode()
+    return split(whole, tokens, f"{dataset} {folder.name} of tensorflow-datasets")
+
+
+def import_tfds() -> ModuleType:
+    """tensorflow-datasets, which leaves accelerators to JAX.
+
+    Raises:
+      UserError: if it is not installed.
+    """
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"this needs tensorflow-datasets ({error}): pip install 'lopt[tfds]'"
+        ) from error
+    tf.config.set_visible_devices([], "GPU")
+    tfds.disable_progress_bar()
+    return tfds
+
+
+def _images(
+    dataset: str, folder: Path, side: int | None, grey: bool, examples: int | None
+) -> Arrays:
+    builder = import_tfds().builder_from_directory(str(folder))
+    image, label = _image_and_label(dataset, builder.info)
+    train, test = (
+        _read(builder, split, image, label, examples) for split in _splits(builder.info.splits)
+    )
+    x_train, x_test = (preprocess(x, side, grey) for x in (train[0], test[0]))
+    x_train, x_test = standardize(x_train, x_test)
+    return {
+        "x_train": x_train,
+        "y_train": train[1],
+        "x_test": x_test,
+        "y_test": test[1],
+        "classes": np.asarray(builder.info.features[label].num_classes),
+    }
+
+
+def _image_and_label(dataset: str, info: Any) -> tuple[str, str]:
+    """The names of the two features of an image classification set."""
+    image, label = info.supervised_keys or ("image", "label")
+    features = dict(info.features)
+    shape = getattr(features.get(image), "shape", ())
+    if (
+        len(shape) != 3
+        or shape[-1] not in (1, 3)
+        or not hasattr(features.get(label), "num_classes")
+    ):
+        raise UserError(f"{dataset} is no image classification set; take another one")
+    if None in shape:
+        raise UserError(f"{dataset} has images of several sizes; take a set that has one")
+    return image, label
+
+
+def _splits(names: Any) -> tuple[str, str]:
+    for held_out in ("test", "validation"):
+        if held_out in names:
+            return "train", held_out
+    return "train[:90%]", "train[90%:]"
+
+
+def _read(
+    builder: Any, split: str, image: str, label: str, examples: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    data = builder.as_dataset(split=split, shuffle_files=False)
+    data = data.take(examples) if examples else data
+    batches = list(data.batch(_CHUNK).as_numpy_iterator())
+    return tuple(np.concatenate([b[key] for b in batches]) for key in (image, label))
+
+
+def _text(dataset: str, folder: Path, size: int) -> Arrays:
+    builder = import_tfds().builder_from_directory(str(folder))
+    features = builder.info.features
+    key = next((k for k, f in features.items() if type(f).__name__ == "Text"), None)
+    if key is None:
+        raise UserError(f"{dataset} has no text; take another set")
+
+    def lines() -> Iterator[bytes]:
+        data = builder.as_dataset(split="train", shuffle_files=False).batch(_CHUNK)
+        for batch in data.as_numpy_iterator():
+            yield from batch[key]
+
+    parts: list[str] = []
+    length = 0
+    for line in lines():
+        parts.append(line.decode(errors="replace"))
+        length += len(parts[-1]) + 1
+        if length >= size:
+            break
+    return {"utf8": np.frombuffer("\n".join(parts)[:size].encode(), np.uint8)}

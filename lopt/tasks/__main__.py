@@ -1,0 +1,47 @@
+"""The tasks that optimizers are meta-trained and compared on.
+
+python -m lopt.tasks
+python -m lopt.tasks show "cnn(block='residual')"
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rich.console import Console
+
+from lopt.errors import UserError
+from lopt.tasks.listing import data_table, show, task_table
+
+
+def main(arguments: Sequence[str]) -> None:
+    """List all tasks and data sets, or show the params of one task.
+
+    Raises:
+      UserError: for words that say neither, or a task that cannot be made.
+    """
+    parser = _Parser(prog="python -m lopt.tasks", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command")
+    one = commands.add_parser("show", help="print the params of a task with their neuron groups")
+    one.add_argument("task", help="name or name(argument=value, ...)")
+    given = parser.parse_args(arguments)
+    width = None if sys.stdout.isatty() else 160
+    console = Console(width=width)
+    if given.command == "show":
+        console.print(show(given.task))
+    else:
+        console.print(task_table(), data_table())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,146 @@
+"""What a family of tasks is, and the ranges that it draws from."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from lopt.errors import UserError
+from lopt.parts import build
+from lopt.symmetry import PermutationSpec
+from lopt.tasks.registry import TASKS
+from lopt.tasks.task import Batch, Params, State, Task
+
+Range = tuple[float, float]
+"""The least and the greatest value that a family draws."""
+
+Varied = Task | str | Mapping[str, Any]
+"""A task to vary: made already, or as text or config."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family(Task):
+    """A distribution over tasks that differ in numbers and not in shapes.
+
+    `init` draws which of them a run trains, and keeps it in the run's state. Runs of different
+    members share all arrays and vmap; what a family does not change is as in the task in it.
+
+    Attributes:
+      task: the task, or the family, that it varies.
+    """
+
+    task: Task
+
+    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+        return self.task.init(key)
+
+    def batch(self, state: State, key: Array) -> Batch:  # noqa: D102
+        return self.task.batch(state, key)
+
+    def loss(  # noqa: D102
+        self, params: Params, state: State, batch: Batch, key: Array
+    ) -> tuple[Float[Array, ""], State]:
+        return self.task.loss(params, state, batch, key)
+
+    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:  # noqa: D102
+        return self.task.evaluate(params, state)
+
+    @property
+    def spec(self) -> PermutationSpec:
+        """The neuron groups of the task that varies."""
+        return self.task.spec
+
+    @property
+    def source(self) -> str:  # noqa: D102
+        return self.task.source
+
+    @property
+    def view(self) -> Any:  # noqa: D102
+        return self.task.view
+
+    def see(self, state: State, change: Callable[[Any], Any]) -> State:  # noqa: D102
+        return self.task.see(state, change)
+
+
+class Drawn(NamedTuple):
+    """The state of a run whose family needs what it drew later on.
+
+    Attributes:
+      value: what was drawn.
+      state: the state of the task in the family.
+    """
+
+    value: Any
+    state: State
+
+
+@dataclass(frozen=True, eq=False)
+class DrawingFamily(Family):
+    """A family whose state is `Drawn`; subclasses use its `value`."""
+
+    def batch(self, state: Drawn, key: Array) -> Batch:  # noqa: D102
+        return self.task.batch(state.state, key)
+
+    def loss(  # noqa: D102
+        self, params: Params, state: Drawn, batch: Batch, key: Array
+    ) -> tuple[Float[Array, ""], Drawn]:
+        loss, inner = self.task.loss(params, state.state, batch, key)
+        return loss, state._replace(state=inner)
+
+    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:  # noqa: D102
+        return self.task.evaluate(params, state.state)
+
+    def see(self, state: Drawn, change: Callable[[Any], Any]) -> Drawn:  # noqa: D102
+        return state._replace(state=self.task.see(state.state, change))
+
+
+def uniform(key: Array, limits: Range, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+    """Numbers from low to high, all alike likely."""
+    return jax.random.uniform(key, shape, minval=limits[0], maxval=limits[1])
+
+
+def log_uniform(key: Array, limits: Range, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+    """Numbers from low to high, all factors alike likely."""
+    low, high = (math.log(limit) for limit in limits)
+    return jax.numpy.exp(uniform(key, (low, high), shape))
+
+
+def require_range(
+    family: str, name: str, limits: Range, least: float, greatest: float = math.inf
+) -> Range:
+    """A pair of numbers in order, between bounds.
+
+    Raises:
+      UserError: if it is anything else.
+    """
+    try:
+        low, high = limits
+        if least <= low <= high <= greatest:
+            return low, high
+    except (TypeError, ValueError):
+        pass
+    bound = f"at least {least:g}" if greatest == math.inf else f"from {least:g} to {greatest:g}"
+    raise UserError(
+        f"{family}: {name} must be (low, high) with low <= high, both {bound}, not {limits!r}"
+    )
+
+
+def vary(family: str, task: Varied, field: str = "") -> Task:
+    """The task that a family varies, made from its config if it is one.
+
+    Args:
+      family: the family's name.
+      task: a task, its text or its config.
+      field: the field of the task's view that the family changes, if it changes one.
+
+    Raises:
+      UserError: for an unknown task, or one without what the family varies.
+    """
+    task = task if isinstance(task, Task) else build(TASKS, task)
+    if field and field not in getattr(task.view, "_fields", ()):
+        what = {"labels": "labels", "scale": "real inputs", "fraction": "data"}[field]
+        raise UserError(f"{family}: the task in it has no {what} to vary; take another task")
+    return task

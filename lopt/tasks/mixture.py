@@ -1,0 +1,74 @@
+"""Tasks of different shapes, for rules whose theta fits all of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lopt.errors import UserError
+from lopt.parts import Parts, build
+from lopt.tasks.registry import TASKS
+from lopt.tasks.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Tasks that one theta is meta-trained on, each with particles and compiled steps of its own.
+
+    Their shapes differ, so that they do not vmap together: the meta-gradient is the weighted sum
+    of those of the tasks.
+
+    Attributes:
+      tasks: the tasks, families among them.
+      weights: of their meta-losses; they sum to one.
+    """
+
+    tasks: tuple[Task, ...]
+    weights: tuple[float, ...]
+
+
+def mixture(
+    tasks: Sequence[str | Mapping[str, Any]], weights: Sequence[float] | None = None
+) -> Mixture:
+    """A mixture of tasks by name.
+
+    Args:
+      tasks: texts such as `"mlp(widths=(64,))"`, or configs.
+      weights: of their meta-losses, up to a factor; by default all alike.
+
+    Raises:
+      UserError: for an unknown task, no task at all, or weights that do not fit.
+
+    Example:
+      >>> mixture(("mlp", "quadratic"), weights=(3, 1)).weights
+      (0.75, 0.25)
+    """
+    if not tasks:
+        raise UserError("mixture: tasks must name at least one task")
+    weights = (1,) * len(tasks) if weights is None else tuple(weights)
+    if len(weights) != len(tasks) or not all(w > 0 for w in weights):
+        raise UserError(
+            f"mixture: weights must be {len(tasks)} positive numbers, one per task, not {weights}"
+        )
+    built = tuple(build(TASKS, task) for task in tasks)
+    return Mixture(built, tuple(w / sum(weights) for w in weights))
+
+
+MIXTURES = Parts("mixture", mixture=mixture)
+"""What a config can name where meta-training takes several tasks."""
+
+
+def build_mixture(part: str | Mapping[str, Any]) -> Mixture:
+    """The mixture that a config names; of a single task, if it names that.
+
+    Args:
+      part: the text or config of a mixture or of a task.
+
+    Raises:
+      UserError: as `mixture`, and as the task's own function.
+
+    Example:
+      >>> build_mixture("mlp(widths=(4,))").weights
+      (1.0,)
+    """
+    name = part.split("(")[0].strip() if isinstance(part, str) else part["name"]
+    return build(MIXTURES, part) if name in MIXTURES else mixture((part,))
