@@ -1,16 +1,12 @@
 """The command lines as processes: what they write, and how they answer mistakes."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from processes import assert_refused, run
 
 from lopt.rules import load
 
-ROOT = Path(__file__).parent.parent
 TINY = (
     "--config=configs/quickstart.py",
     "--config.outer.steps=3",
@@ -21,39 +17,12 @@ TINY = (
 )
 
 
-def run(*arguments):
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-        "MPLBACKEND": "Agg",
-    }
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
-
-
 def meta_train(workdir, *arguments):
     return run("meta_train.py", f"--workdir={workdir}", *(arguments or TINY))
 
 
 def compare(*arguments):
     return run("-m", "lopt.compare", *arguments)
-
-
-def assert_refused(result, *words):
-    lines = result.stderr.strip().splitlines()
-    assert result.returncode == 2, result.stderr
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    for word in words:
-        assert word in lines[0]
 
 
 @pytest.fixture(scope="module")

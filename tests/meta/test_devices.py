@@ -1,17 +1,12 @@
 """The same seed gives the same theta however many devices share the particles."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
+from processes import assert_refused, run
 
 from lopt.rules import load
 
-ROOT = Path(__file__).parent.parent.parent
 ARGUMENTS = (
     "--config.outer.steps=6",
     "--config.estimator.pairs=4",
@@ -21,22 +16,8 @@ ARGUMENTS = (
 
 
 def meta_train(workdir, devices, *arguments, config="configs/quickstart.py"):
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "MPLBACKEND": "Agg",
-    }
-    command = [sys.executable, "meta_train.py", f"--workdir={workdir}", f"--config={config}"]
-    return subprocess.run(
-        [*command, *ARGUMENTS, *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    flags = (f"--workdir={workdir}", f"--config={config}", *ARGUMENTS, *arguments)
+    return run("meta_train.py", *flags, devices=devices)
 
 
 @pytest.mark.slow
@@ -60,6 +41,5 @@ def test_eight_devices_give_the_theta_of_one(estimator, horizon, tmp_path):
 
 def test_particles_that_cannot_be_spread_are_refused(tmp_path):
     result = meta_train(tmp_path / "run", 8, "--config.estimator.pairs=3")
-    assert result.returncode == 2
-    assert "let estimator.pairs be a multiple of 4" in result.stderr
+    assert_refused(result, "let estimator.pairs be a multiple of 4")
     assert not (tmp_path / "run").exists()

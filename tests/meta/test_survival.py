@@ -1,18 +1,15 @@
 """Runs that are killed, stopped and damaged, as processes."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import processes
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
 STEPS = 400
 ARGUMENTS = (
     "--config=configs/quickstart.py",
@@ -28,20 +25,7 @@ RESULT = "optimizer.safetensors"
 
 
 def launch(workdir):
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-        "MPLBACKEND": "Agg",
-    }
-    return subprocess.Popen(
-        [sys.executable, "meta_train.py", f"--workdir={workdir}", *ARGUMENTS],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return processes.launch("meta_train.py", f"--workdir={workdir}", *ARGUMENTS)
 
 
 def finish(workdir):
