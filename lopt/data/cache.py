@@ -55,7 +55,7 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
     file = file_of(name, arguments)
     try:
         return _read(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lopt.errors import UserError
-from lopt.parts import Parts, build
+from lopt.parts import Parts, build, describe
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
 
@@ -18,10 +18,12 @@ class Mixture:
     of those of the tasks.
 
     Attributes:
+      names: the text of each task.
       tasks: the tasks, families among them.
       weights: of their meta-losses; they sum to one.
     """
 
+    names: tuple[str, ...]
     tasks: tuple[Task, ...]
     weights: tuple[float, ...]
 
@@ -50,7 +52,8 @@ def mixture(
             f"mixture: weights must be {len(tasks)} positive numbers, one per task, not {weights}"
         )
     built = tuple(build(TASKS, task) for task in tasks)
-    return Mixture(built, tuple(w / sum(weights) for w in weights))
+    names = tuple(describe(task) for task in tasks)
+    return Mixture(names, built, tuple(w / sum(weights) for w in weights))
 
 
 MIXTURES = Parts("mixture", mixture=mixture)

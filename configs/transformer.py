@@ -1,0 +1,37 @@
+"""A relational UNF for a transformer that models the characters of program text."""
+
+from ml_collections import ConfigDict
+
+from lopt.meta import ESTIMATORS
+from lopt.parts import config
+from lopt.rules import RULES
+from lopt.tasks import TASKS
+
+
+def get_config() -> ConfigDict:
+    """The config."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "task": config(
+                TASKS,
+                "transformer",
+                data="text(tokens='characters(limit=96)')",
+                width=16,
+                depth=1,
+                heads=2,
+                length=16,
+                batch_size=8,
+            ),
+            "rule": config(RULES, "unf", layers="relational", widths=(16,)),
+            "inner": {"learning_rate": 0.01, "schedule": "cosine", "normalize": False},
+            "estimator": config(ESTIMATORS, "pes", pairs=4, truncation=20, horizon=200, sigma=0.01),
+            "outer": {
+                "steps": 500,
+                "learning_rate": 5e-3,
+                "clip": 1.0,
+                "checkpoint_every": 100,
+                "max_skipped": 50,
+            },
+        }
+    )
