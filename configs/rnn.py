@@ -24,9 +24,9 @@ def get_config() -> ConfigDict:
             ),
             "rule": config(RULES, "unf", layers="relational", widths=(16,)),
             "inner": {"learning_rate": 0.01, "schedule": "cosine", "normalize": False},
-            "estimator": config(ESTIMATORS, "pes", pairs=4, truncation=20, horizon=200, sigma=0.01),
+            "estimator": config(ESTIMATORS, "pes", pairs=8, truncation=20, horizon=200, sigma=0.01),
             "outer": {
-                "steps": 500,
+                "steps": 1000,
                 "learning_rate": 5e-3,
                 "clip": 1.0,
                 "checkpoint_every": 100,

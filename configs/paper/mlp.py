@@ -1,8 +1,9 @@
 """The paper's MLP on FashionMNIST at 8×8.
 
-Appendix C of Zhou, Finn & Harrison (NeurIPS 2024, arXiv 2402.05232): two hidden layers of
-32; three Deep Set layers and one UNF layer of 32 channels; 50,000 meta-steps of PES on
-16 runs of 2,000 inner steps. The paper does not say its outer learning rate; this one is ours.
+Appendix C of Zhou, Finn & Harrison (NeurIPS 2024, arXiv 2402.05232):
+two hidden layers of 32; three Deep Set layers and one UNF layer of 32 channels;
+50,000 meta-steps of PES on 16 runs of 2,000 inner steps. The paper does not say its outer learning
+rate; this one is ours.
 """
 
 from ml_collections import ConfigDict

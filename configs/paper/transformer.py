@@ -1,9 +1,10 @@
 """The paper's Transformer on LM1B, which predicts words.
 
-Appendix C of Zhou, Finn & Harrison (NeurIPS 2024, arXiv 2402.05232): two blocks of width
-32 with four heads; three Deep Set layers and one UNF layer of 32 channels; 50,000 meta-steps of PES on
-16 runs of 5,000 inner steps. The paper does not say its outer learning rate; this one is ours. It does not
-say what its tokens are; here they are the 4,096 most frequent words.
+Appendix C of Zhou, Finn & Harrison (NeurIPS 2024, arXiv 2402.05232):
+two blocks of width 32, four heads; three Deep Set layers and one UNF layer of 32 channels;
+50,000 meta-steps of PES on 16 runs of 5,000 inner steps. The paper does not say its outer learning
+rate; this one is ours.
+Nor does it say what its tokens are; here they are the 4,095 most frequent words.
 """
 
 from ml_collections import ConfigDict

@@ -32,9 +32,11 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
         raise UserError(f"cannot read {file}: {error}") from error
     if len(content) < 4 or content[:3] != bytes([0, 0, _BYTES]):
         raise UserError(f"{file} is no IDX file of bytes")
-    axes = content[3]
-    numbers = content[4 + 4 * axes :]
-    shape = struct.unpack(f">{axes}I", content[4 : 4 + 4 * axes].ljust(4 * axes, b"\0"))
+    header, axes = 4 + 4 * content[3], content[3]
+    if len(content) < header:
+        raise UserError(f"{file} is damaged: it ends within the sizes of its {axes} axes")
+    numbers = content[header:]
+    shape = struct.unpack(f">{axes}I", content[4:header])
     if len(numbers) != math.prod(shape):
         raise UserError(f"{file} is damaged: {shape} were promised and {len(numbers)} bytes came")
     return np.frombuffer(numbers, np.uint8).reshape(shape)
