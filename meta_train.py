@@ -25,10 +25,10 @@ from lopt.meta.devices import particle_mesh
 from lopt.meta.interruption import Interruption
 from lopt.meta.records import Recorder, plot_meta_loss
 from lopt.meta.workdir import claim, require_space, versions
-from lopt.parts import build, describe
+from lopt.parts import build
 from lopt.rules import RULES, LearnedOptimizer, save
 from lopt.schedules import SCHEDULES
-from lopt.tasks import TASKS, Task
+from lopt.tasks import Task, build_mixture
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's files go.")
@@ -39,15 +39,25 @@ def main(argv: Sequence[str]) -> None:
     """Meta-train as the config says, and leave the optimizer in the workdir."""
     del argv
     config = _CONFIG.value
-    task = build(TASKS, config.task)
+    mixture = build_mixture(config.task)
     rule = build(RULES, config.rule)
     estimator = build(ESTIMATORS, config.estimator)
     inner = SCHEDULES[config.inner.schedule](config.inner.learning_rate, estimator.horizon)
     for name in ("steps", "checkpoint_every", "max_skipped"):
         if config.outer[name] < 1:
             raise UserError(f"outer.{name} must be at least 1, not {config.outer[name]}")
+    if rule.tied and any(task.spec != mixture.tasks[0].spec for task in mixture.tasks):
+        raise UserError(
+            "theta of a rule with exact layers is tied to one architecture, and the tasks have "
+            "several; let rule.layers be relational or pointwise"
+        )
     mesh = particle_mesh(2 * estimator.pairs)
-    scale = initial_loss(task) if config.inner.normalize else 1.0
+
+    def problem(task: Task) -> Problem:
+        scale = initial_loss(task) if config.inner.normalize else 1.0
+        return Problem(task, lambda theta: rule.optimizer(theta, inner, task.spec), scale, mesh)
+
+    problems = [problem(task) for task in mixture.tasks]
     workdir = claim(_WORKDIR.value, config.to_dict())
     file = workdir / "optimizer.safetensors"
     if file.exists():
@@ -55,11 +65,13 @@ def main(argv: Sequence[str]) -> None:
         return
 
     theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
-    problem = Problem(task, lambda theta: rule.optimizer(theta, inner, task.spec), scale, mesh)
-    training = MetaTraining([problem], [estimator], outer_optimizer(config.outer))
-    state = training.begin(rule.init(theta_key, task.spec), loop_key)
+    training = MetaTraining(
+        problems, [estimator] * len(problems), outer_optimizer(config.outer), mixture.weights
+    )
+    spec = mixture.tasks[0].spec
+    state = training.begin(rule.init(theta_key, spec), loop_key)
     require_space(workdir, state)
-    state, history = train(training, state, workdir, [describe(config.task)], config.outer)
+    state, history = train(training, state, workdir, mixture.names, config.outer)
 
     provenance = {
         "task": config.task.to_dict(),
@@ -70,8 +82,8 @@ def main(argv: Sequence[str]) -> None:
         "meta_loss": history.recent_meta_loss,
         "versions": versions(),
     }
-    spec = task.spec if rule.tied else None
-    save(file, LearnedOptimizer(rule, state.theta, spec, provenance))
+    learned = LearnedOptimizer(rule, state.theta, spec if rule.tied else None, provenance)
+    save(file, learned)
     plot_meta_loss(history.history, workdir / "meta_loss.png")
     print(f"wrote {file} and {workdir / 'meta_loss.png'}")
 

@@ -94,8 +94,12 @@ def describe(part: str | Mapping[str, Any]) -> str:
     """
     if isinstance(part, str):
         return part
-    arguments = ", ".join(f"{k}={v!r}" for k, v in part.items() if k != "name")
+    arguments = ", ".join(f"{k}={_plain(v)!r}" for k, v in part.items() if k != "name")
     return f"{part['name']}({arguments})" if arguments else part["name"]
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 
 def _parameters(

@@ -161,6 +161,32 @@ def test_a_broken_optimizer_file_is_one_line_and_keeps_the_old_report(workdir, t
     assert (tmp_path / "report.md").read_text() == "old"
 
 
+def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
+    (tmp_path / "config.py").write_text(
+        "import runpy\n"
+        "def get_config():\n"
+        "    config = runpy.run_path('configs/quickstart.py')['get_config']()\n"
+        "    config.unlock()\n"
+        "    config.task = dict(name='mixture', tasks=('mlp(widths=(4,))', 'quadratic'))\n"
+        "    return config\n"
+    )
+    flags = (f"--config={tmp_path / 'config.py'}", *TINY[1:-1], "--config.inner.normalize=True")
+    result = meta_train(tmp_path / "run", *flags)
+    assert result.returncode == 0, result.stderr
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    parts = [line["meta_loss/mlp(widths=(4,))"], line["meta_loss/quadratic"]]
+    assert line["meta_loss"] == pytest.approx(sum(parts) / 2)
+    assert_refused(
+        compare(
+            f"--optimizer={tmp_path / 'run' / 'optimizer.safetensors'}", f"--workdir={tmp_path}"
+        ),
+        "compare on one task",
+    )
+    tied = meta_train(tmp_path / "tied", *flags, "--config.rule.layers=exact")
+    assert_refused(tied, "tied to one architecture", "relational or pointwise")
+    assert not (tmp_path / "tied").exists()
+
+
 def test_an_optimizer_tied_to_another_architecture_is_one_line(tmp_path):
     assert meta_train(tmp_path / "run", *TINY, "--config.rule.layers=exact").returncode == 0
     result = compare(

@@ -26,7 +26,7 @@ from lopt.meta.workdir import write_atomically
 from lopt.parts import build, describe, parse
 from lopt.rules import LearnedOptimizer, load
 from lopt.schedules import SCHEDULES
-from lopt.tasks import TASKS, Task
+from lopt.tasks import MIXTURES, TASKS, Task
 
 _OPTIMIZER = flags.DEFINE_string("optimizer", None, "A file that meta_train.py wrote.")
 _TASK = flags.DEFINE_string(
@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> None:
     learned = load(_OPTIMIZER.value)
     baselines = {name: BASELINES[name] for name in _BASELINES.value}
     part = parse(_TASK.value) if _TASK.value else learned.provenance["task"]
+    if part["name"] in MIXTURES:
+        raise UserError("compare on one task: --task=name, or --task='name(argument=value, ...)'")
     task = build(TASKS, part)
     workdir = Path(_WORKDIR.value)
     try:
