@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "task": config(
                 TASKS,
                 "rnn",
-                data="text(tokens='characters(limit=96)')",
+                data="text(size=200_000, tokens='characters(limit=96)')",
                 cell="gru",
                 widths=(32,),
                 length=16,

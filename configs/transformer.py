@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "task": config(
                 TASKS,
                 "transformer",
-                data="text(tokens='characters(limit=96)')",
+                data="text(size=200_000, tokens='characters(limit=96)')",
                 width=16,
                 depth=1,
                 heads=2,

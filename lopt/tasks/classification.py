@@ -65,7 +65,7 @@ class ImageTask(DataTask):
             )
             return self.measure(outputs, examples)
 
-        return mean_over(measure, *self.dataset.held_out(state.view), self.batch_size)
+        return mean_over(measure, *self.dataset.held_out(state.view))
 
 
 @jax.tree_util.register_dataclass

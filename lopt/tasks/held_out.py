@@ -13,7 +13,7 @@ def mean_over(
     measure: Callable[[PyTree[Array]], Values],
     examples: PyTree[Array],
     weights: Float[Array, " examples"],
-    chunk: int,
+    chunk: int = 64,
 ) -> dict[str, Float[Array, ""]]:
     """Weighted means of what is measured of each example, `chunk` examples at a time.
 
@@ -21,7 +21,8 @@ def mean_over(
       measure: examples -> values of each, by name.
       examples: a pytree of arrays with a leading axis of examples.
       weights: of the examples in the mean.
-      chunk: how many examples are measured at once, which bounds the memory.
+      chunk: how many examples are measured at once; it bounds the memory, of which an evaluation of
+        many runs at once needs that many times more.
     """
     number = len(weights)
     chunk = min(chunk, number)

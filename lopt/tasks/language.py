@@ -60,7 +60,7 @@ class LanguageModel(DataTask):
             return {"loss": self._losses(params, sequences).mean(1)}
 
         sequences = self.corpus.held_out(self.length)
-        metrics = mean_over(measure, sequences, jnp.ones(len(sequences)), self.batch_size)
+        metrics = mean_over(measure, sequences, jnp.ones(len(sequences)))
         bits = metrics["loss"] / (math.log(2) * self.corpus.characters_per_token)
         return {**metrics, "bits_per_character": bits}
 
