@@ -111,6 +111,7 @@ def train(
                         f"{done}; lower estimator.sigma or inner.learning_rate"
                     )
                 if interruption.signal is not None or done % config.checkpoint_every == 0:
+                    record.flush()
                     checkpoints.save(state)
                 if interruption.signal is not None:
                     break

@@ -1,6 +1,7 @@
 """What a run tells while it goes: a progress bar, metrics.jsonl and TensorBoard events."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,11 @@ class Recorder:
         self._bar.stop()
         self._file.close()
         self._writer.close()
+
+    def flush(self) -> None:
+        """Bring every line to the disk, as must be done before the state of its step is kept."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def __call__(self, report: Report) -> None:
         """Record one meta-step."""
