@@ -90,6 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data-dir", type=Path, default=data_dir(), help="by default %(default)s")
     given = parser.parse_args(arguments)
     if given.idx_dir is None:
+        print(f"downloading {given.name}; without a network this gives up after some minutes")
         folder = prepare(given.name, given.data_dir)
     else:
         folder = prepare_from_idx(given.name, given.idx_dir, given.data_dir)

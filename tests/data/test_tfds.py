@@ -175,7 +175,7 @@ def test_any_text_set_is_read_line_by_line(home, tfds):
         name="lines",
         version="1.0.0",
         data_dir=str(home / "data"),
-        split_datasets={"train": [{"text": line} for line in lines]},
+        split_datasets={"train": [(i, {"text": line}) for i, line in enumerate(lines)]},
         features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
         disable_shuffling=True,
     )
