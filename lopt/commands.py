@@ -3,8 +3,8 @@
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -19,25 +19,31 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
     def guarded(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
-        try:
+        with one_line_errors():
             if len(argv) > 1:
                 raise UserError(f"unexpected argument {argv[1]!r}; flags start with --")
             main(argv)
-        except UserError as error:
-            _fail(error)
 
     app.run(guarded, flags_parser=_parse)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process at a user's mistake, with one line on stderr and status 2."""
+    try:
+        yield
+    except (UserError, flags.Error) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
     if any(a.lstrip("-").split("=")[0] in _HELP for a in argv[1:]):
         return app.parse_flags_with_usage(list(argv))
-    try:
+    with one_line_errors():
         if "config" in flags.FLAGS:
             _check_config(argv)
         return flags.FLAGS(argv)
-    except (flags.Error, UserError) as error:
-        _fail(error)
 
 
 def _check_config(argv: Sequence[str]) -> None:
@@ -65,8 +71,3 @@ def _overridden(argv: Sequence[str]) -> Iterator[str]:
     for argument in argv:
         if argument.startswith("--config."):
             yield argument.removeprefix("--config.").partition("=")[0].partition("[")[0]
-
-
-def _fail(error: Exception) -> NoReturn:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
-    sys.exit(2)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lopt.commands import one_line_errors
 from lopt.data.idx import read_idx
 from lopt.data.prepared import IDX_SETS, data_dir
 from lopt.data.tfds import import_tfds
@@ -126,8 +127,5 @@ def _records(images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main(sys.argv[1:])
-    except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from lopt.commands import one_line_errors
 from lopt.errors import UserError
 from lopt.tasks.listing import data_table, show, task_table
 
@@ -40,8 +41,5 @@ class _Parser(argparse.ArgumentParser):
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main(sys.argv[1:])
-    except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
