@@ -1,4 +1,4 @@
-"""A relational UNF for a GRU that models the characters of program text."""
+"""A relational UNF for an IRNN that models the characters of program text."""
 
 from ml_collections import ConfigDict
 
@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
                 TASKS,
                 "rnn",
                 data="text(size=200_000, tokens='characters(limit=96)')",
-                cell="gru",
+                cell="irnn",
                 widths=(32,),
                 length=16,
                 batch_size=8,
