@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
             "inner": {"learning_rate": 0.01, "schedule": "cosine", "normalize": False},
             "estimator": config(ESTIMATORS, "pes", pairs=8, truncation=20, horizon=200, sigma=0.01),
             "outer": {
-                "steps": 1000,
+                "steps": 1500,
                 "learning_rate": 5e-3,
                 "clip": 1.0,
                 "checkpoint_every": 100,
