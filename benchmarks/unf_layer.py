@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,47 +113,67 @@ def alternate(calls: list[Callable[[], Any]], repeats: int) -> np.ndarray:
     return seconds
 
 
-def measure(name: str, layer: str, particles: int, repeats: int) -> dict[str, Any]:
-    """One line of the benchmark."""
-    spec, rng = SPACES[name](), np.random.default_rng(0)
+class Problem(NamedTuple):
+    """A network over a weight space, the matmuls that are its floor, and what both are given."""
+
+    network: Callable[..., Any]
+    theta: Any
+    x: Any
+    kernels: list[jax.Array]
+    rows: jax.Array
+    floor: Callable[..., jax.Array]
+
+    @property
+    def params(self) -> int:
+        """Elements of the weight space."""
+        return self.rows.shape[-2]
+
+
+def problem(space: str, layer: str, particles: int = 0) -> Problem:
+    """One weight space and one kind of layer; with particles, as many thetas at a time."""
+    spec, rng = SPACES[space](), np.random.default_rng(0)
     batch = (particles,) if particles else ()
     struct = lambda *shape: jax.ShapeDtypeStruct((*batch, *shape), jnp.float32)  # noqa: E731
     net = UNF(spec, FEATURES, layer)
     one = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct((*spec.shape(a), CHANNELS), jnp.float32), spec.axes
     )
-    theta = normals(
-        rng,
-        jax.tree.map(lambda s: struct(*s.shape), jax.eval_shape(net.init, jax.random.key(0), one)),
-    )
+    shapes = jax.eval_shape(net.init, jax.random.key(0), one)
+    theta = normals(rng, jax.tree.map(lambda s: struct(*s.shape), shapes))
     x = normals(rng, jax.tree.map(lambda s: struct(*s.shape), one))
     params = sum(int(np.prod(s.shape[:-1])) for s in jax.tree.leaves(one))
     kernels = [
         normals(rng, struct(i, o)) for i, o in zip((CHANNELS, *FEATURES), FEATURES, strict=False)
     ]
-    flat = normals(rng, struct(params, CHANNELS))
+    rows = normals(rng, struct(params, CHANNELS))
+    network, floor = (jax.vmap(f) if particles else f for f in (net.apply, matmuls))
+    return Problem(network, theta, x, kernels, rows, floor)
 
-    apply, floor = (jax.vmap(f) if particles else f for f in (net.apply, matmuls))
+
+def measure(space: str, layer: str, particles: int, repeats: int) -> dict[str, Any]:
+    """One line of the benchmark."""
+    p = problem(space, layer, particles)
     start = time.perf_counter()
-    lowered = jax.jit(apply).trace(theta, x).lower()
+    lowered = jax.jit(p.network).trace(p.theta, p.x).lower()
     traced = time.perf_counter()
     compiled = lowered.compile()
     done = time.perf_counter()
-    floor = jax.jit(floor).lower(kernels, flat).compile()
-    seconds = alternate([lambda: compiled(theta, x), lambda: floor(kernels, flat)], repeats)
+    floor = jax.jit(p.floor).lower(p.kernels, p.rows).compile()
+    seconds = alternate([lambda: compiled(p.theta, p.x), lambda: floor(p.kernels, p.rows)], repeats)
     run, pointwise = 1e3 * np.median(seconds, 0)
+    thetas = max(particles, 1)
     return {
-        "space": name,
+        "space": space,
         "layer": layer,
-        "params": params,
-        "theta": sum(p.size for p in jax.tree.leaves(theta)) // max(particles, 1),
+        "params": p.params,
+        "theta": sum(t.size for t in jax.tree.leaves(p.theta)) // thetas,
         "trace_s": round(traced - start, 2),
         "compile_s": round(done - traced, 2),
         "run_ms": round(run, 2),
         "pointwise_ms": round(pointwise, 2),
         "ratio": round(float(np.median(seconds[:, 0] / seconds[:, 1])), 2),
         "temp_mib": round(compiled.memory_analysis().temp_size_in_bytes / 2**20, 1),
-        "features_mib": round(max(particles, 1) * params * max(FEATURES) * 4 / 2**20, 1),
+        "features_mib": round(thetas * p.params * max(FEATURES) * 4 / 2**20, 1),
     }
 
 

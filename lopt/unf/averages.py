@@ -1,5 +1,7 @@
 """Averages, diagonals and their broadcasts, over single axes of arrays with channels last."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -10,7 +12,7 @@ _FOLD = 8
 """How many slices one folding step of a long mean adds."""
 
 _WIDE = 2048
-"""Behind an axis with this many elements, XLA's CPU reduction is slower than folding."""
+"""Behind a leading axis with this many elements, XLA's CPU reduction is slower than folding."""
 
 _SMALL = 2**15
 """Up to this many elements, the reduction is as fast, and compiles faster."""
@@ -19,35 +21,38 @@ _SMALL = 2**15
 def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """The mean over one axis, at the speed of one pass over memory.
 
-    XLA's CPU backend reduces an axis by walking it innermost. Where it is short, or a wide slab
-    lies behind it, that walk is strided and up to 40 times slower than adding whole slices, which
-    is what this function does then.
+    XLA's CPU backend reduces an axis by walking it innermost. Where it is short, or leads a wide
+    slab, that walk is strided and up to 40 times slower than adding whole slices, which is what
+    this function does then.
     """
     size = x.shape[axis]
-    behind = 1
-    for n in x.shape[axis + 1 :]:
-        behind *= n
+    before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     if size == 1:
         return jax.lax.squeeze(x, (axis,))
-    if x.size >= _SMALL and (size <= _FOLD or behind >= _WIDE):
+    short = size <= _FOLD and before <= _FOLD
+    if x.size >= _SMALL and (short or (before == 1 and behind >= _WIDE)):
         return once(_folded_mean, x, axis=axis)
     return once(jnp.mean, x, axis=axis)
 
 
 def _folded_mean(x: Array, axis: int) -> Array:
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return (_fold(wide, axis) * (1 / x.shape[axis])).astype(x.dtype)
+    slabs = wide.reshape(-1, *x.shape[axis:])
+    folded = [_fold(jax.lax.index_in_dim(slabs, i, 0, keepdims=False)) for i in range(len(slabs))]
+    means = jnp.stack(folded) * (1 / x.shape[axis])
+    return means.reshape(*x.shape[:axis], *x.shape[axis + 1 :]).astype(x.dtype)
 
 
-def _fold(x: Array, axis: int) -> Array:
+def _fold(x: Array) -> Array:
+    """The sum over the first axis."""
     rest = []
-    while (size := x.shape[axis]) > 1:
+    while (size := x.shape[0]) > 1:
         parts = min(size, _FOLD)
         step = size // parts
-        cuts = [jax.lax.slice_in_dim(x, i * step, (i + 1) * step, axis=axis) for i in range(parts)]
-        rest += [jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in range(parts * step, size)]
+        cuts = [jax.lax.slice_in_dim(x, i * step, (i + 1) * step, axis=0) for i in range(parts)]
+        rest += [jax.lax.slice_in_dim(x, i, i + 1, axis=0) for i in range(parts * step, size)]
         x = sum(cuts[1:], cuts[0])
-    return jax.lax.squeeze(sum(rest, x), (axis,))
+    return jax.lax.squeeze(sum(rest, x), (0,))
 
 
 def diagonal(x: Float[Array, "..."], first: int, second: int) -> Float[Array, "..."]:

@@ -75,7 +75,8 @@ class ExactLayer(Layer):
                 else:
                     column.append(np.zeros(shape))
             blocks.append(np.concatenate(column, 0))
-        return np.concatenate(blocks, 1).repeat(channels, 0).repeat(self.features, 1)
+        scale = self.kernel_scale * np.concatenate(blocks, 1)
+        return scale.repeat(channels, 0).repeat(self.features, 1)
 
 
 def _reduce(plan: Plan, arrays: Sequence[Array]) -> list[Array]:

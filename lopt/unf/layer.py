@@ -30,12 +30,14 @@ class Layer(nn.Module):
         of channels that enter an output. `"pointwise_first"`: cross terms start at zero, so that
         the layer starts as one that maps each element's own channels.
       use_bias: whether a bias is added.
+      kernel_scale: what the first output is multiplied by, through the first coefficients.
     """
 
     spec: PermutationSpec
     features: int
     kernel_init: str = "fan_in"
     use_bias: bool = True
+    kernel_scale: float = 1.0
 
     @property
     def layout(self) -> Layout:

@@ -88,7 +88,8 @@ class Stacks:
     def pack(self, tree: PyTree[Array]) -> list[Array]:
         """Arrays of shape (tensors, *shape, channels)."""
         blocks = split(self.spec, tree)
-        return [concatenate([blocks[n][None] for n in s.names], axis=0) for s in self.stacks]
+        rows = {name: x.reshape(1, *x.shape) for name, x in blocks.items()}
+        return [concatenate([rows[name] for name in s.names], axis=0) for s in self.stacks]
 
     def unpack(self, arrays: Sequence[Array]) -> PyTree[Array]:
         """The inverse of `pack`."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
+from lopt.unf.activation import relu
 from lopt.unf.averages import mean
 from lopt.unf.exact import ExactLayer
 from lopt.unf.layer import channels_of
@@ -54,6 +55,7 @@ class UNF(nn.Module):
       activation: applied between layers, not after the last.
       kernel_init: how coefficients start, as in `Layer`.
       max_positions: if positive, the input gets a learned `PositionEmbedding` of this size.
+      output_scale: what the first output is multiplied by, as `kernel_scale` of the last layer.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -69,9 +71,10 @@ class UNF(nn.Module):
     spec: PermutationSpec
     features: Sequence[int]
     layers: str | Sequence[str] = "relational"
-    activation: Callable[[Array], Array] = nn.relu
+    activation: Callable[[Array], Array] = relu
     kernel_init: str = "fan_in"
     max_positions: int = 0
+    output_scale: float = 1.0
 
     @nn.compact
     def __call__(
@@ -92,11 +95,11 @@ class UNF(nn.Module):
             not as many layers as features.
         """
         channels_of(self.spec, tree)
+        kinds = layer_kinds(self.layers, len(self.features))
+        scales = (*[1.0] * (len(kinds) - 1), self.output_scale)
         layers = [
-            LAYERS[kind](self.spec, n, self.kernel_init)
-            for kind, n in zip(
-                layer_kinds(self.layers, len(self.features)), self.features, strict=True
-            )
+            LAYERS[kind](self.spec, n, self.kernel_init, kernel_scale=scale)
+            for kind, n, scale in zip(kinds, self.features, scales, strict=True)
         ]
         if self.max_positions:
             tree = PositionEmbedding(self.spec, self.max_positions)(tree)
@@ -144,7 +147,7 @@ class InvariantUNF(nn.Module):
     outputs: Sequence[int]
     layers: str | Sequence[str] = "relational"
     pooling: str = "tensors"
-    activation: Callable[[Array], Array] = nn.relu
+    activation: Callable[[Array], Array] = relu
     kernel_init: str = "fan_in"
     max_positions: int = 0
 

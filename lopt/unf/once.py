@@ -22,14 +22,23 @@ def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) ->
     """
     if sum(a.size for a in arrays) < _SMALL:
         return function(*arrays, **options)
+    shapes = tuple(a.shape for a in arrays)
+    result = jax.eval_shape(partial(function, **options), *arrays)
     with set_xla_metadata(inlineable="false"):
-        return _call(function, tuple(options.items()), *arrays)
+        value = _call(function, tuple(options.items()), shapes, *map(_squeeze, arrays))
+    return value.reshape(result.shape)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _call(function: Callable[..., Array], options: tuple, *arrays: Array) -> Array:
-    with set_xla_metadata(inlineable=None):
-        return function(*arrays, **dict(options))
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _call(function: Callable[..., Array], options: tuple, shapes: tuple, *arrays: Array) -> Array:
+    with set_xla_metadata(inlineable=None), jax.disable_jit():
+        arrays = [a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
+        return _squeeze(function(*arrays, **dict(options)))
+
+
+def _squeeze(x: Array) -> Array:
+    """Without axes of size 1, which leave a layout open: XLA copies such arrays at a call."""
+    return x.reshape([n for n in x.shape if n != 1])
 
 
 def concatenate(arrays: Sequence[Array], axis: int) -> Array:

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
-from lopt.unf.views import View
+from lopt.unf.views import View, map_channels
 
 
 class PointwiseLayer(Layer):
@@ -40,17 +40,10 @@ class PointwiseLayer(Layer):
         """The layer on the arrays of any layout."""
         channels = arrays[0].shape[-1] // layout.copies[0]
         dtype = arrays[0].dtype
-        scale = np.full((channels, self.features), 1 / math.sqrt(channels))
+        scale = np.full((channels, self.features), self.kernel_scale / math.sqrt(channels))
         kernel = self.coefficients("kernel", scale, dtype)
         bias = self.bias(1, dtype)[0]
         return [
-            [View(_map_channels(x, kernel)), View(jnp.tile(bias, n))]
+            [map_channels(x, kernel), View(jnp.tile(bias, n))]
             for x, n in zip(arrays, layout.copies, strict=True)
         ]
-
-
-def _map_channels(x: Array, kernel: Array) -> Array:
-    """One matmul over channels; several tensors may lie side by side in them."""
-    rows = x.reshape(-1, kernel.shape[0]) @ kernel
-    copies = x.shape[-1] // kernel.shape[0]
-    return rows.reshape(*x.shape[:-1], copies * kernel.shape[1])

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lopt.unf.averages import mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
 from lopt.unf.once import concatenate
 from lopt.unf.roles import ROLES, Relations, Stack, relations_of
-from lopt.unf.views import Shape, View, add
+from lopt.unf.views import Shape, View, add, map_channels
 
 _RELATIONS = 5
 """A matrix hears from itself, its two sides, its mean and the network's."""
@@ -58,15 +58,17 @@ class RelationalLayer(Layer):
     def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
         """The layer on the arrays of `Stacks`."""
         channels, dtype = arrays[0].shape[-1], arrays[0].dtype
-        own = 1 / math.sqrt(channels if self.starts_pointwise else _RELATIONS * channels)
+        heard = 1 if self.starts_pointwise else _RELATIONS
+        own = self.kernel_scale / math.sqrt(heard * channels)
         cross = 0.0 if self.starts_pointwise else own
 
-        def coefficients(name: str, scale: float, *shape: int) -> Array:
-            return self.coefficients(name, np.full((*shape, self.features), scale), dtype)
+        def coefficients(name: str, scale: float, rows: int) -> Array:
+            return self.coefficients(name, np.full((rows, self.features), scale), dtype)
 
         kernel = coefficients("own", own, channels)
-        collect = coefficients("collect", 1 / math.sqrt(channels), len(ROLES), channels)
-        spread = coefficients("spread", cross, len(ROLES), self.features)
+        into = 1 / math.sqrt(channels)
+        collect = [coefficients(f"collect_{role}", into, channels) for role in ROLES]
+        spread = [coefficients(f"spread_{role}", cross, self.features) for role in ROLES]
         tensor = coefficients("tensor", cross, channels)
         network = coefficients("network", cross, channels)
         space = coefficients("space", cross, channels)
@@ -83,7 +85,7 @@ class RelationalLayer(Layer):
             stop = start + x.shape[0]
             whole = View(constants, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
             averaged = None if r.space is None else r.space @ space
-            outputs.append([View(x @ kernel), *_hear(whole, side, averaged)])
+            outputs.append([map_channels(x, kernel), *_hear(whole, side, averaged)])
             start = stop
         return outputs
 
@@ -153,11 +155,11 @@ def _sizes(shape: Sequence[int], *kept: int) -> tuple[int, ...]:
 
 
 def _collect(
-    relations: Relations, averages: Sequence[list[Array]], coefficients: Array
+    relations: Relations, averages: Sequence[list[Array]], kernels: Sequence[Array]
 ) -> Float[Array, "units features"]:
     """The features of all groups, one below the other."""
     mapped = []
-    for role, kernel in zip(relations.roles, coefficients, strict=True):
+    for role, kernel in zip(relations.roles, kernels, strict=True):
         if role.sides:
             rows = [averages[i][k] for i, k in role.sides]
             rows = concatenate([r.reshape(-1, r.shape[-1]) for r in rows], 0)
@@ -168,19 +170,26 @@ def _collect(
     for members in relations.groups:
         parts = [mapped[role][start : start + size] for role, start, size in members]
         features.append(sum(parts[1:], parts[0]) * (1 / len(parts)))
-    return jnp.concatenate(features) if features else jnp.zeros((0, coefficients.shape[-1]))
+    return jnp.concatenate(features) if features else jnp.zeros((0, kernels[0].shape[-1]))
 
 
-def _spread(relations: Relations, features: Array, coefficients: Array) -> list[list[View]]:
+def _spread(relations: Relations, features: Array, kernels: Sequence[Array]) -> list[list[View]]:
     """What the groups of each stack's axes have to say to it."""
     sides: list[dict[int, View]] = [{} for _ in relations.shapes]
-    for role, kernel in zip(relations.roles, coefficients, strict=True):
+    for role, kernel in zip(relations.roles, kernels, strict=True):
         if role.sides:
-            rows = features[role.index] @ kernel
+            said = features @ kernel
             start = 0
             for i, k in role.sides:
                 sizes = _sizes(relations.shapes[i], 0, 1 + k)
                 stop = start + math.prod(sizes)
-                sides[i][k] = View(rows, Shape(rows=(start, stop), sizes=sizes))
+                sides[i][k] = _rows(said, role.index[start:stop], sizes)
                 start = stop
     return [[side[k] for k in sorted(side)] for side in sides]
+
+
+def _rows(x: Array, index: Int[np.ndarray, " rows"], sizes: tuple[int, ...]) -> View:
+    """Some rows, looked at in place where they are neighbours."""
+    if np.all(np.diff(index) == 1):
+        return View(x, Shape(rows=(int(index[0]), int(index[-1]) + 1), sizes=sizes))
+    return View(x[index], Shape(sizes=sizes))

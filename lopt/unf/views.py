@@ -61,3 +61,10 @@ def _look(x: Array, shape: Shape) -> Array:
     if shape.sizes is not None:
         x = x.reshape(*shape.sizes, x.shape[-1])
     return x if shape.diagonal is None else on_diagonal(x, *shape.diagonal)
+
+
+def map_channels(x: Float[Array, "... channels_in"], kernel: Float[Array, "i o"]) -> View:
+    """`x @ kernel`, where several tensors may lie side by side in the channels of x."""
+    copies = x.shape[-1] // kernel.shape[0]
+    rows = x.reshape(-1, kernel.shape[0]) @ kernel
+    return View(rows.reshape(*x.shape[:-1], copies * kernel.shape[1]))

@@ -119,6 +119,16 @@ def test_fan_in_keeps_the_scale_of_a_pointwise_layer():
     np.testing.assert_allclose(jnp.std(y["w"]), 1, rtol=0.1)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_output_scale_scales_the_first_output(kind):
+    key, x = jax.random.key(0), draw(SPEC, 3)
+    y, small = (
+        jax.jit(UNF(SPEC, (4, 2), kind, output_scale=s).init_with_output)(key, x)[0]
+        for s in (1.0, 0.1)
+    )
+    assert_close(small, jax.tree.map(lambda y: 0.1 * y, y), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("pooling", ["tensors", "network"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_invariant_network_is_invariant(float64, kind, pooling):
