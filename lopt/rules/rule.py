@@ -23,6 +23,9 @@ Theta = PyTree[Array]
 OUTPUTS = 2
 """Channels that the network writes: a residual direction, and a logarithm of its scale."""
 
+START = 0.1
+"""Scale of the last layer's first coefficients: a rule starts near its nominal direction."""
+
 
 class RuleState(NamedTuple):
     """The optimizer's state.
@@ -126,7 +129,8 @@ class UNFRule:
 
     def network(self, spec: PermutationSpec) -> UNF:
         """The flax module that maps features to outputs."""
-        return UNF(spec, features=(*self.widths, OUTPUTS), layers=self.layers)
+        features = (*self.widths, OUTPUTS)
+        return UNF(spec, features, self.layers, output_scale=START)
 
     def init(self, key: Array, spec: PermutationSpec) -> Theta:
         """Fresh meta-parameters.
