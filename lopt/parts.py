@@ -52,9 +52,12 @@ def config(parts: Parts, name: str, **arguments: Any) -> ConfigDict:
 def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     """Make a part from its config, or from a text such as `"momentum(decays=(0.9, 0.99))"`.
 
+    A part among its arguments, such as the data of a task, is handed on as its text, so that what
+    is built holds plain values only.
+
     Raises:
-      UserError: for a text that cannot be read, an unknown name or argument, or a missing one;
-        valid ones are listed.
+      UserError: for a text that cannot be read, an unknown name or argument, or a missing one,
+        the valid ones listed; for words where a number belongs.
     """
     arguments = parse(part) if isinstance(part, str) else dict(part)
     name = arguments.pop("name")
@@ -62,44 +65,83 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     missing = [k for k, p in parameters.items() if p.default is p.empty and k not in arguments]
     if missing:
         raise UserError(f"{name} needs the argument {missing[0]!r}")
+    arguments = {k: _as_text(v) for k, v in arguments.items()}
+    for k, value in arguments.items():
+        _require_number(name, parameters[k], value)
     return parts[name](**arguments)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read `name` or `name(argument=literal, ...)` as the mapping that `build` takes.
+    """Read `name` or `name(argument=value, ...)` as the mapping that `build` takes.
 
-    >>> parse("mlp(data='digits', widths=(32,))")
-    {'name': 'mlp', 'data': 'digits', 'widths': (32,)}
+    A value is a literal, or again a name or a call.
+
+    >>> parse("rnn(data=text(size=200_000), widths=(32,))")
+    {'name': 'rnn', 'data': {'name': 'text', 'size': 200000}, 'widths': (32,)}
 
     Raises:
       UserError: if the text is neither.
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body
-        if isinstance(node, ast.Name):
-            return {"name": node.id}
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            values = {k.arg: ast.literal_eval(k.value) for k in node.keywords if k.arg}
-            return {"name": node.func.id, **values}
     except (SyntaxError, ValueError):
-        pass
-    raise UserError(f"cannot read {text!r}; write name or name(argument=value, ...)")
+        raise _unreadable(text) from None
+    if not isinstance(node, ast.Name | ast.Call):
+        raise _unreadable(text)
+    return _value(node)
 
 
 def describe(part: str | Mapping[str, Any]) -> str:
     """The text of a part's config; `parse` reads it.
 
-    >>> describe({"name": "mlp", "data": "digits"})
-    "mlp(data='digits')"
+    >>> describe({"name": "rnn", "data": {"name": "text", "size": 5000}, "cell": "gru"})
+    "rnn(data=text(size=5000), cell='gru')"
     """
     if isinstance(part, str):
         return part
-    arguments = ", ".join(f"{k}={_plain(v)!r}" for k, v in part.items() if k != "name")
+    arguments = ", ".join(f"{k}={_written(v)}" for k, v in part.items() if k != "name")
     return f"{part['name']}({arguments})" if arguments else part["name"]
 
 
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, list) else value
+def _value(node: ast.expr) -> Any:
+    match node:
+        case ast.Name(id=name) if name not in ("true", "false", "none", "null"):
+            return {"name": name}
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(
+            k.arg not in (None, "name") for k in keywords
+        ):
+            return {"name": name, **{k.arg: _value(k.value) for k in keywords}}
+        case ast.Tuple(elts=elements):
+            return tuple(map(_value, elements))
+        case ast.List(elts=elements):
+            return list(map(_value, elements))
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise _unreadable(ast.unparse(node)) from None
+
+
+def _unreadable(text: str) -> UserError:
+    return UserError(f"cannot read {text!r}; write name or name(argument=value, ...)")
+
+
+def _written(value: Any) -> str:
+    if _is_part(value):
+        return describe(value)
+    if isinstance(value, list | tuple):
+        comma = "," if len(value) == 1 else ""
+        return f"({', '.join(map(_written, value))}{comma})"
+    return repr(value)
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [*map(_as_text, value)] if isinstance(value, list) else (*map(_as_text, value),)
+    return describe(value) if _is_part(value) else value
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Mapping | ConfigDict) and "name" in value
 
 
 def _parameters(
@@ -110,3 +152,9 @@ def _parameters(
         if argument not in parameters:
             raise UserError(f"{name} has no argument {argument!r}; {suggest(argument, parameters)}")
     return parameters
+
+
+def _require_number(part: str, parameter: inspect.Parameter, value: Any) -> None:
+    if isinstance(parameter.default, int | float) and isinstance(value, str):
+        valid = "True or False" if isinstance(parameter.default, bool) else "a number"
+        raise UserError(f"{part}: {parameter.name} must be {valid}, not {value!r}")

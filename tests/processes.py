@@ -28,9 +28,13 @@ def launch(*arguments, devices=1):
 
 
 def run(*arguments, devices=1):
-    """Start Python and wait for its end."""
+    """Start Python and wait for its end, five minutes at most."""
     process = launch(*arguments, devices=devices)
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

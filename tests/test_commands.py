@@ -1,6 +1,7 @@
 """The command lines as processes: what they write, and how they answer mistakes."""
 
 import json
+import re
 
 import pytest
 from processes import assert_refused, run
@@ -45,6 +46,7 @@ def test_a_run_leaves_its_files(workdir):
     assert (workdir / "meta_loss.png").read_bytes()[:4] == b"\x89PNG"
     provenance = load(workdir / "optimizer.safetensors").provenance
     assert provenance["task"]["widths"] == [4]
+    assert provenance["sources"] == ["digits of scikit-learn"]
     assert provenance["outer"]["steps"] == 3
     assert {"python", "jax", "lopt"} <= provenance["versions"].keys()
 
@@ -55,6 +57,65 @@ def test_the_same_config_and_seed_give_the_same_theta(workdir, tmp_path):
     assert (tmp_path / "again" / name).read_bytes() == (workdir / name).read_bytes()
     assert meta_train(tmp_path / "other", *TINY, "--config.seed=1").returncode == 0
     assert (tmp_path / "other" / name).read_bytes() != (workdir / name).read_bytes()
+
+
+VALIDATED = (
+    "--config=tests/validated.py",
+    *TINY[1:],
+    "--config.validation.every=2",
+    "--config.validation.runs=2",
+)
+
+
+def test_a_validation_leaves_the_best_theta_and_the_last_as_it_is(workdir, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    result = meta_train(tmp_path / "run", *VALIDATED)
+    assert result.returncode == 0, result.stderr
+    name = "optimizer.safetensors"
+    assert (tmp_path / "run" / name).read_bytes() == (workdir / name).read_bytes()
+    assert not (workdir / "best.safetensors").exists()
+
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line).get("validation_loss") for line in lines]
+    assert losses[0] is None
+    best = load(tmp_path / "run" / "best.safetensors").provenance
+    assert best["validation_loss"] == min(losses[1:])
+    assert best["meta_step"] == 1 + losses.index(min(losses[1:]))
+    assert best["validation"]["runs"] == 2
+    assert set(best) - set(load(tmp_path / "run" / name).provenance) == {
+        "validation",
+        "validation_loss",
+        "meta_step",
+    }
+    shown = next(line for line in result.stdout.splitlines() if "3/3" in line)
+    loss = rf"loss \d\.\d{{4}} valid {losses[2]:.4f} grad \S+ diverged \d+% [\d,]+ inner steps/s"
+    assert re.search(rf"3/3 {loss} \d+:\d\d:\d\d$", shown.strip()), shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--config.validation.task=mpl",), ("unknown task 'mpl'", "did you mean mlp")),
+        (("--config.validation.every=-1",), ("validation.every", "0, for none")),
+        (("--config.validation.runs=0",), ("validation.runs", "at least 1")),
+        (("--config.validation.evry=1",), ("'evry'", "did you mean every")),
+        (("--config.rule.layers=exact",), ("validation's task has another", "every 0")),
+    ],
+)
+def test_mistakes_in_a_validation_are_one_line_and_leave_nothing(arguments, words, tmp_path):
+    result = meta_train(tmp_path / "run", *VALIDATED, *arguments)
+    assert_refused(result, *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_theta_tied_to_one_architecture_is_validated_on_that_or_not_at_all(tmp_path):
+    exact = (*VALIDATED, "--config.rule.layers=exact")
+    same = meta_train(tmp_path / "same", *exact, "--config.validation.task=mlp(widths=(4,))")
+    assert same.returncode == 0, same.stderr
+    assert load(tmp_path / "same" / "best.safetensors").spec is not None
+    none = meta_train(tmp_path / "none", *exact, "--config.validation.every=0")
+    assert none.returncode == 0, none.stderr
+    assert not (tmp_path / "none" / "best.safetensors").exists()
 
 
 def test_a_finished_run_is_left_alone(workdir):
@@ -161,6 +222,22 @@ def test_a_broken_optimizer_file_is_one_line_and_keeps_the_old_report(workdir, t
     assert (tmp_path / "report.md").read_text() == "old"
 
 
+def test_a_gru_meta_trains_and_its_file_names_its_text(tmp_path):
+    result = meta_train(
+        tmp_path / "run",
+        "--config=configs/rnn.py",
+        "--config.task.cell=gru",
+        "--config.task.data=text(size=20_000)",
+        "--config.rule.widths=(4,)",
+        "--config.estimator.truncation=2",
+        "--config.estimator.horizon=4",
+        "--config.outer.steps=20",
+    )
+    assert result.returncode == 0, result.stderr
+    (source,) = load(tmp_path / "run" / "optimizer.safetensors").provenance["sources"]
+    assert re.search(r"standard library of Python 3.*sha256 [0-9a-f]{64}$", source)
+
+
 def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
     (tmp_path / "config.py").write_text(
         "import runpy\n"
@@ -168,14 +245,22 @@ def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
         "    config = runpy.run_path('configs/quickstart.py')['get_config']()\n"
         "    config.unlock()\n"
         "    config.task = dict(name='mixture', tasks=('mlp(widths=(4,))', 'quadratic'))\n"
+        "    tasks = ('mlp(widths=(3,))', 'quadratic')\n"
+        "    held_out = dict(name='mixture', tasks=tasks, weights=(3, 1))\n"
+        "    config.validation = dict(task=held_out, every=3, runs=2)\n"
         "    return config\n"
     )
     flags = (f"--config={tmp_path / 'config.py'}", *TINY[1:-1], "--config.inner.normalize=True")
     result = meta_train(tmp_path / "run", *flags)
     assert result.returncode == 0, result.stderr
-    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
-    parts = [line["meta_loss/mlp(widths=(4,))"], line["meta_loss/quadratic"]]
-    assert line["meta_loss"] == pytest.approx(sum(parts) / 2)
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    for name in ("meta_loss", "diverged"):
+        parts = [line[f"{name}/mlp(widths=(4,))"], line[f"{name}/quadratic"]]
+        assert line[name] == pytest.approx(sum(parts) / 2)
+    parts = [line["validation_loss/mlp(widths=(3,))"], line["validation_loss/quadratic"]]
+    assert line["validation_loss"] == pytest.approx(0.75 * parts[0] + 0.25 * parts[1])
+    provenance = load(tmp_path / "run" / "optimizer.safetensors").provenance
+    assert provenance["sources"] == ["digits of scikit-learn", ""]
     assert_refused(
         compare(
             f"--optimizer={tmp_path / 'run' / 'optimizer.safetensors'}", f"--workdir={tmp_path}"

@@ -6,6 +6,7 @@ from lopt.meta.loop import MetaState, MetaTraining, Report
 from lopt.meta.nres import NRES
 from lopt.meta.pes import PES
 from lopt.meta.tbptt import TBPTT
+from lopt.meta.validation import Best, Validation, ValidationLoss
 from lopt.parts import Parts
 
 ESTIMATORS = Parts("estimator", es=ES, pes=PES, nres=NRES, tbptt=TBPTT)
@@ -17,10 +18,13 @@ __all__ = [
     "NRES",
     "PES",
     "TBPTT",
+    "Best",
     "Estimator",
     "MetaState",
     "MetaTraining",
     "Metrics",
     "Problem",
     "Report",
+    "Validation",
+    "ValidationLoss",
 ]

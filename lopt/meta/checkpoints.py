@@ -2,18 +2,32 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
 
 from lopt.errors import UserError
+from lopt.meta.distributed import everywhere
 from lopt.meta.loop import MetaState
+from lopt.meta.validation import Best
 
 _KEEP = 3
 """How many checkpoints stay."""
 
 _log = logging.getLogger(__name__)
+
+
+class Snapshot(NamedTuple):
+    """What a run goes on from.
+
+    Attributes:
+      state: of meta-training.
+      best: of the validations up to there.
+    """
+
+    state: MetaState
+    best: Best
 
 
 class Checkpoints:
@@ -38,20 +52,20 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.close()
 
-    def save(self, state: MetaState) -> None:
-        """Keep a state under the number of its step, unless it is kept already."""
-        step = int(state.step)
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot under the number of its step, unless it is kept already."""
+        step = int(snapshot.state.step)
         if step not in self._manager.all_steps():
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+            self._manager.save(step, args=ocp.args.StandardSave(snapshot))
 
-    def latest(self, like: MetaState) -> MetaState:
-        """The newest state that can be read; `like`, if none was ever kept.
+    def latest(self, like: Snapshot) -> Snapshot:
+        """The newest snapshot that can be read; `like`, if none was ever kept.
 
         One that cannot be read is passed over with a warning, and removed, so that the run can
         write it anew.
 
         Args:
-          like: a state of the same run, for its structure and its place on the devices.
+          like: a snapshot of the same run, for its structure and its place on the devices.
 
         Raises:
           UserError: if there are checkpoints and none can be read.
@@ -60,21 +74,26 @@ class Checkpoints:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         broken = []
         for step in steps:
-            try:
-                state = self._manager.restore(step, args=ocp.args.StandardRestore(target))
-            except Exception as error:
-                _log.warning("checkpoint %d cannot be read (%s)", step, _first_line(error))
+            snapshot = self._read(step, target)
+            if not everywhere(snapshot is not None):
                 broken.append(step)
                 continue
             for one in broken:
                 self._manager.delete(one)
-            return state
+            return snapshot
         if broken:
             raise UserError(
                 f"none of the checkpoints {broken} in {self._manager.directory} can be read; "
                 "remove the folder to start anew"
             )
         return like
+
+    def _read(self, step: int, target: Snapshot) -> Snapshot | None:
+        try:
+            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:
+            _log.warning("checkpoint %d cannot be read (%s)", step, _first_line(error))
+            return None
 
 
 def _first_line(error: Exception) -> str:

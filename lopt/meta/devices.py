@@ -4,11 +4,14 @@ import jax
 import numpy as np
 
 from lopt.errors import UserError
-from lopt.meta.particles import AXIS
+from lopt.meta.particles import PAIR, SIGN
 
 
 def particle_mesh(particles: int) -> jax.sharding.Mesh | None:
-    """A mesh over all devices; None where there is but one.
+    """A mesh over all devices of all processes; None where there is but one device.
+
+    An even number of devices is halved: one half for each sign of the perturbations (see
+    `particles.py`).
 
     Args:
       particles: inner runs that go on at a time.
@@ -24,4 +27,6 @@ def particle_mesh(particles: int) -> jax.sharding.Mesh | None:
             f"{particles} particles cannot be spread over {len(devices)} devices; let "
             f"estimator.pairs be a multiple of {len(devices) // np.gcd(len(devices), 2)}"
         )
-    return jax.sharding.Mesh(np.array(devices), (AXIS,))
+    if len(devices) % 2:
+        return jax.sharding.Mesh(np.array(devices), (PAIR,))
+    return jax.sharding.Mesh(np.array(devices).reshape(2, -1), (SIGN, PAIR))

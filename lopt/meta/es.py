@@ -48,13 +48,13 @@ class ES(Estimator):
         self, problem: Problem, theta: Theta, state: tuple[()], key: Array
     ) -> tuple[Theta, tuple[()], Metrics]:
         noise_key, run_key = jax.random.split(key)
-        noise = normal_like(noise_key, theta, self.pairs, self.sigma)
+        noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
 
         def one(task: object, theta: Theta, key: Array) -> Array:
             optimizer = problem.optimizer(theta)
             return unroll(task, optimizer, start(task, optimizer, key), self.horizon)[1]
 
-        keys = twice(jax.random.split(run_key, self.pairs))
-        losses = over_particles(problem, one, antithetic(theta, noise), keys)
+        keys = twice(problem, jax.random.split(run_key, self.pairs))
+        losses = over_particles(problem, one, antithetic(problem, theta, noise), keys)
         means, metrics = measure(problem, losses, self.loss_cap)
-        return es_gradient(noise, means, self.sigma), state, metrics
+        return es_gradient(problem, noise, means, self.sigma), state, metrics

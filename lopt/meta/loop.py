@@ -1,7 +1,7 @@
 """The outer loop: meta-gradients into an optax optimizer of theta."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,10 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
+from lopt.meta.distributed import replicate
 from lopt.meta.estimator import Estimator, Metrics, Problem, Theta
+
+Item = TypeVar("Item")
 
 
 class MetaState(NamedTuple):
@@ -47,6 +50,24 @@ class Report(NamedTuple):
     inner: tuple[Metrics, ...]
     gradient_norm: Float[Array, ""]
     skipped: Int[Array, ""]
+
+
+def one_ahead(steps: Iterator[Item]) -> Iterator[Item]:
+    """Every item, each when the one after it was taken from `steps`.
+
+    Example:
+      >>> for item in one_ahead(print("sent", i) or i for i in range(2)):
+      ...     print("read", item)
+      sent 0
+      sent 1
+      read 0
+      read 1
+    """
+    pending: list[Item] = []
+    for item in steps:
+        yield from pending
+        pending = [item]
+    yield from pending
 
 
 class MetaTraining:
@@ -107,14 +128,17 @@ class MetaTraining:
         The next step is on its way before the last is handed out, so that a consumer who reads
         its report does not hold the device up.
         """
-        pending = None
+        return one_ahead(self.send(state, steps))
+
+    def send(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
+        """As `run`, but each step is yielded when it is sent off to the device.
+
+        Nothing of it is computed then: a consumer who reads it waits for it, and the device waits
+        for the consumer. `one_ahead` is the remedy.
+        """
         for _ in range(int(state.step), steps):
             state, report = self._step(self._tasks, state)
-            if pending is not None:
-                yield pending
-            pending = state, report
-        if pending is not None:
-            yield pending
+            yield state, report
 
     def lower(self, state: MetaState) -> jax.stages.Lowered:
         """A meta-step ready to be compiled, for those who want to know its cost."""
@@ -153,8 +177,8 @@ class MetaTraining:
         )
         skipped = jnp.where(finite, 0, state.skipped + 1)
         step = state.step + 1
-        theta = self._constrain(theta)
-        report = Report(step, tuple(metrics), norm, skipped)
+        theta, outer_state = self._constrain((theta, outer_state))
+        report = self._constrain(Report(step, tuple(metrics), norm, skipped))
         return MetaState(theta, outer_state, tuple(states), step, skipped, state.key), report
 
     def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, ...]]]:
@@ -164,7 +188,7 @@ class MetaTraining:
         return sum(s * g for s, g in zip(self._shares, gradients, strict=True))
 
     def _replicate(self, tree: PyTree[Array]) -> PyTree[Array]:
-        return tree if self._mesh is None else jax.device_put(tree, self._replicated)
+        return tree if self._mesh is None else replicate(tree, self._replicated)
 
     def _constrain(self, tree: PyTree[Array]) -> PyTree[Array]:
         if self._mesh is None:

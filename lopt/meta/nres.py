@@ -7,7 +7,16 @@ import jax
 from jaxtyping import Array
 
 from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
-from lopt.meta.particles import antithetic, choose, es_gradient, measure, normal_like, twice
+from lopt.meta.particles import (
+    antithetic,
+    choose,
+    es_gradient,
+    measure,
+    normal_like,
+    once,
+    over_pairs,
+    twice,
+)
 from lopt.meta.staggered import Staggered, Truncated, restart
 
 
@@ -47,19 +56,21 @@ class NRES(Truncated):
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> NRESState:  # noqa: D102
         noise_key, run_key = jax.random.split(key)
-        noise = normal_like(noise_key, theta, self.pairs, self.sigma)
-        return NRESState(twice(self.begin(problem, theta, run_key, self.pairs)), noise)
+        noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
+        return NRESState(
+            twice(problem, self.begin(problem, theta, run_key, over_pairs, self.pairs)), noise
+        )
 
     def gradient(  # noqa: D102
         self, problem: Problem, theta: Theta, state: NRESState, key: Array
     ) -> tuple[Theta, NRESState, Metrics]:
         noise_key, fresh_key = jax.random.split(key)
-        thetas = antithetic(theta, state.noise)
+        thetas = antithetic(problem, theta, state.noise)
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
         means, metrics = measure(problem, losses, self.loss_cap)
-        gradient = es_gradient(state.noise, means, self.sigma)
-        fresh = twice(self.fresh(problem, theta, fresh_key, self.pairs))
+        gradient = es_gradient(problem, state.noise, means, self.sigma)
+        fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
         staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
-        new = normal_like(noise_key, theta, self.pairs, self.sigma)
-        noise = choose(ended[: self.pairs], new, state.noise)
+        new = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
+        noise = choose(once(problem, ended), new, state.noise)
         return gradient, NRESState(staggered, noise), metrics

@@ -1,4 +1,10 @@
-"""Antithetic perturbations of theta, and what is measured with them."""
+"""Antithetic perturbations of theta, what is measured with them, and where they lie.
+
+Particles lie along one leading axis: all `theta + noise`, then all `theta - noise`. On a mesh of
+`devices.py` the first half of the devices holds the former and the second half the latter, so that
+both particles of a pair, and what belongs to the pair, are at the same place of their halves. What
+is made of a pair for its particles, and the other way round, then never leaves a device.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,48 +12,76 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from lopt.meta.estimator import Metrics, Problem, Theta
 
-AXIS = "particles"
-"""The axis of a mesh that particles are spread over."""
+SIGN, PAIR = "sign", "pair"
+"""The axes of a mesh: the two halves of the particles, and the pairs within a half."""
 
 
-def normal_like(key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
+def normal_like(problem: Problem, key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
     """Independent Gaussian perturbations of theta, one per pair, along a new leading axis."""
     flat, unravel = ravel_pytree(theta)
     noise = sigma * jax.random.normal(key, (pairs, flat.size), flat.dtype)
+    if _halved(problem.mesh):
+        spread = NamedSharding(problem.mesh, PartitionSpec(PAIR))
+        noise = jax.lax.with_sharding_constraint(noise, spread)
     return jax.vmap(unravel)(noise)
 
 
-def antithetic(theta: Theta, noise: Theta) -> Theta:
+def antithetic(problem: Problem, theta: Theta, noise: Theta) -> Theta:
     """All `theta + noise`, then all `theta - noise`: one leading axis of particles, two a pair."""
-    return jax.tree.map(lambda t, e: jnp.concatenate([t + e, t - e]), theta, noise)
+    if not _halved(problem.mesh):
+        return jax.tree.map(lambda t, e: jnp.concatenate([t + e, t - e]), theta, noise)
+
+    def here(theta: Theta, noise: Theta) -> Theta:
+        sign = _sign()
+        return jax.tree.map(lambda t, e: t + sign.astype(e.dtype) * e, theta, noise)
+
+    specs = (PartitionSpec(), PartitionSpec(PAIR))
+    return _on_devices(problem.mesh, here, specs, _particles(problem.mesh))(theta, noise)
 
 
-def twice(tree: PyTree[Array]) -> PyTree[Array]:
+def twice(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
     """What both particles of each pair share, in the order of `antithetic`."""
-    return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
+    if not _halved(problem.mesh):
+        return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
+    same = _on_devices(problem.mesh, lambda x: x, (PartitionSpec(PAIR),), _particles(problem.mesh))
+    return same(tree)
 
 
-def over_particles(problem: Problem, function: Callable[..., Any], *particles: Any) -> Any:
-    """Call `function(task, *particle)` for every particle: vmapped, and spread over the mesh.
+def once(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
+    """The inverse of `twice`: of each pair what its particles share."""
+    if not _halved(problem.mesh):
+        return jax.tree.map(lambda x: x[: x.shape[0] // 2], tree)
+    same = _on_devices(problem.mesh, lambda x: x, (_particles(problem.mesh),), PartitionSpec(PAIR))
+    return same(tree)
+
+
+def over_particles(
+    problem: Problem, function: Callable[..., Any], *particles: Any, alike: tuple[Any, ...] = ()
+) -> Any:
+    """Call `function(task, *alike, *particle)` for every particle: vmapped, spread over the mesh.
 
     Args:
       problem: whose task and mesh.
       function: what is done with one particle.
       *particles: pytrees with a leading axis of particles, a multiple of the mesh's size.
+      alike: pytrees that all particles are given. The function must take traced arrays as
+        arguments, and not from where it is defined.
     """
-    batched = jax.vmap(function, (None, *(0 for _ in particles)))
-    if problem.mesh is not None:
-        spread = PartitionSpec(AXIS)
-        specs = (PartitionSpec(), *(spread for _ in particles))
-        batched = jax.shard_map(
-            batched, mesh=problem.mesh, in_specs=specs, out_specs=spread, check_vma=False
-        )
-    return batched(problem.task, *particles)
+    spec = None if problem.mesh is None else _particles(problem.mesh)
+    return _over(problem, function, spec, (problem.task, *alike), particles)
+
+
+def over_pairs(
+    problem: Problem, function: Callable[..., Any], *pairs: Any, alike: tuple[Any, ...] = ()
+) -> Any:
+    """As `over_particles`, for what is done once for both particles of a pair."""
+    spec = PartitionSpec(PAIR) if _halved(problem.mesh) else None
+    return _over(problem, function, spec, (problem.task, *alike), pairs)
 
 
 def measure(
@@ -66,17 +100,36 @@ def measure(
     return means, Metrics(means.mean(), diverged[:, -1].mean(), losses.size)
 
 
-def es_gradient(noise: Theta, means: Float[Array, " particles"], sigma: float) -> Theta:
+def es_gradient(
+    problem: Problem, noise: Theta, means: Float[Array, " particles"], sigma: float
+) -> Theta:
     """mean_i noise_i (L_i+ - L_i-) / (2 sigma^2), of the structure of theta.
 
+    Over devices it is the sum of what each has of it: the one thing of theta's size that a
+    meta-step communicates.
+
     Args:
+      problem: whose mesh.
       noise: perturbations, or sums of them, with a leading axis of pairs.
       means: the loss L of each particle, in the order of `antithetic`.
       sigma: standard deviation of one perturbation.
     """
-    plus, minus = jnp.split(means, 2)
-    weight = (plus - minus) / (2 * sigma**2 * plus.shape[0])
-    return jax.tree.map(lambda e: jnp.tensordot(weight.astype(e.dtype), e, axes=1), noise)
+    scale = 2 * sigma**2 * (means.shape[0] // 2)
+
+    def weighted(noise: Theta, differences: Float[Array, " pairs"]) -> Theta:
+        weight = differences / scale
+        return jax.tree.map(lambda e: jnp.tensordot(weight.astype(e.dtype), e, axes=1), noise)
+
+    if not _halved(problem.mesh):
+        plus, minus = jnp.split(means, 2)
+        return weighted(noise, plus - minus)
+
+    def here(noise: Theta, means: Float[Array, " particles"]) -> Theta:
+        differences = jax.lax.psum(_sign() * means, SIGN)
+        return jax.lax.psum(weighted(noise, differences), PAIR)
+
+    specs = (PartitionSpec(PAIR), _particles(problem.mesh))
+    return _on_devices(problem.mesh, here, specs, PartitionSpec())(noise, means)
 
 
 def choose(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
@@ -86,3 +139,36 @@ def choose(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[A
         return jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return jax.tree.map(one, new, old)
+
+
+def _halved(mesh: Mesh | None) -> bool:
+    return mesh is not None and SIGN in mesh.axis_names
+
+
+def _sign() -> Float[Array, ""]:
+    """1 on the devices of the first half, -1 on those of the second."""
+    return 1.0 - 2.0 * jax.lax.axis_index(SIGN)
+
+
+def _particles(mesh: Mesh) -> PartitionSpec:
+    return PartitionSpec(mesh.axis_names)
+
+
+def _over(
+    problem: Problem,
+    function: Callable[..., Any],
+    spec: PartitionSpec | None,
+    alike: tuple[Any, ...],
+    each: tuple[Any, ...],
+) -> Any:
+    batched = jax.vmap(function, (*(None for _ in alike), *(0 for _ in each)))
+    if spec is not None:
+        specs = (*(PartitionSpec() for _ in alike), *(spec for _ in each))
+        batched = _on_devices(problem.mesh, batched, specs, spec)
+    return batched(*alike, *each)
+
+
+def _on_devices(
+    mesh: Mesh, function: Callable, specs: tuple[PartitionSpec, ...], out: PartitionSpec
+) -> Callable:
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
-from lopt.meta.particles import antithetic, choose, es_gradient, measure, normal_like, twice
+from lopt.meta.particles import (
+    antithetic,
+    choose,
+    es_gradient,
+    measure,
+    normal_like,
+    once,
+    over_pairs,
+    twice,
+)
 from lopt.meta.staggered import Staggered, Truncated, restart
 
 
@@ -47,20 +56,23 @@ class PES(Truncated):
         require_positive(self, "sigma")
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> PESState:  # noqa: D102
-        xi = jax.tree.map(lambda t: jnp.zeros((self.pairs, *t.shape), t.dtype), theta)
-        return PESState(twice(self.begin(problem, theta, key, self.pairs)), xi)
+        def zero(task: object, key: Array) -> Theta:
+            return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), theta)
+
+        xi = over_pairs(problem, zero, jax.random.split(key, self.pairs))
+        return PESState(twice(problem, self.begin(problem, theta, key, over_pairs, self.pairs)), xi)
 
     def gradient(  # noqa: D102
         self, problem: Problem, theta: Theta, state: PESState, key: Array
     ) -> tuple[Theta, PESState, Metrics]:
         noise_key, fresh_key = jax.random.split(key)
-        noise = normal_like(noise_key, theta, self.pairs, self.sigma)
+        noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
         xi = jax.tree.map(jnp.add, state.xi, noise)
-        thetas = antithetic(theta, noise)
+        thetas = antithetic(problem, theta, noise)
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
         means, metrics = measure(problem, losses, self.loss_cap)
-        gradient = es_gradient(xi, means, self.sigma)
-        fresh = twice(self.fresh(problem, theta, fresh_key, self.pairs))
+        gradient = es_gradient(problem, xi, means, self.sigma)
+        fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
         staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
-        xi = choose(ended[: self.pairs], jax.tree.map(jnp.zeros_like, xi), xi)
+        xi = choose(once(problem, ended), jax.tree.map(jnp.zeros_like, xi), xi)
         return gradient, PESState(staggered, xi), metrics

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboardX import SummaryWriter
 
 from lopt.meta.loop import Report
+from lopt.meta.validation import ValidationLoss
 from lopt.meta.workdir import write_atomically
 
 _INTERVAL = 0.2
@@ -28,46 +29,56 @@ class Recorder:
     Attributes:
       history: the meta-loss of each step, the mean over problems, those of an earlier part of the
         run included.
+      validations: the validation loss of each step that has one.
     """
 
-    def __init__(self, workdir: Path, problems: Sequence[str], done: int, steps: int):
+    def __init__(
+        self,
+        workdir: Path,
+        problems: Sequence[str],
+        done: int,
+        steps: int,
+        held_out: Sequence[str] = (),
+    ):
         """See the class.
 
         Args:
           workdir: where `metrics.jsonl` and `tensorboard/` go. What is there of steps after `done`
             is dropped: they will be taken again.
-          problems: a name for each; with several, their meta-losses are recorded apart.
+          problems: a name for each; with several, their metrics are recorded apart.
           done: meta-steps taken before.
           steps: meta-steps in all.
+          held_out: a name for each problem of the validation; with several, their losses are
+            recorded apart.
         """
         file = workdir / "metrics.jsonl"
         lines = _lines_until(file, done)
         write_atomically(file, "".join(lines))
-        self.history = [json.loads(line)["meta_loss"] for line in lines]
+        before = [json.loads(line) for line in lines]
+        self.history: list[float] = [line["meta_loss"] for line in before]
+        self.validations: dict[int, float] = {
+            line["step"]: line["validation_loss"] for line in before if "validation_loss" in line
+        }
         self._file = file.open("a")
         self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=done + 1)
         self._bar = Progress(
-            TextColumn("meta-training"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("meta-loss {task.fields[loss]}"),
-            TextColumn("{task.fields[rate]} inner steps/s"),
+            TextColumn("{task.description}"),
             TimeRemainingColumn(),
+            expand=True,
         )
-        self._problems = tuple(problems)
+        self._problems, self._held_out = tuple(problems), tuple(held_out)
         self._steps, self._done = steps, done
         self._inner_steps = 0
 
-    @property
-    def recent_meta_loss(self) -> float:
-        """The mean meta-loss of the last meta-steps."""
-        return float(np.mean(self.history[-_RECENT:]))
+    def recent_meta_loss(self, step: int) -> float:
+        """The mean meta-loss of the last meta-steps up to one of them."""
+        return float(np.mean(self.history[:step][-_RECENT:]))
 
     def __enter__(self) -> "Recorder":
         self._bar.start()
-        self._row = self._bar.add_task(
-            "", total=self._steps, completed=self._done, loss="…", rate="…"
-        )
+        self._row = self._bar.add_task("compiling", total=self._steps, completed=self._done)
         self._start = self._shown = time.monotonic()
         self._first = True
         return self
@@ -82,9 +93,12 @@ class Recorder:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def __call__(self, report: Report) -> None:
-        """Record one meta-step."""
+    def __call__(self, report: Report, validation: ValidationLoss | None = None) -> None:
+        """Record one meta-step, and the validation loss of its theta if it was measured."""
         step, values = int(report.step), _values(report, self._problems)
+        if validation is not None:
+            values |= _validation_values(validation, self._held_out)
+            self.validations[step] = values["validation_loss"]
         if self._first:
             self._start, self._first = time.monotonic(), False
         else:
@@ -99,18 +113,54 @@ class Recorder:
         if now - self._shown > _INTERVAL or step == self._steps:
             self._shown = now
             self._file.flush()
-            loss = f"{self.recent_meta_loss:.4f}"
-            self._bar.update(self._row, completed=step, loss=loss, rate=f"{rate:,.0f}")
+            self._bar.update(self._row, completed=step, description=self._words(line))
+
+    def _words(self, line: Mapping[str, float]) -> str:
+        """What the progress bar says after a meta-step, in some 75 columns at most."""
+        words = [f"loss {self.recent_meta_loss(line['step']):.4f}"]
+        if self.validations:
+            words.append(f"valid {next(reversed(self.validations.values())):.4f}")
+        words.append(f"grad {line['gradient_norm']:.2g}")
+        words.append(f"diverged {line['diverged']:.0%}")
+        words.append(f"{line['inner_steps_per_s']:,.0f} inner steps/s")
+        return " ".join(words)
 
 
-def plot_meta_loss(history: Sequence[float], path: Path) -> None:
-    """A picture of the meta-loss against the meta-step, with its running mean."""
+class Unrecorded:
+    """What takes a `Recorder`'s place in processes that write nothing."""
+
+    def __enter__(self) -> "Unrecorded":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def __call__(self, report: Report, validation: ValidationLoss | None = None) -> None:
+        """Leave the report alone."""
+
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+
+
+def plot_meta_loss(
+    history: Sequence[float], path: Path, validations: Mapping[int, float] | None = None
+) -> None:
+    """A picture of the meta-loss against the meta-step, with its running mean.
+
+    Args:
+      history: the meta-loss of each step.
+      path: of the picture.
+      validations: the validation loss of some steps, drawn as points.
+    """
     steps = np.arange(1, len(history) + 1)
     width = max(1, len(history) // 25)
     mean = np.convolve(history, np.ones(width) / width, mode="valid")
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     axes.plot(steps, history, color="C0", alpha=0.25, linewidth=0.8, label="one meta-step")
     axes.plot(steps[width - 1 :], mean, color="C0", label=f"mean of {width}")
+    if validations:
+        points = list(validations), list(validations.values())
+        axes.plot(*points, "o", color="C1", markersize=4, label="validation, held-out task")
     axes.set(xlabel="meta-step", ylabel="meta-loss", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -120,15 +170,25 @@ def plot_meta_loss(history: Sequence[float], path: Path) -> None:
 
 def _values(report: Report, problems: Sequence[str]) -> dict[str, float]:
     losses = [float(m.meta_loss) for m in report.inner]
+    diverged = [float(m.diverged) for m in report.inner]
     values = {
         "meta_loss": float(np.mean(losses)),
         "gradient_norm": float(report.gradient_norm),
-        "diverged": float(np.mean([float(m.diverged) for m in report.inner])),
+        "diverged": float(np.mean(diverged)),
         "skipped": int(report.skipped),
     }
-    if len(problems) > 1:
-        values |= {f"meta_loss/{n}": v for n, v in zip(problems, losses, strict=True)}
-    return values
+    return values | _apart("meta_loss", problems, losses) | _apart("diverged", problems, diverged)
+
+
+def _validation_values(validation: ValidationLoss, problems: Sequence[str]) -> dict[str, float]:
+    parts = [float(part) for part in validation.parts]
+    return {"validation_loss": float(validation.mean), **_apart("validation_loss", problems, parts)}
+
+
+def _apart(name: str, problems: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """A value of each problem under its name, where there are several."""
+    pairs = zip(problems, values, strict=True)
+    return {f"{name}/{problem}": v for problem, v in pairs} if len(problems) > 1 else {}
 
 
 def _lines_until(file: Path, step: int) -> list[str]:

@@ -1,8 +1,9 @@
 """Inner runs that are cut into truncations and stand at different steps."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,17 +84,31 @@ class Truncated(Estimator):
         drawn = jnp.exp(jax.random.uniform(key, (count,), minval=low, maxval=high))
         return jnp.clip(drawn.astype(jnp.int32), 1, self.truncations)
 
-    def fresh(self, problem: Problem, theta: Theta, key: Array, count: int) -> Staggered:
-        """Runs before their first step."""
-        length_key, run_key = jax.random.split(key)
-        optimizer = problem.optimizer(theta)
-        keys = jax.random.split(run_key, count)
-        runs = jax.vmap(lambda key: start(problem.task, optimizer, key))(keys)
-        return Staggered(runs, self.lengths(length_key, count))
+    def fresh(
+        self, problem: Problem, theta: Theta, key: Array, over: Callable[..., Any], count: int
+    ) -> Staggered:
+        """Runs before their first step.
 
-    def begin(self, problem: Problem, theta: Theta, key: Array, count: int) -> Staggered:
-        """Fresh runs of which run i ends i / count of its length early."""
-        runs, remaining = self.fresh(problem, theta, key, count)
+        Args:
+          problem: what they are runs of.
+          theta: of the optimizer that they start with.
+          key: another key gives other runs.
+          over: `over_pairs` for a run a pair, `over_particles` for a run a particle.
+          count: how many.
+        """
+        length_key, run_key = jax.random.split(key)
+
+        def one(task: object, theta: Theta, key: Array, length: Array) -> Staggered:
+            return Staggered(start(task, problem.optimizer(theta), key), length)
+
+        keys, lengths = jax.random.split(run_key, count), self.lengths(length_key, count)
+        return over(problem, one, keys, lengths, alike=(theta,))
+
+    def begin(
+        self, problem: Problem, theta: Theta, key: Array, over: Callable[..., Any], count: int
+    ) -> Staggered:
+        """Fresh runs of which run i ends i / count of its length early; arguments as `fresh`."""
+        runs, remaining = self.fresh(problem, theta, key, over, count)
         return Staggered(runs, remaining - jnp.arange(count) * remaining // count)
 
     def advance(

@@ -26,7 +26,7 @@ class TBPTT(Truncated):
     """
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> Staggered:  # noqa: D102
-        return self.begin(problem, theta, key, 2 * self.pairs)
+        return self.begin(problem, theta, key, over_particles, 2 * self.pairs)
 
     def gradient(  # noqa: D102
         self, problem: Problem, theta: Theta, state: Staggered, key: Array
@@ -36,21 +36,17 @@ class TBPTT(Truncated):
             return jnp.mean(losses) / problem.scale, (run, losses)
 
         def one(task: object, theta: Theta, run: Run) -> tuple[Theta, tuple[Run, Array]]:
-            return jax.grad(loss, has_aux=True)(theta, task, run)
+            gradient, seen = jax.grad(loss, has_aux=True)(theta, task, run)
+            return _zero_unless_finite(gradient), seen
 
-        thetas = jax.tree.map(lambda t: jnp.stack([t] * 2 * self.pairs), theta)
+        thetas = jax.tree.map(lambda t: jnp.broadcast_to(t, (2 * self.pairs, *t.shape)), theta)
         gradients, (runs, losses) = over_particles(problem, one, thetas, state.runs)
         _, metrics = measure(problem, losses, self.loss_cap)
-        fresh = self.fresh(problem, theta, key, 2 * self.pairs)
+        fresh = self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
         staggered, _ = restart(state._replace(runs=runs), fresh)
-        return _finite_mean(gradients), staggered, metrics
+        return jax.tree.map(lambda g: g.mean(0), gradients), staggered, metrics
 
 
-def _finite_mean(gradients: Theta) -> Theta:
-    leaves = [jnp.isfinite(g).reshape(g.shape[0], -1).all(1) for g in jax.tree.leaves(gradients)]
-    finite = jnp.stack(leaves).all(0)
-
-    def mean(g: Array) -> Array:
-        return jnp.where(finite.reshape(-1, *[1] * (g.ndim - 1)), g, 0.0).mean(0)
-
-    return jax.tree.map(mean, gradients)
+def _zero_unless_finite(gradient: Theta) -> Theta:
+    finite = jnp.stack([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)]).all()
+    return jax.tree.map(lambda g: jnp.where(finite, g, 0.0), gradient)

@@ -10,18 +10,23 @@ from pathlib import Path
 import processes
 import pytest
 
+from lopt.rules import load
+
 STEPS = 400
 ARGUMENTS = (
-    "--config=configs/quickstart.py",
+    "--config=tests/validated.py",
     f"--config.outer.steps={STEPS}",
     "--config.outer.checkpoint_every=20",
+    "--config.outer.learning_rate=0.03",
     "--config.estimator.pairs=2",
     "--config.estimator.horizon=8",
     "--config.estimator.truncation=2",
     "--config.task.widths=(4,)",
     "--config.task.batch_size=8",
+    "--config.seed=3",
 )
 RESULT = "optimizer.safetensors"
+BEST = "best.safetensors"
 
 
 def launch(workdir):
@@ -48,14 +53,15 @@ def wait_for_checkpoint(workdir, process, after=0):
 
 
 def assert_same_run(workdir, reference):
-    assert (workdir / RESULT).read_bytes() == (reference / RESULT).read_bytes()
+    for name in (RESULT, BEST):
+        assert (workdir / name).read_bytes() == (reference / name).read_bytes()
 
     def losses(folder):
         lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-        return [(line["step"], line["meta_loss"]) for line in lines]
+        return [(line["step"], line["meta_loss"], line.get("validation_loss")) for line in lines]
 
     assert losses(workdir) == losses(reference)
-    assert [step for step, _ in losses(workdir)] == list(range(1, STEPS + 1))
+    assert [step for step, *_ in losses(workdir)] == list(range(1, STEPS + 1))
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +80,16 @@ def stopped(tmp_path_factory):
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     return workdir, process.returncode, out, err
+
+
+def test_the_best_theta_is_an_early_one(reference):
+    """Otherwise a run that lost its best theta when it was killed could find it again."""
+    lines = map(json.loads, (reference / "metrics.jsonl").read_text().splitlines())
+    losses = {v["step"]: v["validation_loss"] for v in lines if "validation_loss" in v}
+    assert list(losses) == [*range(30, STEPS, 30), STEPS]
+    best = load(reference / BEST).provenance
+    assert best["meta_step"] == min(losses, key=losses.get) < STEPS / 4
+    assert best["validation_loss"] == losses[best["meta_step"]]
 
 
 def copy_of(stopped, tmp_path):

@@ -1,0 +1,200 @@
+"""One run in several processes: how they find each other, agree, and end together.
+
+The processes are those of `jax.distributed`; each holds a part of the devices and runs the same
+program. The first one alone writes files and talks.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Array, PyTree
+
+from lopt.errors import UserError
+
+_PATIENCE = 45
+"""Seconds in which all processes must have been started."""
+
+_HEARTBEAT = 30
+"""Seconds without a sign of life after which a process counts as dead."""
+
+_MESSAGE = 4096
+"""Bytes that the first process can tell the others at a time."""
+
+_SIGNS_OF_LOSS = ("gloo", "nccl", "coordination", "barrier")
+
+
+def start(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Join the processes of a run; to be called before JAX is used.
+
+    Args:
+      coordinator: "host:port" of the first process, the same in all of them.
+      processes: how many there are.
+      process: which this is, from 0.
+
+    Raises:
+      UserError: if an argument is missing or makes no sense, or the first process does not answer.
+    """
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [flag for flag, value in given.items() if value is None]
+    if missing:
+        raise UserError(f"{', '.join(given)} go together; {' and '.join(missing)} is missing")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--coordinator must be host:port, not {coordinator!r}")
+    if not 0 <= process < processes:
+        raise UserError(
+            f"--process must be from 0 to {processes - 1} for --processes={processes}, "
+            f"not {process}"
+        )
+    if process == 0:
+        _require_free(int(port))
+    else:
+        _wait_for(host.strip("[]"), int(port))
+    _initialize(coordinator, processes, process, cluster_detection_method="deactivate")
+
+
+def start_from_cluster() -> None:
+    """Join the processes that SLURM, Open MPI, Kubernetes or Cloud TPU started.
+
+    Raises:
+      UserError: if none of them did.
+    """
+    try:
+        _initialize()
+    except ValueError as error:
+        raise UserError(
+            "--distributed finds no cluster in the environment (SLURM, Open MPI, Kubernetes, "
+            "Cloud TPU); give --coordinator, --processes and --process"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and talks."""
+    return jax.process_index() == 0
+
+
+def from_first(action: Callable[[], Any]) -> Any:
+    """What `action` returns in the first process; the others do not call it.
+
+    Args:
+      action: what it returns must be plain data.
+
+    Raises:
+      UserError: in all processes, if `action` raised one.
+    """
+    if jax.process_count() == 1:
+        return action()
+    message = np.zeros(_MESSAGE, np.uint8)
+    if is_first():
+        try:
+            outcome = {"value": action()}
+        except UserError as error:
+            outcome = {"error": str(error)[: _MESSAGE // 8]}
+        encoded = json.dumps(outcome).encode()
+        message[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+    message = np.asarray(multihost_utils.broadcast_one_to_all(message))
+    outcome = json.loads(message.tobytes().rstrip(b"\0"))
+    if "error" in outcome:
+        raise UserError(outcome["error"])
+    return outcome["value"]
+
+
+def everywhere(condition: bool) -> bool:
+    """Whether a condition holds in all processes."""
+    return bool(np.all(multihost_utils.process_allgather(np.array(condition))))
+
+
+def require_alike(config: Any) -> None:
+    """Find out whether all processes were started with the same config.
+
+    Raises:
+      UserError: in all processes, if not.
+    """
+    digest = np.uint32(zlib.crc32(json.dumps(config, sort_keys=True).encode()))
+    if len(np.unique(multihost_utils.process_allgather(digest))) > 1:
+        raise UserError(
+            "the processes of the run have different configs; give all of them the same --config "
+            "flags"
+        )
+
+
+def replicate(tree: PyTree[Array], sharding: jax.sharding.Sharding) -> PyTree[Array]:
+    """Arrays that all processes have alike as arrays over the devices of all."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def one(x: Array) -> Array:
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            data = one(jax.random.key_data(x))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        return jax.make_array_from_process_local_data(sharding, np.asarray(x), np.shape(x))
+
+    return jax.tree.map(one, tree)
+
+
+@contextmanager
+def ended_with_the_others() -> Iterator[None]:
+    """End this process, with one line and status 1, when another one of its run has ended."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        told = str(error).lower()
+        if jax.process_count() == 1 or not any(sign in told for sign in _SIGNS_OF_LOSS):
+            raise
+        print(
+            "error: another process of this run ended, or cannot be reached "
+            f"({' '.join(str(error).split())[:200]}); see what it said, and start all processes "
+            "again with the same commands: they go on from the newest checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # an orderly exit would wait for the process that is gone
+
+
+def _initialize(*arguments: Any, **options: Any) -> None:
+    jax.distributed.initialize(
+        *arguments,
+        initialization_timeout=_PATIENCE,
+        heartbeat_timeout_seconds=_HEARTBEAT,
+        shutdown_timeout_seconds=_HEARTBEAT,
+        **options,
+    )
+
+
+def _require_free(port: int) -> None:
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    try:
+        socket.create_server(("", port), family=family, dualstack_ipv6=dual).close()
+    except OSError as error:
+        raise UserError(
+            f"port {port} of --coordinator cannot be listened at here ({error.strerror}); choose "
+            "another for all processes"
+        ) from error
+
+
+def _wait_for(host: str, port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"no answer from {host}:{port} within {_PATIENCE} s ({error}); start process 0 "
+                    "there, or correct --coordinator"
+                ) from error
+        time.sleep(0.2)

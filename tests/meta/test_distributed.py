@@ -1,0 +1,209 @@
+"""Runs in two processes, as processes on this host."""
+
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import time
+
+import jax
+import numpy as np
+import pytest
+from processes import assert_refused, launch, run
+
+from lopt.errors import UserError
+from lopt.meta import distributed
+from lopt.rules import load
+
+ARGUMENTS = (
+    "--config=tests/validated.py",
+    "--config.rule.layers=pointwise",
+    "--config.rule.widths=(4,)",
+    "--config.estimator.pairs=2",
+    "--config.estimator.horizon=8",
+    "--config.estimator.truncation=2",
+    "--config.task.widths=(4,)",
+    "--config.task.batch_size=8",
+    "--config.outer.checkpoint_every=20",
+)
+FEW, ENDLESS = "--config.outer.steps=6", "--config.outer.steps=1000000"
+
+
+def free_port():
+    """A port that nobody listens at, outside the range from which outgoing connections take one."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as candidate:
+            if candidate.connect_ex(("localhost", port)):
+                return port
+
+
+def launch_two(workdir, *arguments, devices=1):
+    port = free_port()
+    return [
+        launch(
+            "meta_train.py",
+            f"--workdir={workdir}",
+            *ARGUMENTS,
+            *arguments,
+            f"--coordinator=localhost:{port}",
+            "--processes=2",
+            f"--process={i}",
+            devices=devices,
+        )
+        for i in range(2)
+    ]
+
+
+def ends(processes, timeout=240):
+    """The exit status, the output and the errors of each."""
+    said = [p.communicate(timeout=timeout) for p in processes]
+    return [(p.returncode, *lines) for p, lines in zip(processes, said, strict=True)]
+
+
+def checkpoints_of(workdir):
+    folder = workdir / "checkpoints"
+    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+
+
+def wait_for_checkpoint(workdir, processes, after=0):
+    while not any(step > after for step in checkpoints_of(workdir)):
+        if any(p.poll() is not None for p in processes):
+            pytest.fail(str(ends(processes)))
+        time.sleep(0.02)
+
+
+def losses_of(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    whole = [json.loads(line) for line in lines if line.endswith("}")]
+    assert [line["step"] for line in whole] == list(range(1, len(whole) + 1))
+    return [line["meta_loss"] for line in whole]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The workdir of a run of two processes with two devices each, and how they ended."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    return workdir, ends(launch_two(workdir, FEW, devices=2))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The workdir of a run one of whose processes got SIGTERM, and how they ended."""
+    workdir = tmp_path_factory.mktemp("stopped") / "run"
+    processes = launch_two(workdir, ENDLESS)
+    wait_for_checkpoint(workdir, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    return workdir, ends(processes)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_theta_of_one(finished, tmp_path):
+    workdir, ended = finished
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    alone = run("meta_train.py", f"--workdir={tmp_path / 'one'}", *ARGUMENTS, FEW)
+    assert alone.returncode == 0, alone.stderr
+    for name in ("optimizer", "best"):
+        thetas = [load(w / f"{name}.safetensors").theta for w in (workdir, tmp_path / "one")]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *thetas)
+
+
+@pytest.mark.slow
+def test_only_the_first_process_talks_and_writes(finished):
+    workdir, ((_, first, _), (_, second, _)) = finished
+    assert "2 processes with 4 devices" in first
+    assert "wrote" in first
+    assert not [line for line in second.splitlines() if "[Gloo]" not in line]
+    assert len(losses_of(workdir)) == 6
+    assert len(list((workdir / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_a_finished_run_ends_all_processes_that_slurm_starts(finished, monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_PORT", str(free_port()))
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "localhost")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    processes = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("SLURM_PROCID", rank)
+        monkeypatch.setenv("SLURM_LOCALID", rank)
+        flags = (f"--workdir={finished[0]}", *ARGUMENTS, FEW, "--distributed")
+        processes.append(launch("meta_train.py", *flags))
+    ended = ends(processes)
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert "this run is finished" in ended[0][1]
+
+
+@pytest.mark.slow
+def test_a_workdir_of_another_config_ends_all_processes(finished):
+    for code, _, err in ends(launch_two(finished[0], FEW, "--config.seed=7")):
+        assert code == 2
+        assert err.strip().splitlines()[-1].startswith("error: ")
+        assert "seed is 0 there and 7 here" in err
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_after_the_same_checkpoint(stopped):
+    workdir, ended = stopped
+    assert [code for code, _, _ in ended] == [128 + signal.SIGTERM] * 2, ended
+    steps = checkpoints_of(workdir)[-1]
+    assert steps == len(losses_of(workdir))
+    assert f"stopped after {steps} meta-steps" in ended[0][1]
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped, tmp_path):
+    before = len(losses_of(stopped[0]))
+    copy = shutil.copytree(stopped[0], tmp_path / "copy")
+    for workdir, victim in ((copy, 0), (tmp_path / "anew", 1)):
+        processes = launch_two(workdir, ENDLESS)
+        wait_for_checkpoint(workdir, processes, after=before)
+        processes[victim].kill()
+        code, _, err = ends(processes, timeout=60)[1 - victim]
+        assert code not in (0, 2)
+        if victim == 0:  # jax.distributed may notice it first, and aborts with a line of its own
+            assert re.search("another (process of this run ended|task died)", err)
+        else:
+            assert "error: another process of this run ended" in err
+            assert "start all processes again" in err
+    interrupted, straight = losses_of(copy), losses_of(tmp_path / "anew")
+    common = min(len(interrupted), len(straight))
+    assert common > before
+    assert interrupted[:common] == straight[:common]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("localhost:1", 2, None), "--process is missing"),
+        ((None, 2, None), "--coordinator and --process is missing"),
+        (("localhost", 2, 0), "must be host:port, not 'localhost'"),
+        (("localhost:1", 2, 2), "--process must be from 0 to 1"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(arguments, words):
+    with pytest.raises(UserError, match=words):
+        distributed.start(*arguments)
+
+
+def test_a_port_that_is_taken_is_refused():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port {port} .* choose another"):
+            distributed.start(f"localhost:{port}", 2, 0)
+
+
+def test_a_first_process_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(distributed, "_PATIENCE", 0.5)
+    with pytest.raises(UserError, match=r"no answer from localhost:.*start process 0 there"):
+        distributed.start(f"localhost:{free_port()}", 2, 1)
+
+
+def test_half_given_flags_and_a_missing_cluster_are_one_line(tmp_path):
+    flags = ("meta_train.py", f"--workdir={tmp_path / 'run'}", *ARGUMENTS)
+    assert_refused(run(*flags, "--processes=2"), "--coordinator and --process is missing")
+    assert_refused(run(*flags, "--distributed"), "finds no cluster", "give --coordinator")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from lopt.meta import Metrics, Report, ValidationLoss
+from lopt.meta.records import Recorder, plot_meta_loss
+
+
+def report(step, *diverged):
+    metrics = tuple(Metrics(2.0 * share, share, 10) for share in diverged)
+    return Report(step, metrics, 0.5, 0)
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_of_several_problems_are_recorded_apart(tmp_path):
+    with Recorder(tmp_path, ("a", "b"), 0, 2, ("c", "d")) as record:
+        record(report(1, 0.25, 0.75))
+        record(report(2, 0.25, 0.75), ValidationLoss(1.5, (1.0, 3.0)))
+    first, second = lines_of(tmp_path)
+    assert (first["diverged"], first["diverged/a"], first["diverged/b"]) == (0.5, 0.25, 0.75)
+    assert (first["meta_loss"], first["meta_loss/a"], first["meta_loss/b"]) == (1.0, 0.5, 1.5)
+    assert not [name for name in first if name.startswith("validation")]
+    names = ("validation_loss", "validation_loss/c", "validation_loss/d")
+    assert [second[name] for name in names] == [1.5, 1.0, 3.0]
+
+
+def test_those_of_one_problem_are_not(tmp_path):
+    with Recorder(tmp_path, ("a",), 0, 1, ("c",)) as record:
+        record(report(1, 0.25), ValidationLoss(1.5, (1.5,)))
+    assert not [name for name in lines_of(tmp_path)[0] if "/" in name]
+
+
+def test_a_run_that_goes_on_keeps_the_records_of_the_steps_that_are_kept(tmp_path):
+    with Recorder(tmp_path, ("a",), 0, 4, ("c",)) as record:
+        for step in (1, 2, 3):
+            record(report(step, step / 8), ValidationLoss(float(step), (float(step),)))
+    with Recorder(tmp_path, ("a",), 2, 4, ("c",)) as record:
+        assert (record.history, record.validations) == ([0.25, 0.5], {1: 1.0, 2: 2.0})
+        record(report(3, 1.0))
+        assert record.recent_meta_loss(2) == pytest.approx(0.375)
+        assert record.recent_meta_loss(3) == pytest.approx((0.25 + 0.5 + 2) / 3)
+    assert [line["step"] for line in lines_of(tmp_path)] == [1, 2, 3]
+
+
+def test_the_picture_shows_validations(tmp_path):
+    history = [1.0, 0.5, 0.4]
+    for name, validations in (("without", {}), ("with", {1: 0.9, 3: 0.5})):
+        plot_meta_loss(history, tmp_path / name, validations)
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
