@@ -19,10 +19,15 @@ def get_config() -> ConfigDict:
             "estimator": config(ESTIMATORS, "pes", pairs=4, truncation=20, horizon=200, sigma=0.01),
             "outer": {
                 "steps": 1000,
-                "learning_rate": 5e-3,
+                "learning_rate": 2e-3,
                 "clip": 1.0,
                 "checkpoint_every": 100,
                 "max_skipped": 50,
+            },
+            "validation": {
+                "task": config(TASKS, "cnn", data="photos", widths=(6, 12), batch_size=32),
+                "every": 200,
+                "runs": 4,
             },
         }
     )

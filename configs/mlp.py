@@ -24,5 +24,10 @@ def get_config() -> ConfigDict:
                 "checkpoint_every": 100,
                 "max_skipped": 50,
             },
+            "validation": {
+                "task": config(TASKS, "mlp", data="digits", widths=(24, 24, 24), batch_size=64),
+                "every": 100,
+                "runs": 4,
+            },
         }
     )

@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "task": config(
                 TASKS,
                 "rnn",
-                data="text(size=200_000, tokens='characters(limit=96)')",
+                data="text(size=200_000, tokens=characters(limit=96))",
                 cell="irnn",
                 widths=(32,),
                 length=16,
@@ -31,6 +31,19 @@ def get_config() -> ConfigDict:
                 "clip": 1.0,
                 "checkpoint_every": 100,
                 "max_skipped": 50,
+            },
+            "validation": {
+                "task": config(
+                    TASKS,
+                    "rnn",
+                    data="text(size=200_000, tokens=characters(limit=96))",
+                    cell="gru",
+                    widths=(16,),
+                    length=16,
+                    batch_size=8,
+                ),
+                "every": 100,
+                "runs": 4,
             },
         }
     )

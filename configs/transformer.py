@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "task": config(
                 TASKS,
                 "transformer",
-                data="text(size=200_000, tokens='characters(limit=96)')",
+                data="text(size=200_000, tokens=characters(limit=96))",
                 width=16,
                 depth=1,
                 heads=2,
@@ -32,6 +32,20 @@ def get_config() -> ConfigDict:
                 "clip": 1.0,
                 "checkpoint_every": 100,
                 "max_skipped": 50,
+            },
+            "validation": {
+                "task": config(
+                    TASKS,
+                    "transformer",
+                    data="text(size=200_000, tokens=characters(limit=96))",
+                    width=8,
+                    depth=2,
+                    heads=2,
+                    length=16,
+                    batch_size=8,
+                ),
+                "every": 100,
+                "runs": 4,
             },
         }
     )

@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
             "task": config(
                 TASKS,
                 "rnn",
-                data="lm1b(tokens='characters')",
+                data="lm1b(tokens=characters)",
                 cell="irnn",
                 widths=(64,),
                 embedding=32,

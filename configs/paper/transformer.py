@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
             "task": config(
                 TASKS,
                 "transformer",
-                data="lm1b(tokens='words')",
+                data="lm1b(tokens=words)",
                 width=32,
                 depth=2,
                 heads=4,

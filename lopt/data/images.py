@@ -61,7 +61,7 @@ def resize(images: Images, side: int) -> Images:
     [0.333, 1.667]
     """
     rows, columns = (area_weights(n, side).astype(images.dtype) for n in images.shape[1:3])
-    return np.einsum("rh,nhwk,cw->nrck", rows, images, columns)
+    return np.einsum("rh,nhwk,cw->nrck", rows, images, columns, optimize=True)
 
 
 def area_weights(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from lopt.errors import UserError
 from lopt.meta import ESTIMATORS
 from lopt.parts import build
 from lopt.rules import RULES
@@ -18,22 +19,28 @@ FILES = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.py"))
 EMBEDDED = {
     "fashion_mnist(side=8)": "digits",
     "cifar10(side=16)": "photos(side=16, grey=False, patches=8)",
-    "lm1b(tokens='characters')": "text(size=5000, tokens='characters')",
-    "lm1b(tokens='words')": "text(size=5000, tokens='words')",
+    "lm1b(tokens=characters)": "text(size=5000, tokens=characters)",
+    "lm1b(tokens=words)": "text(size=5000, tokens=words)",
 }
 """What stands in for the data of the paper, which are not on every machine."""
+
+
+def embedded(part):
+    return {**part, "data": EMBEDDED.get(part["data"], part["data"])} if "data" in part else part
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_config_can_run(file):
     config = runpy.run_path(str(FOLDER / file))["get_config"]()
-    part = config.task.to_dict()
-    if part.get("data") in EMBEDDED:
-        part["data"] = EMBEDDED[part["data"]]
+    parts = [config.task.to_dict()]
+    if "validation" in config:
+        parts.append(config.validation.task.to_dict())
+        assert config.validation.every <= config.outer.steps
+        assert parts[0] != parts[1]
     rule, estimator = build(RULES, config.rule), build(ESTIMATORS, config.estimator)
     rate = SCHEDULES[config.inner.schedule](config.inner.learning_rate, estimator.horizon)
 
-    for task in build_mixture(part).tasks:
+    for task in (task for part in parts for task in build_mixture(embedded(part)).tasks):
 
         def first_update(key, task=task):
             params, _ = task.init(key)
@@ -42,6 +49,17 @@ def test_a_config_can_run(file):
 
         updates, params = jax.eval_shape(first_update, jax.random.key(0))
         assert jax.tree.map(lambda u: u.shape, updates) == jax.tree.map(lambda p: p.shape, params)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("paper/")])
+def test_a_config_without_its_data_says_how_to_prepare_them(file, monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    config = runpy.run_path(str(FOLDER / file))["get_config"]()
+    name = config.task.data.split("(")[0]
+    with pytest.raises(UserError) as caught:
+        build_mixture(config.task)
+    assert f"run python -m lopt.data.prepare {name} " in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_configs_are_those_of_the_four_architectures():

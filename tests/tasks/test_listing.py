@@ -1,20 +1,17 @@
-import subprocess
-import sys
-
+import processes
 import pytest
+from processes import assert_refused
+from rich.console import Console
 
+from lopt.commands import one_line_errors
 from lopt.data import DATASETS, TEXTS
 from lopt.tasks import TASKS
+from lopt.tasks.__main__ import main
+from lopt.tasks.listing import data_table
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "lopt.tasks", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return processes.run("-m", "lopt.tasks", *arguments)
 
 
 def rows(output):
@@ -38,13 +35,17 @@ def test_the_list_has_every_task_and_every_data_set():
     assert table["digits"][-1] == "yes"
 
 
-def test_a_set_that_is_not_prepared_is_listed_as_such(monkeypatch, tmp_path):
+def test_a_set_that_is_not_prepared_is_listed_as_such(monkeypatch, tmp_path, capsys):
+    def here(name):
+        Console(width=160).print(data_table())
+        return {cells[0]: cells[-1] for cells in rows(capsys.readouterr().out)}[name]
+
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert {cells[0]: cells[-1] for cells in rows(run().stdout)}["cifar10"] == "no"
+    assert here("cifar10") == "no"
     version = tmp_path / "cifar10" / "3.0.2"
     version.mkdir(parents=True)
     (version / "dataset_info.json").write_text("{}")
-    assert {cells[0]: cells[-1] for cells in rows(run().stdout)}["cifar10"] == "yes"
+    assert here("cifar10") == "yes"
 
 
 def test_show_prints_params_and_neuron_groups():
@@ -68,11 +69,15 @@ def test_show_prints_params_and_neuron_groups():
         (("show", "mlp", "cnn"), ("unrecognized arguments: cnn",)),
     ],
 )
-def test_mistakes_are_one_line(arguments, words):
-    result = run(*arguments)
-    lines = result.stderr.strip().splitlines()
-    assert result.returncode == 2
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
+def test_mistakes_are_one_line(arguments, words, capsys):
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        main(arguments)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
     for word in words:
-        assert word in lines[0]
+        assert word in line
+
+
+def test_a_mistake_ends_the_command_with_one_line():
+    assert_refused(run("show", "mlpp"), "unknown task 'mlpp'", "did you mean mlp")

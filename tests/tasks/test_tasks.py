@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from lopt.errors import UserError
 from lopt.meta.unroll import start, unroll
 from lopt.parts import build
 from lopt.symmetry import check_spec
-from lopt.tasks import TASKS
+from lopt.tasks import TASKS, rnn
 from lopt.tasks.held_out import mean_over
 
 TINY_MLP = "mlp(widths=(8, 6), batch_size=32)"
@@ -25,22 +26,22 @@ SMALL = {
         "cnn(block='residual', widths=(4, 8), batch_size=32)",
     ],
     "rnn": [
-        f"rnn(data='{SMALL_TEXT}', cell='irnn', widths=(64,), length=16, batch_size=64)",
-        f"rnn(data='{SMALL_TEXT}', cell='gru', widths=(64,), length=16, batch_size=64)",
-        f"rnn(data='{SMALL_TEXT}', cell='lstm', widths=(64,), length=16, batch_size=64)",
+        f"rnn(data={SMALL_TEXT}, cell='irnn', widths=(64,), length=16, batch_size=64)",
+        f"rnn(data={SMALL_TEXT}, cell='gru', widths=(64,), length=16, batch_size=64)",
+        f"rnn(data={SMALL_TEXT}, cell='lstm', widths=(64,), length=16, batch_size=64)",
     ],
     "transformer": [
-        f"transformer(data='{SMALL_TEXT}', width=16, depth=1, heads=2, length=16, batch_size=64)"
+        f"transformer(data={SMALL_TEXT}, width=16, depth=1, heads=2, length=16, batch_size=64)"
     ],
     "autoencoder": ["autoencoder(widths=(8, 4), batch_size=32)"],
     "vit": ["vit(patch=4, width=8, depth=1, batch_size=32)"],
     "quadratic": ["quadratic"],
-    "label_subset": [f"label_subset(task={TINY_MLP!r}, labels=(2, 5))"],
-    "data_subset": [f"data_subset(task={TINY_MLP!r})"],
-    "label_noise": [f"label_noise(task={TINY_MLP!r}, share=(0.0, 0.1))"],
-    "input_scale": [f"input_scale(task={TINY_MLP!r})"],
-    "initial_scale": [f"initial_scale(task={TINY_MLP!r}, scale=(0.5, 2.0))"],
-    "reparametrize": [f"reparametrize(task={TINY_MLP!r}, scale=(0.5, 2.0))"],
+    "label_subset": [f"label_subset(task={TINY_MLP}, labels=(2, 5))"],
+    "data_subset": [f"data_subset(task={TINY_MLP})"],
+    "label_noise": [f"label_noise(task={TINY_MLP}, share=(0.0, 0.1))"],
+    "input_scale": [f"input_scale(task={TINY_MLP})"],
+    "initial_scale": [f"initial_scale(task={TINY_MLP}, scale=(0.5, 2.0))"],
+    "reparametrize": [f"reparametrize(task={TINY_MLP}, scale=(0.5, 2.0))"],
 }
 PARTS = [part for parts in SMALL.values() for part in parts]
 
@@ -169,6 +170,25 @@ def test_a_mean_over_chunks_is_the_weighted_mean():
             np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_recurrent_kernels_start_orthogonal_and_are_factorized_one_at_a_time(cell):
+    task = rnn(data="text(size=3000)", cell=cell, widths=(8,), length=8)
+    runs = jax.vmap(lambda key: task.init(key)[0])
+    keys = jax.random.split(jax.random.key(0), 16)
+    factorized = re.findall(r":(f32\S+) = qr\[", str(jax.make_jaxpr(runs)(keys)))
+    assert set(factorized) == {"f32[8,8]"}
+    kernels = [
+        kernel
+        for path, kernel in flatten_dict(runs(keys)).items()
+        if path[-1] == "kernel" and path[-2].startswith("h")
+    ]
+    assert len(kernels) == {"gru": 3, "lstm": 4}[cell]
+    for kernel in kernels:
+        gram = np.einsum("rij,rik->rjk", kernel, kernel)
+        np.testing.assert_allclose(gram, np.broadcast_to(np.eye(8), (16, 8, 8)), atol=1e-5)
+        assert np.abs(kernel[0] - kernel[1]).max() > 0.01
+
+
 def test_the_source_of_a_text_has_its_hash():
     assert re.search(r"Python 3\.\d+.*sha256 [0-9a-f]{64}$", make(SMALL["rnn"][0]).source)
 
@@ -182,18 +202,18 @@ def test_the_source_of_a_text_has_its_hash():
         ("mlp(data='rnn')", "unknown data set"),
         ("rnn(data='digits')", "unknown text 'digits'"),
         ("rnn(cell='gur')", "unknown cell 'gur'; did you mean gru"),
-        ("rnn(data='text(size=500)', length=64)", "longer than the held-out text, which has 50"),
-        ("transformer(data='text(size=300)', length=600)", "longer than the training text"),
+        ("rnn(data=text(size=500), length=64)", "longer than the held-out text, which has 50"),
+        ("transformer(data=text(size=300), length=600)", "longer than the training text"),
         ("transformer(width=6, heads=4)", "4 does not divide 6"),
         (
-            "transformer(data='text(tokens=\"byte\")')",
+            "transformer(data=text(tokens=byte))",
             "unknown tokenizer 'byte'",
         ),
         ("cnn(block='plane')", "unknown block 'plane'; did you mean plain"),
         ("cnn(widths=(2, 2, 2, 2, 2))", "images of digits have a side of 8; take at most 4"),
         ("vit(patch=3)", "does not divide the side 8 of digits; take one of 1, 2, 4, 8"),
         ("vit(width=0)", "width must be positive integers, not 0"),
-        ("autoencoder(data='photos(side=64)')", "cannot be resized to side=64"),
+        ("autoencoder(data=photos(side=64))", "cannot be resized to side=64"),
         ("quadratic(condition=0.1)", "condition must be at least 1, not 0.1"),
     ],
 )
