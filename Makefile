@@ -1,6 +1,7 @@
 # Every target sets up `.venv` first, once; see CONTRIBUTING.md.
 
 PYTHON ?= python3
+EXTRAS ?= dev
 BIN := .venv/bin
 READY := .venv/ready
 RUN := runs/quickstart
@@ -24,10 +25,15 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# `ready` holds the extras that are installed; others are as a change of setup.cfg.
+ifneq ($(EXTRAS),$(shell cat $(READY) 2>/dev/null))
+.PHONY: $(READY)
+endif
+
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	@touch $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@echo "$(EXTRAS)" > $@
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .jax_cache
