@@ -1,6 +1,7 @@
 """What the README prints runs as printed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from lopt.rules import LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
+from lopt.tasks.__main__ import main as list_or_show
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -36,6 +38,12 @@ def test_the_commands_of_the_readme_are_those_of_the_makefile():
     recipe = makefile.replace("$(RUN)", "runs/quickstart").replace("$(BIN)/", "")
     for command in commands:
         assert f"python {command}\n" in recipe
+
+
+def test_the_task_that_the_readme_shows_is_shown(capsys):
+    (words,) = re.findall(r"^python -m lopt.tasks (show .*)$", README, re.MULTILINE)
+    list_or_show(shlex.split(words))
+    assert re.search(r"OptimizedLSTMCell_0/hf/kernel .*32×32", capsys.readouterr().out)
 
 
 def test_every_linked_file_is_there():
