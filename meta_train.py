@@ -7,32 +7,29 @@ The same command goes on with a run that was interrupted.
 For several GPUs or hosts see docs/scaling.md.
 """
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lopt.commands import run
 from lopt.errors import UserError
-from lopt.meta import ESTIMATORS, MetaTraining, Problem, Validation, distributed
-from lopt.meta.checkpoints import Checkpoints, Snapshot
+from lopt.meta import ESTIMATORS, Best, MetaTraining, Problem, Validation, distributed
+from lopt.meta.checkpoints import Snapshot
 from lopt.meta.devices import particle_mesh
-from lopt.meta.estimator import Theta
-from lopt.meta.interruption import Interruption
-from lopt.meta.loop import one_ahead
-from lopt.meta.records import Recorder, Unrecorded, plot_meta_loss
+from lopt.meta.records import Recorder, plot_meta_loss
+from lopt.meta.run import finish
 from lopt.meta.workdir import claim, require_space, versions
 from lopt.parts import build
-from lopt.rules import RULES, LearnedOptimizer, save
+from lopt.rules import RULES, LearnedOptimizer, UNFRule, save
 from lopt.schedules import SCHEDULES
 from lopt.tasks import Mixture, Task, build_mixture
+from lopt.tasks.task import initial_loss
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's files go.")
@@ -52,7 +49,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: Sequence[str]) -> None:
     """Meta-train as the config says, and leave the optimizer in the workdir."""
     del argv
-    join_processes()
+    distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     config = _CONFIG.value
     distributed.require_alike(config.to_dict())
     mixture = build_mixture(config.task)
@@ -62,23 +59,14 @@ def main(argv: Sequence[str]) -> None:
     for name in ("steps", "checkpoint_every", "max_skipped"):
         if config.outer[name] < 1:
             raise UserError(f"outer.{name} must be at least 1, not {config.outer[name]}")
-    if rule.tied and any(task.spec != mixture.tasks[0].spec for task in mixture.tasks):
-        raise UserError(
-            "theta of a rule with exact layers is tied to one architecture, and the tasks have "
-            "several; let rule.layers be relational or pointwise"
-        )
     settings = config.get("validation", _NO_VALIDATION)
     held_out = build_mixture(settings.task) if settings.every else Mixture((), (), ())
-    if rule.tied and any(task.spec != mixture.tasks[0].spec for task in held_out.tasks):
-        raise UserError(
-            "theta of a rule with exact layers is tied to one architecture, and the validation's "
-            "task has another; let rule.layers be relational or pointwise, or validation.every 0"
-        )
+    require_fit(rule, mixture, held_out)
     mesh = particle_mesh(2 * estimator.pairs)
 
     def problem(task: Task) -> Problem:
         normalize = config.inner.normalize
-        scale = distributed.from_first(lambda: initial_loss(task)) if normalize else 1.0
+        scale = distributed.from_first(lambda: float(initial_loss(task))) if normalize else 1.0
         return Problem(task, lambda theta: rule.optimizer(theta, inner, task.spec), scale, mesh)
 
     problems = [problem(task) for task in mixture.tasks]
@@ -94,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     distributed.from_first(lambda: str(claim(workdir, config.to_dict())))
     file = workdir / "optimizer.safetensors"
     if distributed.from_first(file.exists):
-        say(f"{file} is there already: this run is finished")
+        distributed.say(f"{file} is there already: this run is finished")
         return
 
     theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
@@ -105,8 +93,17 @@ def main(argv: Sequence[str]) -> None:
     state = training.begin(rule.init(theta_key, spec), loop_key)
     start = Snapshot(state, validation.begin(state.theta))
     distributed.from_first(lambda: require_space(workdir, start))
-    names = mixture.names, held_out.names
-    (state, best), record = train(training, validation, start, workdir, names, config.outer)
+    (state, best), record = finish(
+        training,
+        validation,
+        start,
+        workdir,
+        mixture.names,
+        held_out.names,
+        steps=config.outer.steps,
+        checkpoint_every=config.outer.checkpoint_every,
+        max_skipped=config.outer.max_skipped,
+    )
     if not distributed.is_first():
         return
 
@@ -121,121 +118,52 @@ def main(argv: Sequence[str]) -> None:
         "versions": versions(),
     }
 
-    def learned(theta: Theta, **more: Any) -> LearnedOptimizer:
-        return LearnedOptimizer(rule, theta, spec if rule.tied else None, provenance | more)
+    optimizer = LearnedOptimizer(rule, state.theta, spec if rule.tied else None, provenance)
+    write(optimizer, best, record, workdir, settings.to_dict())
 
+
+def write(
+    optimizer: LearnedOptimizer,
+    best: Best,
+    record: Recorder,
+    workdir: Path,
+    validation: Mapping[str, Any],
+) -> None:
+    """Leave the results of a run: the picture, the best theta, and last the optimizer."""
     plot_meta_loss(record.history, workdir / "meta_loss.png", record.validations)
+    file, best_file = workdir / "optimizer.safetensors", workdir / "best.safetensors"
     step = int(best.step)
     if step:
-        best_file = workdir / "best.safetensors"
-        validated = learned(
-            best.theta,
-            validation=settings.to_dict(),
-            meta_step=step,
-            meta_loss=record.recent_meta_loss(step),
-            validation_loss=float(best.loss),
-        )
-        save(best_file, validated)
+        found = {
+            "validation": validation,
+            "meta_step": step,
+            "meta_loss": record.recent_meta_loss(step),
+            "validation_loss": float(best.loss),
+        }
+        provenance = {**optimizer.provenance, **found}
+        save(best_file, replace(optimizer, theta=best.theta, provenance=provenance))
         print(f"wrote {best_file}, of meta-step {step}")
-    save(file, learned(state.theta))
+    save(file, optimizer)
     print(f"wrote {file} and {workdir / 'meta_loss.png'}")
 
 
-def train(
-    training: MetaTraining,
-    validation: Validation,
-    start: Snapshot,
-    workdir: Path,
-    names: tuple[Sequence[str], Sequence[str]],
-    config: ConfigDict,
-) -> tuple[Snapshot, Recorder | Unrecorded]:
-    """Take the meta-steps that are left, with checkpoints; a signal ends the process after one.
-
-    Args:
-      training: takes the meta-steps.
-      validation: of the theta of some of them.
-      start: what the run begins with, if it has no checkpoint.
-      workdir: where checkpoints and records go.
-      names: of the tasks, and of those of the validation.
-      config: the block `outer` of the config.
+def require_fit(rule: UNFRule, mixture: Mixture, held_out: Mixture) -> None:
+    """Find out whether one theta fits all tasks.
 
     Raises:
-      UserError: if too many meta-gradients in a row are not finite.
+      UserError: if it is tied to one architecture, and the tasks have several.
     """
-    with Interruption() as interruption, Checkpoints(workdir / "checkpoints") as checkpoints:
-        snapshot = checkpoints.latest(like=start)
-        done = int(snapshot.state.step)
-        if done:
-            say(f"going on after {done} of {config.steps} meta-steps")
-        sent = training.send(snapshot.state, config.steps)
-        watched = one_ahead(validation.watch(sent, snapshot.best, done, config.steps))
-        if distributed.is_first():
-            recorder = Recorder(workdir, names[0], done, config.steps, names[1])
-        else:
-            recorder = Unrecorded()
-        with recorder as record, distributed.ended_with_the_others():
-            for state, report, best, loss in watched:
-                snapshot, done = Snapshot(state, best), int(report.step)
-                record(report, loss)
-                if int(report.skipped) >= config.max_skipped:
-                    raise UserError(
-                        f"{config.max_skipped} meta-gradients in a row were not finite, up to step "
-                        f"{done}; lower estimator.sigma or inner.learning_rate"
-                    )
-                leave = interruption.reached(done)
-                if leave or done % config.checkpoint_every == 0:
-                    record.flush()
-                    checkpoints.save(snapshot)
-                if leave:
-                    break
-    if done < config.steps:
-        say(f"stopped after {done} meta-steps; the same command goes on from there")
-        sys.exit(128 + interruption.signal)
-    return snapshot, record
-
-
-def join_processes() -> None:
-    """Become one of the processes of a run, if the flags say so."""
-    given = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    some = any(value is not None for value in given)
-    if some and _DISTRIBUTED.value:
+    first, *others = (task.spec for task in mixture.tasks)
+    if rule.tied and any(spec != first for spec in others):
         raise UserError(
-            "--distributed finds --coordinator, --processes and --process by itself; give either"
+            "theta of a rule with exact layers is tied to one architecture, and the tasks have "
+            "several; let rule.layers be relational or pointwise"
         )
-    if _DISTRIBUTED.value:
-        distributed.start_from_cluster()
-    elif some:
-        distributed.start(*given)
-    if jax.process_count() > 1:
-        say(
-            f"{jax.process_count()} processes with {jax.device_count()} devices; if one of them "
-            "ends all end, and the same commands go on from the newest checkpoint"
+    if rule.tied and any(task.spec != first for task in held_out.tasks):
+        raise UserError(
+            "theta of a rule with exact layers is tied to one architecture, and the validation's "
+            "task has another; let rule.layers be relational or pointwise, or validation.every 0"
         )
-
-
-def say(line: str) -> None:
-    """Print a line, once for all processes."""
-    if distributed.is_first():
-        print(line)
-
-
-def initial_loss(task: Task, runs: int = 8) -> float:
-    """The mean loss of fresh params.
-
-    Raises:
-      UserError: if it is not finite.
-    """
-
-    @jax.jit
-    @jax.vmap
-    def loss(key: jax.Array) -> jax.Array:
-        params, state = task.init(key)
-        return task.loss(params, state, task.batch(state, key), key)[0]
-
-    mean = float(jnp.mean(loss(jax.random.split(jax.random.key(0), runs))))
-    if not np.isfinite(mean):
-        raise UserError(f"the task's loss is {mean} at the start; check its data and its scale")
-    return mean
 
 
 def outer_optimizer(config: ConfigDict) -> optax.GradientTransformation:

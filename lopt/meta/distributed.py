@@ -33,49 +33,44 @@ _MESSAGE = 4096
 _SIGNS_OF_LOSS = ("gloo", "nccl", "coordination", "barrier")
 
 
-def start(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Join the processes of a run; to be called before JAX is used.
+def join(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    cluster: bool = False,
+) -> None:
+    """Become one of the processes of a run, if it has several; to be called before JAX is used.
 
     Args:
       coordinator: "host:port" of the first process, the same in all of them.
       processes: how many there are.
       process: which this is, from 0.
+      cluster: take these three from the environment of SLURM, Open MPI, Kubernetes or Cloud TPU.
 
     Raises:
-      UserError: if an argument is missing or makes no sense, or the first process does not answer.
+      UserError: if arguments are missing or make no sense, the first process does not answer, or
+        there is no such environment.
     """
-    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
-    missing = [flag for flag, value in given.items() if value is None]
-    if missing:
-        raise UserError(f"{', '.join(given)} go together; {' and '.join(missing)} is missing")
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"--coordinator must be host:port, not {coordinator!r}")
-    if not 0 <= process < processes:
+    some = any(value is not None for value in (coordinator, processes, process))
+    if some and cluster:
         raise UserError(
-            f"--process must be from 0 to {processes - 1} for --processes={processes}, "
-            f"not {process}"
+            "--distributed finds --coordinator, --processes and --process by itself; give either"
         )
-    if process == 0:
-        _require_free(int(port))
-    else:
-        _wait_for(host.strip("[]"), int(port))
-    _initialize(coordinator, processes, process, cluster_detection_method="deactivate")
+    if cluster:
+        _start_from_cluster()
+    elif some:
+        _start(coordinator, processes, process)
+    if jax.process_count() > 1:
+        say(
+            f"{jax.process_count()} processes with {jax.device_count()} devices; if one of them "
+            "ends all end, and the same commands go on from the newest checkpoint"
+        )
 
 
-def start_from_cluster() -> None:
-    """Join the processes that SLURM, Open MPI, Kubernetes or Cloud TPU started.
-
-    Raises:
-      UserError: if none of them did.
-    """
-    try:
-        _initialize()
-    except ValueError as error:
-        raise UserError(
-            "--distributed finds no cluster in the environment (SLURM, Open MPI, Kubernetes, "
-            "Cloud TPU); give --coordinator, --processes and --process"
-        ) from error
+def say(line: str) -> None:
+    """Print a line, once for all processes."""
+    if is_first():
+        print(line)
 
 
 def is_first() -> bool:
@@ -161,6 +156,36 @@ def ended_with_the_others() -> Iterator[None]:
             flush=True,
         )
         os._exit(1)  # an orderly exit would wait for the process that is gone
+
+
+def _start(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [flag for flag, value in given.items() if value is None]
+    if missing:
+        raise UserError(f"{', '.join(given)} go together; {' and '.join(missing)} is missing")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--coordinator must be host:port, not {coordinator!r}")
+    if not 0 <= process < processes:
+        raise UserError(
+            f"--process must be from 0 to {processes - 1} for --processes={processes}, "
+            f"not {process}"
+        )
+    if process == 0:
+        _require_free(int(port))
+    else:
+        _wait_for(host.strip("[]"), int(port))
+    _initialize(coordinator, processes, process, cluster_detection_method="deactivate")
+
+
+def _start_from_cluster() -> None:
+    try:
+        _initialize()
+    except ValueError as error:
+        raise UserError(
+            "--distributed finds no cluster in the environment (SLURM, Open MPI, Kubernetes, "
+            "Cloud TPU); give --coordinator, --processes and --process"
+        ) from error
 
 
 def _initialize(*arguments: Any, **options: Any) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
@@ -93,6 +94,25 @@ class DataTask(Task):
 
     def see(self, state: RunState, change: Callable[[Any], Any]) -> RunState:  # noqa: D102
         return state._replace(view=change(state.view))
+
+
+def initial_loss(task: Task, runs: int = 8) -> Float[Array, ""]:
+    """The mean loss of fresh params, over some runs.
+
+    Raises:
+      UserError: if it is not finite.
+    """
+
+    @jax.jit
+    @jax.vmap
+    def loss(key: Array) -> Float[Array, ""]:
+        params, state = task.init(key)
+        return task.loss(params, state, task.batch(state, key), key)[0]
+
+    mean = jnp.mean(loss(jax.random.split(jax.random.key(0), runs)))
+    if not jnp.isfinite(mean):
+        raise UserError(f"the task's loss is {mean} at the start; check its data and its scale")
+    return mean
 
 
 def require_positive(part: str, **sizes: Any) -> None:

@@ -186,20 +186,20 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped
 )
 def test_flags_that_make_no_sense_are_refused(arguments, words):
     with pytest.raises(UserError, match=words):
-        distributed.start(*arguments)
+        distributed.join(*arguments)
 
 
 def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"port {port} .* choose another"):
-            distributed.start(f"localhost:{port}", 2, 0)
+            distributed.join(f"localhost:{port}", 2, 0)
 
 
 def test_a_first_process_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(distributed, "_PATIENCE", 0.5)
     with pytest.raises(UserError, match=r"no answer from localhost:.*start process 0 there"):
-        distributed.start(f"localhost:{free_port()}", 2, 1)
+        distributed.join(f"localhost:{free_port()}", 2, 1)
 
 
 def test_half_given_flags_and_a_missing_cluster_are_one_line(tmp_path):
