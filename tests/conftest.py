@@ -1,10 +1,10 @@
-from pathlib import Path
+import os
 
 import jax
 import matplotlib as mpl
+from processes import ROOT, XLA_FLAGS
 
-ROOT = Path(__file__).parent.parent
-
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}"
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 mpl.use("Agg")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
+XLA_FLAGS = "--xla_backend_optimization_level=0"
+"""Most of the tests' time would be spent on optimizing code that runs for milliseconds."""
+
 
 def launch(*arguments, devices=1):
     """Start Python with these arguments, on so many devices that the host pretends to have."""
@@ -15,7 +18,7 @@ def launch(*arguments, devices=1):
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
         "MPLBACKEND": "Agg",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
     }
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
@@ -36,6 +39,11 @@ def run(*arguments, devices=1):
         process.kill()
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def checkpoints_of(workdir):
+    """The steps of a run's checkpoints, in order; none as long as it has none."""
+    return sorted(int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit())
 
 
 def assert_refused(result, *words):

@@ -36,8 +36,11 @@ class SpecCheck:
 
     @property
     def failed(self) -> dict[str, float]:
-        """The groups that are no symmetries, with their errors, the worst first."""
-        worst = sorted(self.errors, key=lambda name: self.errors[name], reverse=True)
+        """The groups that are no symmetries, with their errors, the worst first.
+
+        Errors that differ by rounding only count as alike; their groups keep the spec's order.
+        """
+        worst = sorted(self.errors, key=lambda n: float(f"{self.errors[n]:.1e}"), reverse=True)
         return {n: self.errors[n] for n in worst if not self.errors[n] <= self.tolerance}
 
     def __bool__(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import processes
 import pytest
+from processes import checkpoints_of
 
 from lopt.rules import load
 
@@ -38,13 +39,6 @@ def finish(workdir):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out, err
-
-
-def checkpoints_of(workdir):
-    folder = workdir / "checkpoints"
-    return (
-        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
-    )
 
 
 def wait_for_checkpoint(workdir, process, after=0):
