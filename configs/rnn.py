@@ -1,5 +1,7 @@
 """A relational UNF for an IRNN that models the characters of program text."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from lopt.meta import ESTIMATORS
@@ -13,15 +15,7 @@ def get_config() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
-            "task": config(
-                TASKS,
-                "rnn",
-                data="text(size=200_000, tokens=characters(limit=96))",
-                cell="irnn",
-                widths=(32,),
-                length=16,
-                batch_size=8,
-            ),
+            "task": _task(cell="irnn", widths=(32,)),
             "rule": config(RULES, "unf", layers="relational", widths=(16,)),
             "inner": {"learning_rate": 0.01, "schedule": "cosine", "normalize": False},
             "estimator": config(ESTIMATORS, "pes", pairs=8, truncation=20, horizon=200, sigma=0.01),
@@ -33,17 +27,14 @@ def get_config() -> ConfigDict:
                 "max_skipped": 50,
             },
             "validation": {
-                "task": config(
-                    TASKS,
-                    "rnn",
-                    data="text(size=200_000, tokens=characters(limit=96))",
-                    cell="gru",
-                    widths=(16,),
-                    length=16,
-                    batch_size=8,
-                ),
+                "task": _task(cell="gru", widths=(16,)),
                 "every": 100,
                 "runs": 4,
             },
         }
     )
+
+
+def _task(**model: Any) -> ConfigDict:
+    data = "text(size=200_000, tokens=characters(limit=96))"
+    return config(TASKS, "rnn", data=data, length=16, batch_size=8, **model)
