@@ -25,7 +25,8 @@ def name_groups(
     Returns:
       A spec. A group is named after the module of the tensor that introduces it, which is the
       first that the function reads; the state of a recurrent cell after the cell. The name of a
-      fixed group also tells why it is fixed.
+      fixed group also tells why it is fixed: a matrix that writes what is compared with an
+      argument, as a loss compares it with labels, writes an output.
     """
     paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
     simplify = _Simplify()
@@ -43,7 +44,7 @@ def name_groups(
     for atom, module in introduced.items():
         if parent_of(module) in states.get(atom, ()):
             introduced[atom] = parent_of(module) or module
-    names = _names(introduced)
+    names = _names(introduced, _written(simple))
     leaves = [Axes(*(rename(axis, names) for axis in axes)) for axes in simple]
     return PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(tree), leaves),
@@ -82,10 +83,18 @@ class _Simplify:
         return [self._runs.setdefault((kind, *run), Atom(n, run[0].fixed))]
 
 
-def _names(introduced: dict[Atom, str]) -> dict[Atom, str]:
+def _written(symbols: Sequence[Sequence[Axis]]) -> set[Atom]:
+    """What matrices have on their last axis only."""
+    matrices = [[set(groups_of(axis)) for axis in axes] for axes in symbols if len(axes) > 1]
+    read = set().union(*(atoms for axes in matrices for atoms in axes[:-1]))
+    return set().union(*(axes[-1] for axes in matrices)) - read
+
+
+def _names(introduced: dict[Atom, str], written: set[Atom]) -> dict[Atom, str]:
     names: dict[Atom, str] = {}
     for atom, module in introduced.items():
-        name, number = _name(atom, module), 1
+        output = atom.fixed == "input" and atom in written
+        name, number = "output" if output else _name(atom, module), 1
         unique = name
         while unique in names.values():
             number += 1

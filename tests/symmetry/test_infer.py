@@ -72,6 +72,14 @@ def test_groups_are_named_after_the_modules_that_introduce_them():
     assert spec.fixed == {"input", "output"}
 
 
+def test_what_a_loss_compares_with_labels_is_named_an_output():
+    def loss(params, x, y):
+        return jnp.mean((Mlp().apply(params, x) - y) ** 2)
+
+    spec = infer_spec(loss, PARAMS, X, jnp.ones((len(X), 3)))
+    assert list(spec.sizes) == ["input", "Dense_0", "Dense_1", "output"]
+
+
 def test_fixed_groups_say_why():
     def fn(params, tokens):
         x = nn.Conv(4, (3,)).apply({"params": params["conv"]}, params["embed"]["table"][tokens])
