@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.symmetry import Axes, PermutationSpec
-from lopt.unf.roles import ROLES, roles_of
+from lopt.unf.roles import ROLES, axis_roles
 
 
 class PositionEmbedding(nn.Module):
@@ -36,10 +36,18 @@ class PositionEmbedding(nn.Module):
             role: self.param(role, nn.initializers.normal(0.02), shape).astype(leaves[0].dtype)
             for role in ROLES
         }
-        return jax.tree.map(lambda axes, x: self._embed(axes, x, tables), self.spec.axes, tree)
+        embedded = [
+            self._embed(axes, roles, x, tables)
+            for (_, axes), roles, x in zip(
+                self.spec.entries, axis_roles(self.spec), leaves, strict=True
+            )
+        ]
+        return jax.tree.unflatten(jax.tree.structure(tree), embedded)
 
-    def _embed(self, axes: Axes, x: Array, tables: dict[str, Array]) -> Array:
-        for i, (axis, role) in enumerate(zip(axes, roles_of(axes), strict=True)):
+    def _embed(
+        self, axes: Axes, roles: tuple[str, ...], x: Array, tables: dict[str, Array]
+    ) -> Array:
+        for i, (axis, role) in enumerate(zip(axes, roles, strict=True)):
             size = x.shape[i]
             if axis in self.spec.fixed and size <= self.max_positions:
                 start = (self.max_positions - size) // 2 if role == "spatial" else 0

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from lopt.symmetry import PermutationSpec, block_groups
-from lopt.symmetry.axes import Axes, Product, Sum
+from lopt.symmetry.axes import Axes, Product, Sum, groups_of
 
 ROLES = ("input", "output", "spatial", "vector")
 """What an axis can be to its tensor; each role has coefficients of its own."""
@@ -29,18 +29,53 @@ class Stack:
     groups: tuple[tuple[str, ...], ...]
 
 
-def roles_of(axes: Axes) -> tuple[str, ...]:
-    """The role of each axis of a tensor.
+def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
+    """The role of each axis of each tensor, in the order of `spec.entries`.
 
-    The last axis of a matrix or a kernel is its output side, the one before its input side,
-    earlier ones are spatial; the only axis of a vector is a role of its own.
+    The last axis of a matrix or a kernel is its output side, the one before its input side; those
+    before are spatial if they are fixed, and inputs if not. The only axis of a vector is a role of
+    its own. Axes that belong together, as heads and their width do, are one side: a tensor
+    `("stream", "heads", "width")` has the roles that `("stream", "heads*width")` has.
 
-    >>> roles_of(Axes("height", "width", "in", "out"))
-    ('spatial', 'spatial', 'input', 'output')
+    >>> axes = {"kernel": Axes("height", "width", "in", "out"), "bias": Axes("out")}
+    >>> sizes = {"height": 3, "width": 3, "in": 8, "out": 8}
+    >>> axis_roles(PermutationSpec(axes, sizes, fixed=("height", "width")))
+    [('vector',), ('spatial', 'spatial', 'input', 'output')]
     """
-    if len(axes) == 1:
-        return ("vector",)
-    return ("spatial",) * (len(axes) - 2) + ("input", "output")[-len(axes) :] * bool(axes)
+    leading = _leading(spec)
+    return [_roles(axes, leading, spec.fixed) for _, axes in spec.entries]
+
+
+def _leading(spec: PermutationSpec) -> set[str]:
+    """The true groups that never come last and are on several tensors, one of many axes."""
+    last = {name for _, axes in spec.entries for axis in axes[-1:] for name in groups_of(axis)}
+    ranks: dict[str, list[int]] = {}
+    for _, axes in spec.entries:
+        for name in {name for axis in axes for name in groups_of(axis)}:
+            ranks.setdefault(name, []).append(len(axes))
+    return {
+        name
+        for name in spec.groups
+        if name not in last and len(ranks.get(name, ())) > 1 and max(ranks[name]) > 2
+    }
+
+
+def _roles(axes: Axes, leading: set[str], fixed: frozenset[str]) -> tuple[str, ...]:
+    sides: list[int] = []
+    together = False
+    for axis in axes:
+        if together:
+            sides[-1] += 1
+        else:
+            sides.append(1)
+        together = axis in leading
+    if len(sides) < 2:
+        return ("vector",) * len(axes)
+    roles: list[str] = []
+    for side in sides[:-2]:
+        space = "input" not in roles and axes[len(roles)] in fixed
+        roles += ["spatial" if space else "input"] * side
+    return (*roles, *["input"] * sides[-2], *["output"] * sides[-1])
 
 
 def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
@@ -49,9 +84,9 @@ def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
     Each axis of a block has the role of the axis of the tensor that it is a part of.
     """
     roles = []
-    for _, axes in spec.entries:
+    for (_, axes), of_axes in zip(spec.entries, axis_roles(spec), strict=True):
         parts: list[tuple[str, ...]] = [()]
-        for axis, role in zip(axes, roles_of(axes), strict=True):
+        for axis, role in zip(axes, of_axes, strict=True):
             parts = [(*left, *right) for left in parts for right in _parts(axis, role)]
         roles += parts
     return dict(zip(block_groups(spec), roles, strict=True))
