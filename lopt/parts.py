@@ -56,9 +56,11 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     is built holds plain values only.
 
     Raises:
-      UserError: for a text that cannot be read, an unknown name or argument, or a missing one,
-        the valid ones listed; for words where a number belongs.
+      UserError: for something else, a text that cannot be read, an unknown name or argument, or a
+        missing one, the valid ones listed; for words where a number belongs.
     """
+    if not isinstance(part, str | Mapping | ConfigDict):
+        raise UserError(f"the {parts.kind} must be a name, or name(argument=value), not {part!r}")
     arguments = parse(part) if isinstance(part, str) else dict(part)
     name = arguments.pop("name")
     parameters = _parameters(parts, name, arguments)

@@ -11,7 +11,7 @@ from rich.table import Table
 from lopt.compare.results import Results
 from lopt.compare.trials import FINAL_SHARE, Trial
 
-_COLUMNS = ("optimizer", "learning rate", "schedule", "mean loss", "final loss", "test accuracy")
+_COLUMNS = ("optimizer", "learning rate", "schedule", "mean loss", "final loss")
 
 
 def rows(results: Results) -> Iterator[tuple[str, ...]]:
@@ -19,20 +19,24 @@ def rows(results: Results) -> Iterator[tuple[str, ...]]:
     for name in results.names:
         shown = (results.best(name), results.best(name, "final_loss"))
         for trial in dict.fromkeys(shown):
-            accuracy = trial.metrics.get("accuracy")
             yield (
                 name,
                 f"{trial.learning_rate:g}",
                 trial.schedule,
                 _with_error(trial.mean_losses),
                 _with_error(trial.final_losses),
-                "" if accuracy is None else f"{100 * accuracy.mean():.2f} %",
+                _held_out(trial)[1],
             )
+
+
+def columns(results: Results) -> tuple[str, ...]:
+    """What the cells of a row are."""
+    return (*_COLUMNS, _held_out(results.trials[0])[0])
 
 
 def table(results: Results) -> Table:
     """The rows for a terminal."""
-    shown = Table(*_COLUMNS)
+    shown = Table(*columns(results))
     for row in rows(results):
         shown.add_row(*row)
     return shown
@@ -42,7 +46,8 @@ def markdown(results: Results, picture: str) -> str:
     """The report as a page."""
     first = results.trials[0]
     seeds, steps = first.losses.shape
-    cells = [_COLUMNS, ("---",) * len(_COLUMNS), *rows(results)]
+    header = columns(results)
+    cells = [header, ("---",) * len(header), *rows(results)]
     counts = ", ".join(f"{name} {len(results.of(name))}" for name in results.names)
     return "\n".join(
         [
@@ -100,6 +105,16 @@ def _plot_sweep(axes: Axes, trials: list[Trial], color: str) -> None:
             marker = "*" if len(points) == 1 else "."
             label = f"{trials[0].name} {schedule}"
             axes.plot(x, y, style, color=color, marker=marker, label=label)
+
+
+def _held_out(trial: Trial) -> tuple[str, str]:
+    """What people look at of held-out data, and its mean: accuracy, bits, or the loss."""
+    mean = {name: values.mean() for name, values in trial.metrics.items()}
+    if "accuracy" in mean:
+        return "test accuracy", f"{mean['accuracy']:.2%}".replace("%", " %")
+    if "bits_per_character" in mean:
+        return "test bits per character", f"{mean['bits_per_character']:.3f}"
+    return "test loss", f"{mean['loss']:.4f}"
 
 
 def _with_error(values: np.ndarray) -> str:

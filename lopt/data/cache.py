@@ -14,8 +14,11 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised when what is cached changes; older files are then left unread."""
+
+_NAMES = "names of the arrays"
+"""The array that tells which others there are: damage can make one disappear."""
 
 
 class CacheWarning(UserWarning):
@@ -57,7 +60,10 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
         return _read(file)
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except PermissionError as error:
+        message = f"the cached file {file} cannot be read ({error.strerror}); set LOPT_CACHE"
+        warnings.warn(message, CacheWarning, stacklevel=2)
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         message = f"the cached file {file} is damaged ({reason}) and is made anew"
         warnings.warn(message, CacheWarning, stacklevel=2)
@@ -72,14 +78,15 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
 
 def _read(file: Path) -> Arrays:
     with np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+        names = arrays[_NAMES].tolist()
+        return {name: arrays[name] for name in names}
 
 
 def _write(file: Path, arrays: Arrays) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
         try:
-            np.savez(partial, **arrays)
+            np.savez(partial, **arrays, **{_NAMES: np.array(list(arrays), dtype=str)})
             partial.close()
             os.replace(partial.name, file)
         except BaseException:

@@ -26,12 +26,13 @@ def preprocess(
       grey: whether three channels become one.
 
     Raises:
-      UserError: if `side` is not positive or larger than the images.
+      UserError: if `side` is no positive integer, or larger than the images.
     """
     height, width = images.shape[1:3]
-    if side is not None and not 1 <= side <= min(height, width):
+    fits = isinstance(side, int) and 1 <= side <= min(height, width)
+    if side is not None and not fits:
         raise UserError(
-            f"images of {height}×{width} cannot be resized to side={side}; "
+            f"images of {height}×{width} cannot be resized to side={side!r}; "
             f"take a side from 1 to {min(height, width)}"
         )
     parts = []

@@ -63,7 +63,8 @@ def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
       The folder of the prepared version.
 
     Raises:
-      UserError: for another set, or files that are missing or damaged, before anything is written.
+      UserError: for another set, files that are missing or damaged, or a set that is prepared
+        already, before anything is written.
     """
     if name not in IDX_SETS:
         raise UserError(f"{name!r} has no IDX files; {suggest(name, IDX_SETS)}")
@@ -79,6 +80,8 @@ def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
             return {split: _records(*pair) for split, pair in arrays.items()}
 
     builder = FromIdx(data_dir=str(folder))
+    if Path(builder.data_dir).exists():
+        raise UserError(f"{name} is prepared in {builder.data_dir}; remove it to prepare it anew")
     builder.download_and_prepare()
     return Path(builder.data_dir)
 

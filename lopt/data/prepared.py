@@ -1,5 +1,6 @@
 """Where tensorflow-datasets keeps the sets that are prepared; read without importing it."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -42,6 +43,19 @@ def require(name: str, meanwhile: str) -> Path:
             f"meanwhile data='{meanwhile}' needs no download"
         )
     return folder
+
+
+def identity(folder: Path) -> dict[str, str | int]:
+    """What tells a prepared set from others of its name: its config, version, statistics and age.
+
+    Args:
+      folder: of the prepared version.
+    """
+    files = [folder / "dataset_info.json", folder / "features.json"]
+    contents = b"".join(file.read_bytes() for file in files if file.exists())
+    place = folder.relative_to(data_dir()).as_posix()
+    written = files[0].stat().st_mtime_ns
+    return {"set": place, "info": hashlib.sha256(contents).hexdigest(), "written": written}
 
 
 IDX_SETS = ("fashion_mnist", "mnist", "kmnist")

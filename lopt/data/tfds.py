@@ -15,7 +15,7 @@ from lopt.data.cache import Arrays, cached
 from lopt.data.corpus import Corpus
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
-from lopt.data.prepared import require
+from lopt.data.prepared import identity, require
 from lopt.data.text import split
 from lopt.errors import UserError
 
@@ -44,7 +44,7 @@ def tfds_images(
     if examples is not None and (not isinstance(examples, int) or examples < 1):
         raise UserError(f"{dataset}: examples must be a positive integer, not {examples!r}")
     folder = require(dataset, "digits")
-    arguments = {"version": folder.name, "side": side, "grey": grey, "examples": examples}
+    arguments = {**identity(folder), "side": side, "grey": grey, "examples": examples}
     arrays = cached(dataset, arguments, lambda: _images(dataset, folder, side, grey, examples))
     return Dataset.of(
         (arrays["x_train"], arrays["y_train"]),
@@ -69,7 +69,7 @@ def tfds_text(dataset: str, size: int = 10_000_000, tokens: str = "bytes") -> Co
     if not isinstance(size, int) or size < 1:
         raise UserError(f"{dataset}: size must be a positive integer, not {size!r}")
     folder = require(dataset, "text")
-    arguments = {"version": folder.name, "size": size}
+    arguments = {**identity(folder), "size": size}
     arrays = cached(dataset, arguments, lambda: _text(dataset, folder, size))
     whole = arrays["utf8"].tobytes().decode()
     return split(whole, tokens, f"{dataset} {folder.name} of tensorflow-datasets")

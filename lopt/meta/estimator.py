@@ -37,7 +37,8 @@ class Metrics(NamedTuple):
 
     Attributes:
       meta_loss: the mean inner loss over particles and steps, scaled and capped.
-      diverged: the share of inner runs whose last loss is above the cap or not a number.
+      diverged: the share of inner runs whose last loss is above the cap or not a number, or, where
+        gradients are taken through them, whose gradient is not finite.
       inner_steps: how many inner steps were taken.
     """
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import measure, over_particles
@@ -22,7 +22,8 @@ class TBPTT(Truncated):
 
     of low variance, and biased: how theta moved the run to where the truncation starts is left
     out. It is exact where `truncation` is `horizon`. There are `2 * pairs` runs, as many as the
-    other estimators have, none of them perturbed. A run whose gradient is not finite counts zero.
+    other estimators have, none of them perturbed. A run whose gradient is not finite counts zero in
+    it, and as diverged.
     """
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> Staggered:  # noqa: D102
@@ -35,18 +36,20 @@ class TBPTT(Truncated):
             run, losses = unroll(task, problem.optimizer(theta), run, self.truncation)
             return jnp.mean(losses) / problem.scale, (run, losses)
 
-        def one(task: object, theta: Theta, run: Run) -> tuple[Theta, tuple[Run, Array]]:
+        def one(task: object, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Array]]:
             gradient, seen = jax.grad(loss, has_aux=True)(theta, task, run)
-            return _zero_unless_finite(gradient), seen
+            return *_zero_unless_finite(gradient), seen
 
         thetas = jax.tree.map(lambda t: jnp.broadcast_to(t, (2 * self.pairs, *t.shape)), theta)
-        gradients, (runs, losses) = over_particles(problem, one, thetas, state.runs)
+        gradients, finite, (runs, losses) = over_particles(problem, one, thetas, state.runs)
         _, metrics = measure(problem, losses, self.loss_cap)
+        sound = finite & (losses[:, -1] / problem.scale < self.loss_cap)
+        metrics = metrics._replace(diverged=1 - sound.mean())
         fresh = self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
         staggered, _ = restart(state._replace(runs=runs), fresh)
         return jax.tree.map(lambda g: g.mean(0), gradients), staggered, metrics
 
 
-def _zero_unless_finite(gradient: Theta) -> Theta:
+def _zero_unless_finite(gradient: Theta) -> tuple[Theta, Bool[Array, ""]]:
     finite = jnp.stack([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)]).all()
-    return jax.tree.map(lambda g: jnp.where(finite, g, 0.0), gradient)
+    return jax.tree.map(lambda g: jnp.where(finite, g, 0.0), gradient), finite

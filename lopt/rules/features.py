@@ -108,7 +108,7 @@ class SecondMoment(Feature):
 
     def update(self, grads: Tree, params: Tree, state: Averages) -> tuple[Tree, Averages]:  # noqa: D102
         state = _average(jax.tree.map(jnp.square, grads), state, self.decays)
-        return jax.tree.map(jnp.sqrt, _debias(state, self.decays)), state
+        return jax.tree.map(_root, _debias(state, self.decays)), state
 
 
 class MomentState(NamedTuple):
@@ -152,14 +152,20 @@ def _zeros(params: Tree, decays: int) -> Averages:
     return Averages(values, jnp.zeros((), jnp.int32))
 
 
+def _root(x: Array) -> Array:
+    """The square root, whose derivative at zero is zero: a dead unit's gradients are all zero."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
 def _average(x: Tree, state: Averages, decays: Sequence[float]) -> Averages:
-    decay = jnp.asarray(decays)
+    decay = jnp.asarray(decays, jnp.float32)
     values = jax.tree.map(lambda m, x: decay * m + (1 - decay) * x[..., None], state.values, x)
     return Averages(values, state.count + 1)
 
 
 def _debias(state: Averages, decays: Sequence[float]) -> Tree:
-    age = 1 - jnp.asarray(decays) ** state.count
+    age = 1 - jnp.asarray(decays, jnp.float32) ** state.count
     return jax.tree.map(lambda m: m / age, state.values)
 
 

@@ -66,13 +66,22 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     """Write a learned optimizer to a `.safetensors` file, all of it or nothing.
 
     Its metadata hold the rule, the provenance, and the spec if theta is tied to one, as JSON.
+
+    Raises:
+      UserError: if theta is tied to params that are not dicts within dicts.
     """
     path = Path(path)
+    spec = None if learned.spec is None else learned.spec.to_json()
+    if spec is not None and PermutationSpec.from_json(spec) != learned.spec:
+        raise UserError(
+            "theta of a rule with exact layers can be saved for params that are dicts within "
+            "dicts; make them such, or let the rule's layers be relational or pointwise"
+        )
     tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
     contents = {
         "format": _FORMAT,
         "rule": dataclasses.asdict(learned.rule),
-        "spec": None if learned.spec is None else learned.spec.to_json(),
+        "spec": spec,
         "provenance": learned.provenance,
     }
     metadata = {_KEY: json.dumps(contents)}

@@ -169,7 +169,8 @@ class UNFRule:
         """The same without learning rate and sign: it maps gradients to directions.
 
         Gradients and params of any float type are read as float32; directions have the type of
-        the gradients.
+        the gradients. Where a mask leaves tensors out, theta reads the others and the groups on
+        them; theta that is tied to an architecture needs all.
         """
         if spec is None and set(self._kinds) != {"pointwise"}:
             raise UserError(
@@ -177,9 +178,15 @@ class UNFRule:
                 "pass spec=lopt.infer_spec(loss, params, batch)"
             )
 
-        def init(params: PyTree[Array]) -> RuleState:
-            if spec is not None:
+        def spec_of(params: PyTree[Array]) -> PermutationSpec:
+            if spec is None:
+                return _unrelated(params)
+            if self.tied:
                 spec.validate(params)
+            return spec.like(params)
+
+        def init(params: PyTree[Array]) -> RuleState:
+            spec_of(params)
             params = _float32(params)
             return RuleState(
                 count=jnp.zeros((), jnp.int32),
@@ -196,6 +203,8 @@ class UNFRule:
             del extra_args
             if params is None:
                 raise UserError("a learned optimizer reads the params: pass them to update")
+            if not jax.tree.leaves(params):
+                return updates, state
             grads, params = _float32(updates), _float32(params)
             channels, states = zip(
                 *(
@@ -207,7 +216,7 @@ class UNFRule:
             time = self._time(state.count)
             x = jax.tree.map(lambda *xs: _with_time(jnp.concatenate(xs, -1), time), *channels)
             nominal, nominal_state = self._nominal.update(grads, params, state.nominal)
-            output = self.network(spec or _unrelated(params)).apply(theta, x)
+            output = self.network(spec_of(params)).apply(theta, x)
             directions = jax.tree.map(
                 lambda g, n, o: self._direction(n[..., 0], o).astype(g.dtype),
                 updates,
@@ -219,7 +228,7 @@ class UNFRule:
         return optax.GradientTransformationExtraArgs(init, update)
 
     def _time(self, count: Int[Array, ""]) -> Float[Array, " scales"]:
-        return 2 * jnp.tanh(count / jnp.asarray(self.time_scales)) - 1
+        return 2 * jnp.tanh(count / jnp.asarray(self.time_scales, jnp.float32)) - 1
 
 
 def _float32(tree: PyTree[Array]) -> PyTree[Array]:

@@ -137,6 +137,32 @@ class PermutationSpec:
                         f"{size_of(axis, self.sizes)} and the tensor has {shape[i]}"
                     )
 
+    def like(self, params: PyTree[Array]) -> "PermutationSpec":
+        """The spec of the tensors that params have, which may be some of its own.
+
+        Args:
+          params: a pytree of arrays, without those that `optax.masked` leaves out, for instance.
+
+        Returns:
+          A spec with the structure of params and the groups that are on them.
+
+        Raises:
+          SpecError: as `validate`, but for tensors of the spec that params do not have.
+        """
+        expected = dict(self.entries)
+        axes = {path: expected.get(path) for path, _ in jax.tree.leaves_with_path(params)}
+        for path, found in axes.items():
+            if found is None:
+                raise SpecError(f"{name_of(path)} is in the params and not in the spec")
+        used = {name for found in axes.values() for axis in found for name in groups_of(axis)}
+        spec = PermutationSpec(
+            jax.tree.unflatten(jax.tree.structure(params), list(axes.values())),
+            {name: size for name, size in self.sizes.items() if name in used},
+            self.fixed & used,
+        )
+        spec.validate(params)
+        return spec
+
     def sample(self, key: Array) -> dict[str, Int[Array, " size"]]:
         """A random permutation of each true group."""
         keys = jax.random.split(key, max(len(self.groups), 1))
@@ -171,7 +197,7 @@ class PermutationSpec:
         return "fixed" if name in self.fixed else "true"
 
     def to_json(self) -> str:
-        """A text from which `from_json` makes an equal spec."""
+        """A text from which `from_json` makes an equal spec, given params of the same structure."""
         return json.dumps(
             {
                 "tensors": [

@@ -9,7 +9,7 @@ from lopt.data import DATASETS
 from lopt.errors import UserError
 from lopt.parts import Parts, build
 from lopt.tasks.classification import Classification
-from lopt.tasks.task import Task, require_positive
+from lopt.tasks.task import Task, require_positive, require_widths
 
 Images = Float[Array, "batch height width channels"]
 
@@ -115,7 +115,8 @@ def cnn(
       UserError: for an unknown data set or block, a size that is no positive integer, or more
         halvings than the side of the images allows.
     """
-    require_positive("cnn", widths=widths, batch_size=batch_size)
+    require_widths("cnn", widths)
+    require_positive("cnn", batch_size=batch_size)
     _ = BLOCKS[block]
     dataset = build(DATASETS, data)
     side = min(dataset.train.x.shape[1:3])

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from lopt.data import DATASETS
 from lopt.parts import build
 from lopt.tasks.classification import Classification, Reconstruction
-from lopt.tasks.task import Task, require_positive
+from lopt.tasks.task import Task, require_positive, require_widths
 
 
 class MLP(nn.Module):
@@ -60,7 +60,8 @@ def mlp(data: str = "digits", widths: Sequence[int] = (32,), batch_size: int = 6
     Raises:
       UserError: for an unknown data set, or a size that is no positive integer.
     """
-    require_positive("mlp", widths=widths, batch_size=batch_size)
+    require_widths("mlp", widths)
+    require_positive("mlp", batch_size=batch_size)
     dataset = build(DATASETS, data)
     return Classification(dataset, MLP(tuple(widths), dataset.classes), batch_size)
 
@@ -78,6 +79,7 @@ def autoencoder(
     Raises:
       UserError: for an unknown data set, or a size that is no positive integer.
     """
-    require_positive("autoencoder", widths=widths, batch_size=batch_size)
+    require_widths("autoencoder", widths)
+    require_positive("autoencoder", batch_size=batch_size)
     mirrored = (*widths, *reversed(tuple(widths)[:-1]))
     return Reconstruction(build(DATASETS, data), Autoencoder(mirrored), batch_size)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lopt.errors import UserError
-from lopt.tasks.task import Params, State, Task
+from lopt.tasks.task import Params, State, Task, require_positive
 
 
 @jax.tree_util.register_dataclass
@@ -51,10 +51,9 @@ def quadratic(dimension: int = 8, condition: float = 10.0, noise: float = 0.0) -
       noise: standard deviation of the noise in a batch.
 
     Raises:
-      UserError: if the dimension is not positive or the condition below one.
+      UserError: if the dimension is no positive integer, or the condition below one.
     """
-    if dimension < 1:
-        raise UserError(f"quadratic: dimension must be at least 1, not {dimension}")
+    require_positive("quadratic", dimension=dimension)
     if condition < 1:
         raise UserError(f"quadratic: condition must be at least 1, not {condition}")
-    return Quadratic(jnp.logspace(-jnp.log10(condition), 0, dimension), noise)
+    return Quadratic(jnp.logspace(0, -jnp.log10(condition), dimension), noise)

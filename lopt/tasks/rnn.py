@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from lopt.data import TEXTS
 from lopt.parts import Parts, build
 from lopt.tasks.language import LanguageModel
-from lopt.tasks.task import Task, require_positive
+from lopt.tasks.task import Task, require_positive, require_widths
 
 
 def irnn(width: int) -> nn.SimpleCell:
@@ -95,8 +95,8 @@ def rnn(
       UserError: for an unknown text or cell, a size that is no positive integer, or a sequence
         longer than the text.
     """
-    sizes = {"widths": widths, "embedding": embedding}
-    require_positive("rnn", **sizes, length=length, batch_size=batch_size)
+    require_widths("rnn", widths)
+    require_positive("rnn", embedding=embedding, length=length, batch_size=batch_size)
     _ = CELLS[cell]
     corpus = build(TEXTS, data)
     corpus.require(length)

@@ -115,6 +115,13 @@ def initial_loss(task: Task, runs: int = 8) -> Float[Array, ""]:
     return mean
 
 
+def require_widths(part: str, widths: Any) -> None:
+    """Raise a `UserError` if the widths of layers are no sequence of positive integers."""
+    if not isinstance(widths, list | tuple):
+        raise UserError(f"{part}: widths must be a sequence, such as (32, 32), not {widths!r}")
+    require_positive(part, widths=widths)
+
+
 def require_positive(part: str, **sizes: Any) -> None:
     """Raise a `UserError` if a size, or one of a sequence of sizes, is no positive integer."""
     for name, given in sizes.items():

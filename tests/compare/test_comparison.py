@@ -62,6 +62,22 @@ def test_the_report_says_who_won_whoever_it_is(results):
     assert "lower on 0 of 2 seeds" in text
 
 
+@pytest.mark.parametrize(
+    ("metrics", "column", "cell"),
+    [
+        ({"loss": 0.5, "accuracy": 0.9}, "test accuracy", "90.00 %"),
+        ({"loss": 0.5, "bits_per_character": 2.5}, "test bits per character", "2.500"),
+        ({"loss": 0.25}, "test loss", "0.2500"),
+    ],
+)
+def test_the_report_has_the_tasks_own_metric_of_held_out_data(metrics, column, cell):
+    arrays = {name: np.full(2, value) for name, value in metrics.items()}
+    t = Trial("learned", "learned", 0.1, "cosine", np.ones((2, 40)), arrays)
+    lines = [line for line in markdown(Results("a task", [t]), "").splitlines() if "|" in line]
+    assert lines[0].endswith(f"| {column} |")
+    assert lines[2].endswith(f"| {cell} |")
+
+
 def test_the_picture_is_drawn(results, tmp_path):
     plot(results, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
@@ -89,7 +105,7 @@ def test_every_baseline_trains_on_the_same_start_and_its_best_rate_is_inside_the
         trials = run_trials(task, name, "baseline", make, LEARNING_RATES, "cosine", 40, seeds=2)
         starts.append(trials[0].losses[:, 0])
         best = Results("mlp", trials).best(name)
-        assert LEARNING_RATES[0] < best.learning_rate
+        assert LEARNING_RATES[0] < best.learning_rate < LEARNING_RATES[-1]
         assert best.mean_loss < starts[0].mean()
     np.testing.assert_allclose(*starts, rtol=1e-5)
 

@@ -60,6 +60,23 @@ def test_a_damaged_file_is_made_anew_and_said_so(damage):
     assert make.calls == 2
 
 
+def test_a_flip_of_any_byte_is_found():
+    def make():
+        return {"x": np.arange(3), "classes": np.asarray(10)}
+
+    cached("set", {}, make)
+    file = file_of("set", {})
+    content = file.read_bytes()
+    for i in range(len(content)):
+        flipped = bytearray(content)
+        flipped[i] ^= 0x11
+        file.write_bytes(flipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CacheWarning)
+            again = cached("set", {}, make)
+        assert {k: v.tolist() for k, v in again.items()} == {"x": [0, 1, 2], "classes": 10}
+
+
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LOPT_CACHE", str(tmp_path / "file" / "cache"))

@@ -59,7 +59,7 @@ def test_constant_images_do_not_divide_by_zero():
     np.testing.assert_array_equal(train, 0)
 
 
-@pytest.mark.parametrize("side", [0, 5, -1])
+@pytest.mark.parametrize("side", [0, 5, -1, 2.5])
 def test_a_side_that_does_not_fit_is_refused(side):
     with pytest.raises(UserError, match=f"resized to side={side}; take a side from 1 to 4"):
         preprocess(np.zeros((1, 4, 6, 1), np.uint8), side)

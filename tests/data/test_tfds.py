@@ -3,6 +3,7 @@
 import fcntl
 import gzip
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -166,6 +167,18 @@ def test_a_prepared_set_is_genuine_and_loads(home, tfds):
     assert data.source == "mnist 3.0.1 of tensorflow-datasets"
     assert len(list(cache_folder().iterdir())) == 1
     assert len(build(DATASETS, "mnist(examples=7)").train) == 7
+
+
+def test_a_set_that_is_prepared_anew_is_loaded_anew(home, tfds, capsys):
+    idx, arguments = home / "idx", ("mnist", f"--data-dir={home / 'data'}", f"--idx-dir={home}/idx")
+    write_idx_set(idx, 40, 20)
+    prepare(arguments)
+    assert build(DATASETS, "mnist").counts.tolist() == [4] * 10
+    write_idx(idx / "train-labels-idx1-ubyte", np.zeros(40, np.uint8))
+    assert_preparing_refused(capsys, arguments, ("mnist is prepared in", "remove it"))
+    shutil.rmtree(home / "data" / "mnist")
+    prepare(arguments)
+    assert build(DATASETS, "mnist").counts.tolist() == [40] + [0] * 9
 
 
 def test_any_text_set_is_read_line_by_line(home, tfds):

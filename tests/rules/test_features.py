@@ -85,6 +85,23 @@ def test_second_moment_is_a_root_mean_square(space):
     jax.tree.map(lambda x: np.testing.assert_allclose(x, 3.0, rtol=1e-5), out)
 
 
+@pytest.mark.parametrize("text", EACH)
+def test_a_gradient_passes_through_params_whose_gradients_are_all_zero(text):
+    """As it must for truncated backpropagation, where units of a rectifier are dead."""
+    feature = build(FEATURES, text)
+
+    def run(scale):
+        params = {"w": jnp.ones(3)}
+        state, total = feature.init(params), 0.0
+        for _ in range(2):
+            grads = {"w": scale * jnp.array([0.0, 1.0, 2.0])}
+            out, state = feature.update(grads, params, state)
+            total += jnp.sum(out["w"])
+        return total
+
+    assert np.isfinite(jax.grad(run)(1.0))
+
+
 def test_an_unknown_feature_is_named():
     with pytest.raises(UserError, match="unknown feature 'momentun'; did you mean momentum"):
         build(FEATURES, "momentun")

@@ -114,6 +114,54 @@ def test_steps_have_the_type_of_the_gradients(dtype, space):
     assert {x.dtype for x in floats} == {jnp.dtype("float32")}
 
 
+def test_the_state_stays_float32_where_jax_takes_64_bits(space):
+    rule = UNFRule()
+    theta = theta_for(rule, space)
+    with jax.enable_x64(True):
+        optimizer = rule.optimizer(theta, 0.1, space.spec)
+
+        def step(carry, grads):
+            params, state = carry
+            updates, state = optimizer.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        start = space.params, optimizer.init(space.params)
+        grads = jax.tree.map(lambda x: jnp.stack([x, x]), space.random(1))
+        (params, _), _ = jax.jit(lambda start: jax.lax.scan(step, start, grads))(start)
+    assert all(np.isfinite(p).all() for p in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("layers", ["relational", "pointwise"])
+def test_masked_tensors_are_left_alone(layers, space):
+    rule = UNFRule(layers=layers)
+    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    only_kernels = jax.tree.map(lambda p: p.ndim > 1, space.params)
+    frozen = jax.tree.map(lambda train: "train" if train else "freeze", only_kernels)
+    masked = optax.masked(optimizer, only_kernels)
+    partition = optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, frozen)
+    for transformation in (masked, partition):
+        updates, _ = first_step(transformation, space.params, space.random(1))
+        moved = jax.tree.map(lambda u, g: not np.allclose(u, g), updates, space.random(1))
+        assert moved["Dense_0"]["kernel"]
+        assert np.isfinite(updates["Dense_0"]["kernel"]).all()
+    assert not np.any(updates["Dense_0"]["bias"])
+
+
+def test_nothing_to_train_is_no_mistake(space):
+    optimizer = UNFRule().optimizer(theta_for(UNFRule(), space), 0.1, space.spec)
+    nothing = jax.tree.map(lambda p: False, space.params)
+    updates, _ = first_step(optax.masked(optimizer, nothing), space.params, space.random(1))
+    trees_close(updates, space.random(1))
+
+
+def test_a_theta_tied_to_an_architecture_needs_all_of_it(space):
+    rule = UNFRule(layers="exact")
+    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    only_kernels = jax.tree.map(lambda p: p.ndim > 1, space.params)
+    with pytest.raises(SpecError, match="bias is in the spec and not in the params"):
+        optax.masked(optimizer, only_kernels).init(space.params)
+
+
 def test_zero_gradients_and_params_give_finite_steps(space):
     rule = UNFRule()
     optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)

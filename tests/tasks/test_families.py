@@ -231,6 +231,7 @@ def test_runs_of_a_family_share_the_data():
         ("data_subset(fraction=0.5)", "not 0.5"),
         ("input_scale(scale=(0, 1))", "at least 1e-06"),
         ("label_noise(share=(0, 2))", "from 0 to 1"),
+        ("label_noise(task=data_subset(task=autoencoder))", "predicts no labels"),
         ("reparametrize(level='tensors')", "unknown level 'tensors'; did you mean tensor"),
     ],
 )

@@ -1,3 +1,5 @@
+"""All layers, stacks and pooled networks commute with permutations, whatever the weight space."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,23 +8,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lopt.symmetry import Axes, PermutationSpec
-from lopt.unf import UNF, ExactLayer, PointwiseLayer, RelationalLayer
+from lopt.unf import UNF, ExactLayer, InvariantUNF, PointwiseLayer, RelationalLayer
 
-SIZES = {"a": 2, "b": 3, "c": 1, "d": 4}
 TENSORS = ["", "a", "b", "d", "c", "a b", "b a", "b d", "a a", "c d", "a b d", "b a b", "d d d"]
 TENSORS += ["a*b", "b+d", "d a*b", "b+d a", "(a+c)*b a", "a+b d+b"]
-TREES = st.lists(st.sampled_from([t.split() for t in TENSORS]), min_size=1, max_size=4)
-SETTINGS = settings(
-    max_examples=6,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+GROUPS = "abcd"
 LAYERS = [ExactLayer, RelationalLayer, PointwiseLayer]
+KINDS = ["exact", "relational", "pointwise", ("pointwise", "exact"), ("relational", "exact")]
+SETTINGS = settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
-def spec_of(tensors):
-    return PermutationSpec({f"t{i}": Axes(*axes) for i, axes in enumerate(tensors)}, SIZES)
+@st.composite
+def specs(draw):
+    """One to four tensors over groups of one to four, some of them fixed."""
+    tensors = draw(st.lists(st.sampled_from(TENSORS), min_size=1, max_size=4))
+    axes = {f"t{i}": Axes(*groups.split()) for i, groups in enumerate(tensors)}
+    used = sorted({g for groups in tensors for g in groups if g in GROUPS})
+    sizes = {g: draw(st.integers(1, 4), label=f"size of {g}") for g in used}
+    fixed = draw(st.sets(st.sampled_from(used), max_size=1) if used else st.just(set()))
+    return PermutationSpec(axes, sizes, fixed)
 
 
 def draw(spec, channels, seed):
@@ -50,20 +58,31 @@ def assert_equivariant(net, spec, tree, seed):
 
 @pytest.mark.parametrize("layer", LAYERS)
 @SETTINGS
-@given(tensors=TREES, seed=st.integers(0, 2**16))
-def test_layers_commute_with_permutations(float64, layer, tensors, seed):
-    spec = spec_of(tensors)
+@given(spec=specs(), seed=st.integers(0, 2**16))
+def test_layers_commute_with_permutations(float64, layer, spec, seed):
     assert_equivariant(layer(spec, features=2), spec, draw(spec, 3, seed), seed)
 
 
-@pytest.mark.parametrize(
-    "kinds", ["exact", "relational", ("pointwise", "exact"), ("relational", "exact"), "pointwise"]
-)
 @SETTINGS
-@given(tensors=TREES, seed=st.integers(0, 2**16))
-def test_stacks_commute_with_permutations(float64, kinds, tensors, seed):
-    spec = spec_of(tensors)
+@given(spec=specs(), kinds=st.sampled_from(KINDS), seed=st.integers(0, 2**16))
+def test_stacks_commute_with_permutations(float64, spec, kinds, seed):
     assert_equivariant(UNF(spec, (3, 1), kinds), spec, draw(spec, 2, seed), seed)
+
+
+@SETTINGS
+@given(
+    spec=specs(),
+    kind=st.sampled_from(KINDS[:3]),
+    pooling=st.sampled_from(["tensors", "network"]),
+    seed=st.integers(0, 2**16),
+)
+def test_pooled_networks_are_invariant(float64, spec, kind, pooling, seed):
+    net, tree = InvariantUNF(spec, (3,), (2,), kind, pooling), draw(spec, 2, seed)
+    theta, apply = random_theta(net, tree, seed), jax.jit(net.apply)
+    moved = spec.permute(tree, spec.sample(jax.random.key(seed)))
+    y = apply(theta, tree)
+    assert y.shape == (2,)
+    np.testing.assert_allclose(apply(theta, moved), y, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["exact", "relational"])

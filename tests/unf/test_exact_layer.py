@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 from lopt.symmetry import Axes, PermutationSpec, block_groups
@@ -122,9 +124,43 @@ def test_layer_spans_all_equivariant_maps(float64, name):
     assert dimension_of_equivariant_maps(spec) == terms
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_layer_spans_all_maps_where_groups_are_too_small_for_independent_terms(float64, size):
-    spec = spec_of({"a": size, "b": 1}, ("a", "a"), ("a",), ("b", "a"))
-    rank = rank_of_layer(spec)
-    assert rank < plan_for(spec).terms
-    assert rank == dimension_of_equivariant_maps(spec)
+SMALL = {
+    **{
+        f"square of {n}": spec_of({"a": n, "b": 1}, ("a", "a"), ("a",), ("b", "a"))
+        for n in (1, 2, 3)
+    },
+    **{f"rank three of {n}": spec_of({"a": n}, ("a", "a", "a")) for n in (1, 2, 3)},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_layer_spans_all_maps_where_groups_are_too_small_for_independent_terms(float64, name):
+    rank = rank_of_layer(SMALL[name])
+    assert rank < plan_for(SMALL[name]).terms
+    assert rank == dimension_of_equivariant_maps(SMALL[name])
+
+
+@st.composite
+def small_specs(draw):
+    """One to three tensors of eighteen elements at most, over groups of one to four."""
+    sizes = {g: draw(st.integers(1, 4)) for g in "abc"}
+    kinds = ["", "a", "b", "a b", "b a", "a a", "b a b", "a b c", "a a a", "a*b", "a+b", "a+b c"]
+    tensors = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3))
+    spec = spec_of(sizes, *(tensor.split() for tensor in tensors))
+    assume(sum(math.prod(spec.shape(axes)) for _, axes in spec.entries) <= 18)
+    return spec
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ],
+)
+@given(spec=small_specs())
+def test_layer_spans_all_equivariant_maps_of_any_small_weight_space(float64, spec):
+    assert rank_of_layer(spec) == dimension_of_equivariant_maps(spec)
+    assert plan_for(spec).terms == product_of_bell_numbers(spec)

@@ -129,20 +129,6 @@ def test_output_scale_scales_the_first_output(kind):
     assert_close(small, jax.tree.map(lambda y: 0.1 * y, y), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", ["tensors", "network"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_invariant_network_is_invariant(float64, kind, pooling):
-    net = InvariantUNF(SPEC, (4, 4), (3, 2), kind, pooling)
-    x = draw(SPEC, 3, dtype=jnp.float64)
-    theta = random_like(net.init(jax.random.key(0), x))
-    moved = SPEC.permute(x, SPEC.sample(jax.random.key(1)))
-    assert not np.allclose(moved["kernel"], x["kernel"])
-    apply = jax.jit(net.apply)
-    y = apply(theta, x)
-    assert y.shape == (2,)
-    np.testing.assert_allclose(apply(theta, moved), y, atol=1e-9)
-
-
 def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
     net = UNF(SPEC, (4, 2), "relational", max_positions=3)
     x = draw(SPEC, 3, dtype=jnp.float64)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lopt.data import Examples, View, Window
+from lopt.errors import UserError
+from lopt.tasks.classification import Reconstruction
 from lopt.tasks.families.family import (
     DrawingFamily,
     Drawn,
@@ -16,6 +18,7 @@ from lopt.tasks.families.family import (
     log_uniform,
     require_range,
     uniform,
+    varied_by,
     vary,
 )
 from lopt.tasks.task import Params, State, Task, require_positive
@@ -99,7 +102,7 @@ class InputScale(Family):
 class LabelNoise(DrawingFamily):
     """Each run gives a random share of its training examples another example's label.
 
-    It is drawn anew in each batch, whose labels stay the same in number; held-out labels are true.
+    It is drawn anew in each batch, from the batch's own labels; held-out labels are true.
 
     Attributes:
       task: the task, or the family, that it varies.
@@ -176,4 +179,6 @@ def label_noise(task: Varied = "mlp", share: Range = (0.0, 0.5)) -> Task:
       UserError: for a task without labels, or a range that is not one of shares.
     """
     task = vary("label_noise", task, "labels")
+    if isinstance(varied_by(task), Reconstruction):
+        raise UserError("label_noise: the task in it predicts no labels; take a classifier")
     return LabelNoise(task, require_range("label_noise", "share", share, 0, 1))

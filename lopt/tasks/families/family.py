@@ -128,6 +128,11 @@ def require_range(
     )
 
 
+def varied_by(task: Task) -> Task:
+    """The task within all families around it."""
+    return varied_by(task.task) if isinstance(task, Family) else task
+
+
 def vary(family: str, task: Varied, field: str = "") -> Task:
     """The task that a family varies, made from its config if it is one.
 
