@@ -24,7 +24,7 @@ from lopt.meta.checkpoints import Snapshot
 from lopt.meta.devices import particle_mesh
 from lopt.meta.records import Recorder, plot_meta_loss
 from lopt.meta.run import finish
-from lopt.meta.workdir import claim, require_space, versions
+from lopt.meta.workdir import claim, require_shared, require_space, versions
 from lopt.parts import build
 from lopt.rules import RULES, LearnedOptimizer, UNFRule, save
 from lopt.schedules import SCHEDULES
@@ -80,6 +80,7 @@ def main(argv: Sequence[str]) -> None:
     )
     workdir = Path(_WORKDIR.value)
     distributed.from_first(lambda: str(claim(workdir, config.to_dict())))
+    require_shared(workdir)
     file = workdir / "optimizer.safetensors"
     if distributed.from_first(file.exists):
         distributed.say(f"{file} is there already: this run is finished")

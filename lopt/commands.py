@@ -1,5 +1,6 @@
 """How the command lines run: absl flags in, one line and exit status 2 for a user's mistake."""
 
+import inspect
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,8 @@ def _check_config(argv: Sequence[str]) -> None:
     get_config = runpy.run_path(path).get("get_config")
     if get_config is None:
         raise UserError(f"{path} defines no get_config(); see configs/quickstart.py")
+    if argument and not inspect.signature(get_config).parameters:
+        raise UserError(f"{path} takes no argument: --config={path}")
     config = get_config(argument) if argument else get_config()
     for override in _overridden(argv):
         node = config

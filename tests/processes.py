@@ -1,8 +1,10 @@
 """The project's command lines as processes, with the tests' compilation cache."""
 
+import atexit
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +22,7 @@ def launch(*arguments, devices=1):
         "MPLBACKEND": "Agg",
         "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
     }
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         env=environment,
@@ -28,22 +30,41 @@ def launch(*arguments, devices=1):
         stderr=subprocess.PIPE,
         text=True,
     )
+    atexit.register(process.kill)
+    return process
+
+
+def ends(*processes, timeout=300):
+    """The exit status, the output and the errors of each; all are killed if one goes on longer."""
+    try:
+        said = [process.communicate(timeout=timeout) for process in processes]
+    except subprocess.TimeoutExpired:
+        for process in processes:
+            process.kill()
+        raise
+    return [(p.returncode, *lines) for p, lines in zip(processes, said, strict=True)]
 
 
 def run(*arguments, devices=1):
-    """Start Python and wait for its end, five minutes at most."""
+    """Start Python and wait for its end."""
     process = launch(*arguments, devices=devices)
-    try:
-        out, err = process.communicate(timeout=300)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    ((code, out, err),) = ends(process)
+    return subprocess.CompletedProcess(process.args, code, out, err)
 
 
 def checkpoints_of(workdir):
     """The steps of a run's checkpoints, in order; none as long as it has none."""
     return sorted(int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit())
+
+
+def wait_for_checkpoint(workdir, *processes, after=0, timeout=120):
+    """Wait until a run has a checkpoint of a later step, or one of its processes has ended."""
+    deadline = time.monotonic() + timeout
+    while not any(step > after for step in checkpoints_of(workdir)):
+        if any(process.poll() is not None for process in processes):
+            return
+        assert time.monotonic() < deadline, ends(*processes, timeout=0)
+        time.sleep(0.01)
 
 
 def assert_refused(result, *words):

@@ -238,6 +238,18 @@ def test_a_gru_meta_trains_and_its_file_names_its_text(tmp_path):
     assert re.search(r"standard library of Python 3.*sha256 [0-9a-f]{64}$", source)
 
 
+def test_a_run_whose_inner_runs_all_diverge_ends_with_the_reason(tmp_path):
+    flags = (*TINY, "--config.inner.learning_rate=1e30", "--config.outer.max_skipped=2")
+    result = meta_train(tmp_path / "run", *flags)
+    assert_refused(result, "2 meta-steps in a row, up to 2", "all inner runs diverged")
+    assert not (tmp_path / "run" / "optimizer.safetensors").exists()
+
+
+def test_an_argument_that_a_config_does_not_take_is_refused(tmp_path):
+    result = meta_train(tmp_path / "run", "--config=configs/mlp.py:es")
+    assert_refused(result, "configs/mlp.py takes no argument: --config=configs/mlp.py")
+
+
 def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
     (tmp_path / "config.py").write_text(
         "import runpy\n"

@@ -1,6 +1,7 @@
 """Checkpoints of meta-training, from which an interrupted run goes on bit for bit."""
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,8 +90,11 @@ class Checkpoints:
         return like
 
     def _read(self, step: int, target: Snapshot) -> Snapshot | None:
+        """The snapshot of a step; each process reads on its own, and one may fail alone."""
+        folder = self._manager.directory / str(step) / "default"
         try:
-            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+            with closing(ocp.StandardCheckpointHandler()) as handler:
+                return handler.restore(folder, args=ocp.args.StandardRestore(target))
         except Exception as error:
             _log.warning("checkpoint %d cannot be read (%s)", step, _first_line(error))
             return None

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -189,13 +190,29 @@ def _start_from_cluster() -> None:
 
 
 def _initialize(*arguments: Any, **options: Any) -> None:
-    jax.distributed.initialize(
-        *arguments,
-        initialization_timeout=_PATIENCE,
-        heartbeat_timeout_seconds=_HEARTBEAT,
-        shutdown_timeout_seconds=_HEARTBEAT,
-        **options,
+    deadline = threading.Timer(_PATIENCE, _give_up)  # JAX itself would abort with a stack dump
+    deadline.daemon = True
+    deadline.start()
+    try:
+        jax.distributed.initialize(
+            *arguments,
+            initialization_timeout=2 * _PATIENCE,
+            heartbeat_timeout_seconds=_HEARTBEAT,
+            shutdown_timeout_seconds=_HEARTBEAT,
+            **options,
+        )
+    finally:
+        deadline.cancel()
+
+
+def _give_up() -> None:
+    print(
+        f"error: the processes of the run did not all come within {_PATIENCE} s; start as many as "
+        "--processes says, at the same time",
+        file=sys.stderr,
+        flush=True,
     )
+    os._exit(1)
 
 
 def _require_free(port: int) -> None:

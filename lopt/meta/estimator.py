@@ -21,9 +21,10 @@ class Problem(NamedTuple):
 
     Attributes:
       task: the inner task; its arrays are traced.
-      optimizer: theta -> optax transformation, the learned optimizer.
+      optimizer: theta -> optax transformation, the learned optimizer. What its `init` makes of
+        theta is a part of the run, and only `ES` sees a gradient through it.
       scale: what inner losses are divided by, so that tasks weigh alike.
-      mesh: devices over which particles are spread, along an axis called "particles"; None for one.
+      mesh: of `particle_mesh`, the devices over which particles are spread; None for one.
     """
 
     task: Task

@@ -23,7 +23,7 @@ class MetaState(NamedTuple):
       outer_state: the state of the outer optimizer.
       estimator_states: of each problem, inner runs included.
       step: meta-steps taken.
-      skipped: meta-steps in a row, up to now, whose gradient was not finite.
+      skipped: meta-steps in a row, up to now, that left theta as it was.
       key: what all randomness is derived from, together with `step`.
     """
 
@@ -41,13 +41,15 @@ class Report(NamedTuple):
     Attributes:
       step: meta-steps taken, this one included.
       inner: what the estimator saw of each problem.
+      meta_loss: the mean over the problems, by their weights.
       gradient_norm: of the meta-gradient.
-      skipped: meta-steps in a row, up to this one, whose meta-gradient was not finite and which
-        left theta as it was.
+      skipped: meta-steps in a row, up to this one, that left theta as it was, because the
+        meta-gradient was not finite or all inner runs diverged.
     """
 
     step: Int[Array, ""]
     inner: tuple[Metrics, ...]
+    meta_loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     skipped: Int[Array, ""]
 
@@ -168,24 +170,26 @@ class MetaTraining:
             metrics.append(seen)
         gradient = jax.tree.map(self._weigh, *gradients)
         norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(norm)
+        alive = jnp.stack([m.diverged < 1 for m in metrics]).any()
+        sound = jnp.isfinite(norm) & alive
         updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
         theta, outer_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
+            lambda new, old: jnp.where(sound, new, old),
             (optax.apply_updates(state.theta, updates), outer_state),
             (state.theta, state.outer_state),
         )
-        skipped = jnp.where(finite, 0, state.skipped + 1)
+        skipped = jnp.where(sound, 0, state.skipped + 1)
         step = state.step + 1
         theta, outer_state = self._constrain((theta, outer_state))
-        report = self._constrain(Report(step, tuple(metrics), norm, skipped))
+        meta_loss = self._weigh(*(m.meta_loss for m in metrics))
+        report = self._constrain(Report(step, tuple(metrics), meta_loss, norm, skipped))
         return MetaState(theta, outer_state, tuple(states), step, skipped, state.key), report
 
     def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, ...]]]:
         return enumerate(zip(self.problems, self.estimators, tasks, strict=True))
 
-    def _weigh(self, *gradients: Array) -> Array:
-        return sum(s * g for s, g in zip(self._shares, gradients, strict=True))
+    def _weigh(self, *values: Array) -> Array:
+        return sum(s * v for s, v in zip(self._shares, values, strict=True))
 
     def _replicate(self, tree: PyTree[Array]) -> PyTree[Array]:
         return tree if self._mesh is None else replicate(tree, self._replicated)

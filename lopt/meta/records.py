@@ -27,8 +27,7 @@ class Recorder:
     """Records the report of every meta-step; a context manager.
 
     Attributes:
-      history: the meta-loss of each step, the mean over problems, those of an earlier part of the
-        run included.
+      history: the meta-loss of each step, those of an earlier part of the run included.
       validations: the validation loss of each step that has one.
     """
 
@@ -89,9 +88,10 @@ class Recorder:
         self._writer.close()
 
     def flush(self) -> None:
-        """Bring every line to the disk, as must be done before the state of its step is kept."""
+        """Bring all records to the disk, as must be done before the state of their step is kept."""
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._writer.flush()
 
     def __call__(self, report: Report, validation: ValidationLoss | None = None) -> None:
         """Record one meta-step, and the validation loss of its theta if it was measured."""
@@ -108,16 +108,19 @@ class Recorder:
         rate = self._inner_steps / max(now - self._start, 1e-9)
         line = {"step": step, **values, "inner_steps_per_s": rate}
         self._file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        for name, value in line.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, step)
         if now - self._shown > _INTERVAL or step == self._steps:
             self._shown = now
             self._file.flush()
             self._bar.update(self._row, completed=step, description=self._words(line))
 
     def _words(self, line: Mapping[str, float]) -> str:
-        """What the progress bar says after a meta-step, in some 75 columns at most."""
+        """What the progress bar says after a meta-step, in some 75 columns for one problem."""
         words = [f"loss {self.recent_meta_loss(line['step']):.4f}"]
+        parts = [f"{line[f'meta_loss/{p}']:.3g}" for p in self._problems if len(self._problems) > 1]
+        words += [f"({' '.join(parts)})"] if parts else []
         if self.validations:
             words.append(f"valid {next(reversed(self.validations.values())):.4f}")
         words.append(f"grad {line['gradient_norm']:.2g}")
@@ -172,7 +175,7 @@ def _values(report: Report, problems: Sequence[str]) -> dict[str, float]:
     losses = [float(m.meta_loss) for m in report.inner]
     diverged = [float(m.diverged) for m in report.inner]
     values = {
-        "meta_loss": float(np.mean(losses)),
+        "meta_loss": float(report.meta_loss),
         "gradient_norm": float(report.gradient_norm),
         "diverged": float(np.mean(diverged)),
         "skipped": int(report.skipped),

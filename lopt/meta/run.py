@@ -1,14 +1,15 @@
 """A run of meta-training that survives: checkpoints, records, and signals that are obeyed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lopt.errors import UserError
 from lopt.meta.checkpoints import Checkpoints, Snapshot
 from lopt.meta.distributed import ended_with_the_others, is_first, say
 from lopt.meta.interruption import Interruption
-from lopt.meta.loop import MetaTraining, one_ahead
+from lopt.meta.loop import MetaTraining, Report, one_ahead
 from lopt.meta.records import Recorder, Unrecorded
 from lopt.meta.validation import Validation
 
@@ -38,16 +39,21 @@ def finish(
       held_out: of the tasks of the validation.
       steps: meta-steps in all.
       checkpoint_every: meta-steps from one checkpoint to the next.
-      max_skipped: so many meta-gradients in a row that are not finite end the run.
+      max_skipped: so many meta-steps in a row that leave theta as it was end the run.
 
     Returns:
       The last snapshot, and what was recorded of the run.
 
     Raises:
-      UserError: if too many meta-gradients in a row are not finite.
+      UserError: if too many meta-steps in a row leave theta as it was, or the workdir can no
+        longer be written.
       SystemExit: after SIGTERM or SIGINT, with a checkpoint of the step that was under way.
     """
-    with Interruption() as interruption, Checkpoints(workdir / "checkpoints") as checkpoints:
+    with (
+        _writing_to(workdir),
+        Interruption() as interruption,
+        Checkpoints(workdir / "checkpoints") as checkpoints,
+    ):
         snapshot = checkpoints.latest(like=start)
         done = int(snapshot.state.step)
         if done:
@@ -61,8 +67,9 @@ def finish(
                 record(report, loss)
                 if int(report.skipped) >= max_skipped:
                     raise UserError(
-                        f"{max_skipped} meta-gradients in a row were not finite, up to step "
-                        f"{done}; lower estimator.sigma or inner.learning_rate"
+                        f"{max_skipped} meta-steps in a row, up to {done}, left theta as it was, "
+                        f"because {_reason(report)}; lower inner.learning_rate or "
+                        "estimator.sigma, or look for numbers in the data that are none"
                     )
                 leave = interruption.reached(done)
                 if leave or done % checkpoint_every == 0:
@@ -74,3 +81,20 @@ def finish(
         say(f"stopped after {done} meta-steps; the same command goes on from there")
         sys.exit(128 + interruption.signal)
     return snapshot, record
+
+
+def _reason(report: Report) -> str:
+    if all(float(m.diverged) == 1 for m in report.inner):
+        return "all inner runs diverged"
+    return "the meta-gradient was not finite"
+
+
+@contextmanager
+def _writing_to(workdir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{workdir} can no longer be written ({error.strerror or error}); mend that, and the "
+            "same command goes on from the newest checkpoint"
+        ) from error

@@ -34,7 +34,9 @@ class TBPTT(Truncated):
     ) -> tuple[Theta, Staggered, Metrics]:
         def loss(theta: Theta, task: object, run: Run) -> tuple[Array, tuple[Run, Array]]:
             run, losses = unroll(task, problem.optimizer(theta), run, self.truncation)
-            return jnp.mean(losses) / problem.scale, (run, losses)
+            scaled = losses / problem.scale
+            capped = jnp.where(scaled < self.loss_cap, scaled, self.loss_cap)
+            return capped.mean(), (run, losses)
 
         def one(task: object, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Array]]:
             gradient, seen = jax.grad(loss, has_aux=True)(theta, task, run)

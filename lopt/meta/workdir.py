@@ -3,7 +3,9 @@
 import json
 import os
 import platform
+import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +15,16 @@ import jax
 from jaxtyping import Array, PyTree
 
 from lopt.errors import UserError
+from lopt.meta import distributed
 
 _COPIES = 5
 """Checkpoints that a run has on disk at most, one that is being written included."""
 
 _RESERVE = 2**24
 """Bytes for what else a run writes."""
+
+_PATIENCE = 10
+"""Seconds until a file that one process wrote must appear to the others."""
 
 _PACKAGES = ("lopt", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -50,6 +56,8 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Path:
                     f"{workdir} holds a run of another config ({difference}); "
                     "choose another --workdir, or remove that one"
                 )
+            write_atomically(workdir / "probe", "")
+            (workdir / "probe").unlink()
         else:
             workdir.mkdir(parents=True, exist_ok=True)
             write_atomically(
@@ -67,12 +75,47 @@ def require_space(workdir: Path, state: PyTree[Array]) -> None:
       UserError: if the disk has less free space than the checkpoints of a run take.
     """
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    needed, free = _COPIES * size + _RESERVE, shutil.disk_usage(workdir).free
+    there = sum(f.stat().st_size for f in (workdir / "checkpoints").rglob("*") if f.is_file())
+    needed, free = _COPIES * size + _RESERVE - there, shutil.disk_usage(workdir).free
     if free < needed:
         raise UserError(
             f"{workdir} has {free / 2**20:,.0f} MiB of free disk space and the run needs "
             f"{needed / 2**20:,.0f}; free some, or choose another --workdir"
         )
+
+
+def require_shared(workdir: Path) -> None:
+    """Find out whether all processes of a run see the same folder.
+
+    Raises:
+      UserError: in all processes, if not.
+    """
+    if jax.process_count() == 1:
+        return
+    file = workdir / "token"
+    token = distributed.from_first(lambda: _write_token(file))
+    if not distributed.everywhere(_appears(file, token)):
+        raise UserError(
+            f"the processes of the run do not share {workdir}; let --workdir be the same folder "
+            "for all, on a file system that all of them see"
+        )
+    distributed.from_first(file.unlink)
+
+
+def _write_token(file: Path) -> str:
+    token = secrets.token_hex()
+    write_atomically(file, token)
+    return token
+
+
+def _appears(file: Path, token: str) -> bool:
+    """Whether a file holds a text, or comes to; network file systems may take some seconds."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_text() == token:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -6,12 +6,18 @@ import re
 import shutil
 import signal
 import socket
-import time
 
 import jax
 import numpy as np
 import pytest
-from processes import assert_refused, checkpoints_of, launch, run
+from processes import (
+    assert_refused,
+    checkpoints_of,
+    ends,
+    launch,
+    run,
+    wait_for_checkpoint,
+)
 
 from lopt.errors import UserError
 from lopt.meta import distributed
@@ -57,19 +63,6 @@ def launch_two(workdir, *arguments, devices=1):
     ]
 
 
-def ends(processes, timeout=240):
-    """The exit status, the output and the errors of each."""
-    said = [p.communicate(timeout=timeout) for p in processes]
-    return [(p.returncode, *lines) for p, lines in zip(processes, said, strict=True)]
-
-
-def wait_for_checkpoint(workdir, processes, after=0):
-    while not any(step > after for step in checkpoints_of(workdir)):
-        if any(p.poll() is not None for p in processes):
-            pytest.fail(str(ends(processes)))
-        time.sleep(0.02)
-
-
 def losses_of(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     whole = [json.loads(line) for line in lines if line.endswith("}")]
@@ -81,7 +74,7 @@ def losses_of(workdir):
 def finished(tmp_path_factory):
     """The workdir of a run of two processes with two devices each, and how they ended."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    return workdir, ends(launch_two(workdir, FEW, devices=2))
+    return workdir, ends(*launch_two(workdir, FEW, devices=2))
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +82,9 @@ def stopped(tmp_path_factory):
     """The workdir of a run one of whose processes got SIGTERM, and how they ended."""
     workdir = tmp_path_factory.mktemp("stopped") / "run"
     processes = launch_two(workdir, ENDLESS)
-    wait_for_checkpoint(workdir, processes)
+    wait_for_checkpoint(workdir, *processes, after=20)
     processes[1].send_signal(signal.SIGTERM)
-    return workdir, ends(processes)
+    return workdir, ends(*processes)
 
 
 @pytest.mark.slow
@@ -128,14 +121,14 @@ def test_a_finished_run_ends_all_processes_that_slurm_starts(finished, monkeypat
         monkeypatch.setenv("SLURM_LOCALID", rank)
         flags = (f"--workdir={finished[0]}", *ARGUMENTS, FEW, "--distributed")
         processes.append(launch("meta_train.py", *flags))
-    ended = ends(processes)
+    ended = ends(*processes)
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert "this run is finished" in ended[0][1]
 
 
 @pytest.mark.slow
 def test_a_workdir_of_another_config_ends_all_processes(finished):
-    for code, _, err in ends(launch_two(finished[0], FEW, "--config.seed=7")):
+    for code, _, err in ends(*launch_two(finished[0], FEW, "--config.seed=7")):
         assert code == 2
         assert err.strip().splitlines()[-1].startswith("error: ")
         assert "seed is 0 there and 7 here" in err
@@ -156,10 +149,10 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped
     copy = shutil.copytree(stopped[0], tmp_path / "copy")
     for workdir, victim in ((copy, 0), (tmp_path / "anew", 1)):
         processes = launch_two(workdir, ENDLESS)
-        wait_for_checkpoint(workdir, processes, after=before)
+        wait_for_checkpoint(workdir, *processes, after=before)
         processes[victim].kill()
-        code, _, err = ends(processes, timeout=60)[1 - victim]
-        assert code not in (0, 2)
+        code, _, err = ends(*processes, timeout=60)[1 - victim]
+        assert code not in (0, 2), err
         if victim == 0:  # jax.distributed may notice it first, and aborts with a line of its own
             assert re.search("another (process of this run ended|task died)", err)
         else:
@@ -169,6 +162,48 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped
     common = min(len(interrupted), len(straight))
     assert common > before
     assert interrupted[:common] == straight[:common]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_all(stopped, tmp_path):
+    copy = shutil.copytree(stopped[0], tmp_path / "copy")
+    *_, before, newest = checkpoints_of(copy)
+    damaged = list((copy / "checkpoints" / str(newest)).rglob("ocdbt.process_1/**/*"))
+    for file in (file for file in damaged if file.is_file()):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert damaged
+    processes = launch_two(copy, ENDLESS)
+    wait_for_checkpoint(copy, *processes, after=newest)
+    processes[0].send_signal(signal.SIGTERM)
+    (code, out, err), (other, _, other_err) = ends(*processes)
+    assert (code, other) == (128 + signal.SIGTERM,) * 2, (err, other_err)
+    assert f"going on after {before} of" in out
+    assert f"checkpoint {newest} cannot be read" in err + other_err
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_share_their_workdir_are_refused(tmp_path):
+    port, flags = free_port(), ("meta_train.py", *ARGUMENTS, FEW, "--processes=2")
+    processes = [
+        launch(*flags, f"--coordinator=localhost:{port}", f"--process={i}", f"--workdir={folder}")
+        for i, folder in enumerate((tmp_path / "here", tmp_path / "there"))
+    ]
+    for code, _, err in ends(*processes):
+        assert code == 2
+        assert "error: the processes of the run do not share" in err
+
+
+@pytest.mark.slow
+def test_a_peer_that_does_not_come_is_one_line():
+    wait = (
+        "from lopt.meta import distributed\n"
+        "distributed._PATIENCE = 3\n"
+        f"distributed.join('localhost:{free_port()}', 2, 0)\n"
+    )
+    result = run("-c", wait)
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: the processes of the run did not all come within 3 s")
 
 
 @pytest.mark.parametrize(

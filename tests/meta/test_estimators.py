@@ -1,5 +1,7 @@
 """Meta-gradients against their exact values, on gradient descent with a learned step size."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,13 +174,26 @@ def test_runs_are_staggered_and_restart_with_nothing_accumulated():
 
 
 def test_both_particles_of_a_pair_see_the_same_data():
-    theta = jax.tree.map(jnp.zeros_like, THETA) | {"rate": jnp.array(0.0)}
+    problem = PROBLEM._replace(task=quadratic(noise=1.0))
     pes = PES(pairs=2, truncation=TRUNCATION, horizon=HORIZON, sigma=1e-12)
-    state = pes.init(PROBLEM, theta, jax.random.key(7))
-    _, state, _ = pes.gradient(PROBLEM, theta, state, jax.random.key(8))
+    start = pes.init(problem, THETA, jax.random.key(7))
+    _, state, _ = pes.gradient(problem, THETA, start, jax.random.key(8))
     x = np.asarray(state.staggered.runs.params["x"])
-    np.testing.assert_array_equal(x[:2], x[2:])
+    np.testing.assert_allclose(x[:2], x[2:], rtol=1e-6)
     assert not np.allclose(x[0], x[1])
+    other = dataclasses.replace(problem.task, noise=0.0)
+    _, quiet, _ = pes.gradient(problem._replace(task=other), THETA, start, jax.random.key(8))
+    assert not np.allclose(x, quiet.staggered.runs.params["x"])
+
+
+def test_backpropagation_through_runs_above_the_cap_gives_nothing():
+    tbptt = TBPTT(pairs=2, truncation=2, horizon=4, loss_cap=10.0)
+    problem = Problem(TASK, lambda theta: optax.sgd(30.0 * (1 + theta["rate"])))
+    state = tbptt.init(problem, THETA, jax.random.key(0))
+    for _ in range(2):
+        gradient, state, metrics = tbptt.gradient(problem, THETA, state, jax.random.key(1))
+    assert metrics.diverged == 1
+    assert all(np.all(g == 0) for g in jax.tree.leaves(gradient))
 
 
 def test_lengths_are_drawn_evenly_on_a_log_axis():

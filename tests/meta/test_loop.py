@@ -48,7 +48,14 @@ def test_one_theta_is_learned_on_several_problems_by_their_weights():
         return state.outer_state[0].mu["log_rate"]
 
     np.testing.assert_allclose(gradient(alone), gradient(only_first), rtol=1e-6)
-    assert abs(gradient(both) - gradient(alone)) > 1e-3 * abs(gradient(alone))
+    only_second, _ = train(estimator, theta, 1, problems=(PROBLEM, other), weights=(0.0, 2.0))
+    most_first, reports = train(estimator, theta, 1, problems=(PROBLEM, other), weights=(3.0, 1.0))
+    first, second = gradient(only_first), gradient(only_second)
+    assert abs(first - second) > 1e-3 * abs(first)
+    np.testing.assert_allclose(gradient(both), (first + second) / 2, rtol=1e-5)
+    np.testing.assert_allclose(gradient(most_first), (3 * first + second) / 4, rtol=1e-5)
+    losses = [m.meta_loss for m in reports[0].inner]
+    np.testing.assert_allclose(reports[0].meta_loss, (3 * losses[0] + losses[1]) / 4, rtol=1e-6)
 
 
 def test_losses_are_scaled():
@@ -79,6 +86,26 @@ def test_going_on_from_a_state_is_as_if_never_stopped():
     whole = [s for s, _ in training.run(state, 6)]
     *_, (again, _) = training.run(whole[2], 6)
     assert again.theta["log_rate"] == whole[-1].theta["log_rate"]
+
+
+@pytest.mark.parametrize(
+    "estimator", [ES(pairs=2, horizon=4), PES(2, 2, 4), NRES(2, 2, 4), TBPTT(2, 2, 4)]
+)
+def test_runs_that_all_diverge_do_not_move_theta(estimator):
+    problem = PROBLEM._replace(optimizer=lambda theta: optax.sgd(jnp.nan * theta["log_rate"]))
+    theta = {"log_rate": jnp.float32(-3.0)}
+    state, reports = train(estimator, theta, 3, problems=(problem,))
+    assert state.theta == theta
+    assert [int(r.skipped) for r in reports] == [1, 2, 3]
+    assert [float(r.inner[0].diverged) for r in reports] == [1, 1, 1]
+
+
+def test_one_problem_that_diverges_does_not_keep_the_others_from_learning():
+    lost = PROBLEM._replace(optimizer=lambda theta: optax.sgd(jnp.nan * theta["log_rate"]))
+    theta = {"log_rate": jnp.float32(-3.0)}
+    state, reports = train(ES(pairs=2, horizon=4), theta, 2, problems=(PROBLEM, lost))
+    assert state.theta != theta
+    assert int(reports[-1].skipped) == 0
 
 
 class Broken(ES):

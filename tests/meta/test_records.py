@@ -8,7 +8,7 @@ from lopt.meta.records import Recorder, plot_meta_loss
 
 def report(step, *diverged):
     metrics = tuple(Metrics(2.0 * share, share, 10) for share in diverged)
-    return Report(step, metrics, 0.5, 0)
+    return Report(step, metrics, sum(m.meta_loss for m in metrics) / len(metrics), 0.5, 0)
 
 
 def lines_of(folder):
@@ -25,6 +25,18 @@ def test_metrics_of_several_problems_are_recorded_apart(tmp_path):
     assert not [name for name in first if name.startswith("validation")]
     names = ("validation_loss", "validation_loss/c", "validation_loss/d")
     assert [second[name] for name in names] == [1.5, 1.0, 3.0]
+
+
+def test_everything_that_is_recorded_is_in_tensorboard_as_well(tmp_path, capsys):
+    with Recorder(tmp_path, ("a", "b"), 0, 1) as record:
+        record(report(1, 0.25, 0.75))
+        record.flush()
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        seen = file.read_bytes()
+    assert {*lines_of(tmp_path)[0]} - {"step"} == {
+        name for name in lines_of(tmp_path)[0] if f"\n{chr(len(name))}{name}".encode() in seen
+    }
+    assert "(0.5 1.5)" in capsys.readouterr().out
 
 
 def test_those_of_one_problem_are_not(tmp_path):

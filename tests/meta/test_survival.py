@@ -9,7 +9,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from processes import checkpoints_of
+from processes import checkpoints_of, wait_for_checkpoint
 
 from lopt.rules import load
 
@@ -35,15 +35,9 @@ def launch(workdir):
 
 
 def finish(workdir):
-    process = launch(workdir)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    ((code, out, err),) = processes.ends(launch(workdir))
+    assert code == 0, err
     return out, err
-
-
-def wait_for_checkpoint(workdir, process, after=0):
-    while process.poll() is None and not [s for s in checkpoints_of(workdir) if s > after]:
-        time.sleep(0.01)
 
 
 def assert_same_run(workdir, reference):
@@ -72,8 +66,7 @@ def stopped(tmp_path_factory):
     process = launch(workdir)
     wait_for_checkpoint(workdir, process)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
-    return workdir, process.returncode, out, err
+    return workdir, *processes.ends(process)[0]
 
 
 def test_the_best_theta_is_an_early_one(reference):
@@ -93,13 +86,15 @@ def copy_of(stopped, tmp_path):
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_it_never_was(reference, tmp_path):
     workdir, generator = tmp_path / "run", random.Random(0)
-    for _ in range(4):
+    killed = 0
+    while killed < 4 and not (workdir / RESULT).exists():
         process = launch(workdir)
         wait_for_checkpoint(workdir, process, after=max(checkpoints_of(workdir), default=0))
         time.sleep(generator.uniform(0, 0.3))
         process.kill()
-        process.communicate()
-    assert not (workdir / RESULT).exists()
+        ((code, _, _),) = processes.ends(process)
+        killed += code == -signal.SIGKILL
+    assert killed
     finish(workdir)
     assert_same_run(workdir, reference)
 
@@ -138,7 +133,6 @@ def test_damage_to_all_checkpoints_is_one_line(stopped, tmp_path):
     for file in (copy / "checkpoints").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    process = launch(copy)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    ((code, _, err),) = processes.ends(launch(copy))
+    assert code == 2
     assert "remove the folder to start anew" in err.strip().splitlines()[-1]

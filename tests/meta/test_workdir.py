@@ -45,6 +45,26 @@ def test_what_is_written_is_whole(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_workdir_that_cannot_be_written_is_named_when_it_is_gone_on_with(tmp_path, monkeypatch):
+    claim(tmp_path, CONFIG)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("lopt.meta.workdir.write_atomically", refuse)
+    with pytest.raises(UserError, match=r"cannot use .* Permission denied"):
+        claim(tmp_path, CONFIG)
+
+
+def test_checkpoints_that_are_there_need_no_more_room(tmp_path, monkeypatch):
+    state = {"x": jnp.zeros(2**20)}
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "1" / "data").write_bytes(bytes(8 * 2**20))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=30 * 2**20))
+    require_space(tmp_path, state)
+
+
 def test_a_full_disk_is_found_before_compute_is_spent(tmp_path, monkeypatch):
     state = {"x": jnp.zeros(2**20)}
     require_space(tmp_path, state)
