@@ -12,30 +12,42 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
+from ml_collections import ConfigDict
+
+from lopt.compare import run_trials
+from lopt.parts import build
+from lopt.rules import RULES
+from lopt.tasks import TASKS
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Where the runs go.")
 _SEEDS = flags.DEFINE_integer("seeds", 2, "Meta-training runs of each config and rule.")
 _PLOT = flags.DEFINE_string("plot", None, "Where the picture goes.")
 
 CONFIGS = ("mlp", "cnn", "rnn", "transformer")
-RULES = {"pointwise": "Deep Sets", "relational": "UNF"}
+NAMES = {"pointwise": "Deep Sets", "relational": "UNF"}
 BASELINES = {"sgdm": "SGD with momentum", "adam": "Adam"}
-BEFORE, AFTER = 20, 50
-"""Meta-steps at the start and the end that meta-losses are means of."""
+SEEDS = 16
+"""Of a comparison, as `lopt.compare` takes them unless told otherwise."""
+
+AFTER = 50
+"""Meta-steps at the end that the meta-loss after meta-training is the mean of."""
 
 
 class Run(NamedTuple):
     """One meta-training run and its comparison.
 
     Attributes:
+      before: the mean loss of whole runs of the untrained rule.
       history: meta-loss of each meta-step.
       learned: what the comparison says of the learned optimizer.
       baselines: and of every setting of the baselines, where they took part.
     """
 
+    before: float
     history: list[float]
     learned: dict[str, Any]
     baselines: list[dict[str, Any]]
@@ -49,13 +61,32 @@ def take(config: str, layers: str, seed: int) -> Run:
         train = ("meta_train.py", f"--config=configs/{config}.py", f"--config.rule.layers={layers}")
         python(*train, f"--config.seed={seed}", f"--workdir={workdir}")
     if not results.exists():
-        first = layers == next(iter(RULES)) and seed == 0
+        first = layers == next(iter(NAMES)) and seed == 0
         baselines = ",".join(BASELINES) if first else ""
         compare = ("-m", "lopt.compare", f"--optimizer={optimizer}", f"--baselines={baselines}")
         python(*compare, f"--workdir={results.parent}")
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     learned, *others = json.loads(results.read_text())["optimizers"]
-    return Run([json.loads(line)["meta_loss"] for line in lines], learned, others)
+    history = [json.loads(line)["meta_loss"] for line in lines]
+    return Run(untrained(workdir), history, learned, others)
+
+
+def untrained(workdir: Path) -> float:
+    """The mean loss of the theta that a run began with, on the seeds of the comparison."""
+    settings = ConfigDict(json.loads((workdir / "config.json").read_text())["config"])
+    task, rule = build(TASKS, settings.task), build(RULES, settings.rule)
+    theta = rule.init(jax.random.split(jax.random.key(settings.seed))[0], task.spec)
+    (trial,) = run_trials(
+        task,
+        "untrained",
+        "learned",
+        lambda learning_rate: rule.optimizer(theta, learning_rate, task.spec),
+        [settings.inner.learning_rate],
+        settings.inner.schedule,
+        settings.estimator.horizon,
+        SEEDS,
+    )
+    return trial.mean_loss
 
 
 def python(*arguments: str) -> None:
@@ -74,29 +105,32 @@ def spread(per_seed: list[float]) -> str:
     return f"{np.mean(per_seed):.4g} ± {error:.2g}"
 
 
-def held_out(trial: dict[str, Any]) -> str:
-    """Accuracy, or bits per character where there is none, on held-out data."""
-    if "test_accuracy" in trial:
-        return f"{trial['test_accuracy']:.1%}"
-    return f"{trial['test_bits_per_character']:.2f} bits"
+def held_out(trials: list[dict[str, Any]]) -> str:
+    """The best accuracy of some settings, or bits per character if there is none, held out."""
+    if "test_accuracy" in trials[0]:
+        return f"{max(t['test_accuracy'] or 0 for t in trials):.1%}"
+    return f"{min(t['test_bits_per_character'] or np.inf for t in trials):.2f} bits"
 
 
 def rows(config: str, runs: dict[str, list[Run]]) -> list[str]:
-    """The lines of a config's table."""
+    """The lines of a config's table; those of a rule have one number for each meta-seed."""
     lines = []
     for layers, ours in runs.items():
-        for seed, run in enumerate(ours):
-            before, after = np.mean(run.history[:BEFORE]), np.mean(run.history[-AFTER:])
-            t = run.learned
-            losses = spread(t["mean_loss_per_seed"]), spread(t["final_loss_per_seed"])
-            name = f"{RULES[layers]}, meta-seed {seed}"
-            cells = (config, name, f"{before:.3f}", f"{after:.3f}", *losses, held_out(t))
-            lines.append(f"| {' | '.join(cells)} |")
+        each = (
+            [f"{run.before:.3f}" for run in ours],
+            [f"{np.mean(run.history[-AFTER:]):.3f}" for run in ours],
+            [f"{run.learned['mean_loss']:.4g}" for run in ours],
+            [f"{run.learned['final_loss']:.4g}" for run in ours],
+            [held_out([run.learned]) for run in ours],
+        )
+        cells = (config, NAMES[layers], *map(", ".join, each))
+        lines.append(f"| {' | '.join(cells)} |")
     trials = next(iter(runs.values()))[0].baselines
     for name, words in BASELINES.items():
         a, b = (best(trials, name, by) for by in ("mean_loss", "final_loss"))
         losses = spread(a["mean_loss_per_seed"]), spread(b["final_loss_per_seed"])
-        cells = (config, words, "", "", *losses, held_out(b))
+        of_name = [t for t in trials if t["name"] == name]
+        cells = (config, words, "", "", *losses, held_out(of_name))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -111,7 +145,7 @@ def plot(runs: dict[str, dict[str, list[Run]]], path: str) -> None:
             axes.plot(smooth(curve), color=color, label=f"{words}, tuned")
         for color, (layers, ours) in zip(("C0", "C2"), of_config.items(), strict=True):
             for seed, run in enumerate(ours):
-                label = RULES[layers] if seed == 0 else None
+                label = NAMES[layers] if seed == 0 else None
                 axes.plot(
                     smooth(run.learned["curve"]),
                     color=color,
@@ -137,7 +171,7 @@ def main(argv: list[str]) -> None:
     del argv
     runs = {
         config: {
-            layers: [take(config, layers, seed) for seed in range(_SEEDS.value)] for layers in RULES
+            layers: [take(config, layers, seed) for seed in range(_SEEDS.value)] for layers in NAMES
         }
         for config in CONFIGS
     }

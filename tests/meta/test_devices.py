@@ -1,5 +1,7 @@
 """The same seed gives the same theta however many devices share the particles."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -15,25 +17,29 @@ ARGUMENTS = (
 )
 
 
-def meta_train(workdir, devices, *arguments, config="configs/quickstart.py"):
-    flags = (f"--workdir={workdir}", f"--config={config}", *ARGUMENTS, *arguments)
+def meta_train(workdir, devices, *arguments):
+    flags = (f"--workdir={workdir}", "--config=configs/quickstart.py", *ARGUMENTS, *arguments)
     return run("meta_train.py", *flags, devices=devices)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("estimator", "horizon"),
-    [
-        ("es", ("--config.estimator.horizon=4",)),
-        ("pes", ("--config.estimator.horizon=4", "--config.estimator.truncation=2")),
-    ],
-)
-def test_eight_devices_give_the_theta_of_one(estimator, horizon, tmp_path):
+@pytest.mark.parametrize("devices", [8, 3])
+def test_each_estimators_gradient_over_devices_is_that_of_one(devices):
+    result = run("tests/mesh_gradients.py", devices=devices)
+    assert result.returncode == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["devices"] == devices
+    assert list(said["distances"]) == ["ES", "PES", "NRES", "TBPTT"]
+    assert max(said["distances"].values()) < 1e-3, said
+
+
+@pytest.mark.slow
+def test_eight_devices_give_the_theta_of_one(tmp_path):
     thetas = []
     for devices in (1, 8):
         workdir = tmp_path / str(devices)
-        config = f"configs/quickstart.py:{estimator}"
-        result = meta_train(workdir, devices, *horizon, config=config)
+        flags = ("--config.estimator.horizon=4", "--config.estimator.truncation=2")
+        result = meta_train(workdir, devices, *flags)
         assert result.returncode == 0, result.stderr
         thetas.append(load(workdir / "optimizer.safetensors").theta)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *thetas)
