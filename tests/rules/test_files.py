@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 import lopt
 from lopt.errors import UserError
 from lopt.rules import LearnedOptimizer, UNFRule, load, save
-from lopt.symmetry import SpecError
+from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.tasks import mlp
 
 PROVENANCE = {"task": {"name": "mlp"}, "meta_loss": 0.25}
@@ -67,6 +67,15 @@ def test_a_tied_rule_refuses_other_params_and_names_the_first_path(space, tmp_pa
         lopt.optimizer(path, 0.1).init(wider.init(jax.random.key(0))[0])
     with pytest.raises(SpecError, match="Dense_2"):
         lopt.optimizer(path, 0.1).init(mlp(widths=(6,)).init(jax.random.key(0))[0])
+
+
+def test_a_tied_rule_of_params_that_are_no_dicts_is_not_saved(tmp_path):
+    spec = PermutationSpec([Axes("in", "out"), Axes("out")], {"in": 3, "out": 2})
+    rule = UNFRule(layers="exact", widths=(2,), features=("gradient",))
+    tied = LearnedOptimizer(rule, rule.init(jax.random.key(0), spec), spec, {})
+    with pytest.raises(UserError, match="dicts within dicts"):
+        save(tmp_path / "file.safetensors", tied)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -46,6 +46,18 @@ def test_only_true_groups_are_sampled(spec):
     assert set(spec.sample(jax.random.key(0))) == {"h"}
 
 
+def test_a_spec_like_some_of_the_params_has_their_groups(spec, params):
+    assert spec.like(params) == spec
+    part = spec.like({"w1": params["w1"], "b1": params["b1"]})
+    assert part == PermutationSpec(
+        {"w1": Axes("in", "h"), "b1": Axes("h")}, {"in": 3, "h": 8}, fixed=("in",)
+    )
+    with pytest.raises(SpecError, match="w3 is in the params and not in the spec"):
+        spec.like({"w3": params["w1"]})
+    with pytest.raises(SpecError, match="b1 axis 0: the group 'h' has size 8"):
+        spec.like({"b1": jnp.ones(9)})
+
+
 def test_equality_is_up_to_names(spec, params):
     axes = {"w1": Axes("x", "y"), "b1": Axes("y"), "w2": Axes("y", "z")}
     renamed = PermutationSpec.for_params(axes, params, fixed=("x", "z"))
