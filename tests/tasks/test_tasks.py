@@ -16,7 +16,7 @@ from lopt.tasks import TASKS, rnn
 from lopt.tasks.held_out import mean_over
 
 TINY_MLP = "mlp(widths=(8, 6), batch_size=32)"
-SMALL_TEXT = "text(size=8000)"
+SMALL_TEXT = "text(size=40_000)"
 
 SMALL = {
     "mlp": [TINY_MLP],
@@ -64,7 +64,7 @@ def test_the_loss_falls_under_adam(part):
     def train(task, key):
         run = start(task, optimizer, key)
         before = task.evaluate(run.params, run.model_state)["loss"]
-        run, losses = unroll(task, optimizer, run, 100)
+        run, losses = unroll(task, optimizer, run, 400 if SMALL_TEXT in part else 100)
         return before, losses, task.evaluate(run.params, run.model_state)["loss"]
 
     before, losses, after = train(task, jax.random.key(0))
