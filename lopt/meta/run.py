@@ -69,7 +69,7 @@ def finish(
                     raise UserError(
                         f"{max_skipped} meta-steps in a row, up to {done}, left theta as it was, "
                         f"because {_reason(report)}; lower inner.learning_rate or "
-                        "estimator.sigma, or look for numbers in the data that are none"
+                        "estimator.sigma, or look for NaN in the data"
                     )
                 leave = interruption.reached(done)
                 if leave or done % checkpoint_every == 0:
