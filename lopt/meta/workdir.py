@@ -56,8 +56,6 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Path:
                     f"{workdir} holds a run of another config ({difference}); "
                     "choose another --workdir, or remove that one"
                 )
-            write_atomically(workdir / "probe", "")
-            (workdir / "probe").unlink()
         else:
             workdir.mkdir(parents=True, exist_ok=True)
             write_atomically(
@@ -69,11 +67,18 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Path:
 
 
 def require_space(workdir: Path, state: PyTree[Array]) -> None:
-    """Find out before compute is spent whether the checkpoints of a state have room.
+    """Find out before compute is spent whether the checkpoints of a state can be written.
 
     Raises:
-      UserError: if the disk has less free space than the checkpoints of a run take.
+      UserError: if the folder cannot be written, or the disk has less free space than the
+        checkpoints of a run take.
     """
+    probe = workdir / "probe"
+    try:
+        write_atomically(probe, "")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{workdir} cannot be written: {error}") from error
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     there = sum(f.stat().st_size for f in (workdir / "checkpoints").rglob("*") if f.is_file())
     needed, free = _COPIES * size + _RESERVE - there, shutil.disk_usage(workdir).free

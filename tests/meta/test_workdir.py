@@ -45,15 +45,13 @@ def test_what_is_written_is_whole(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_a_workdir_that_cannot_be_written_is_named_when_it_is_gone_on_with(tmp_path, monkeypatch):
-    claim(tmp_path, CONFIG)
-
+def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("lopt.meta.workdir.write_atomically", refuse)
-    with pytest.raises(UserError, match=r"cannot use .* Permission denied"):
-        claim(tmp_path, CONFIG)
+    with pytest.raises(UserError, match=r"cannot be written: .*Permission denied"):
+        require_space(tmp_path, {"x": jnp.zeros(1)})
 
 
 def test_checkpoints_that_are_there_need_no_more_room(tmp_path, monkeypatch):
