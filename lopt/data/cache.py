@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from lopt.atomic import replacing
 
 Arrays = dict[str, np.ndarray]
 
@@ -84,11 +85,5 @@ def _read(file: Path) -> Arrays:
 
 def _write(file: Path, arrays: Arrays) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
-        try:
-            np.savez(partial, **arrays, **{_NAMES: np.array(list(arrays), dtype=str)})
-            partial.close()
-            os.replace(partial.name, file)
-        except BaseException:
-            Path(partial.name).unlink(missing_ok=True)
-            raise
+    with replacing(file) as partial, partial.open("wb") as stream:
+        np.savez(stream, **arrays, **{_NAMES: np.array(list(arrays), dtype=str)})

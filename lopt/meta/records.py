@@ -12,9 +12,9 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
+from lopt.atomic import write_atomically
 from lopt.meta.loop import Report
 from lopt.meta.validation import ValidationLoss
-from lopt.meta.workdir import write_atomically
 
 _INTERVAL = 0.2
 """Seconds between two refreshes of the progress bar."""

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, PyTree
 
+from lopt.atomic import write_atomically
 from lopt.errors import UserError
 from lopt.meta import distributed
 
@@ -121,13 +122,6 @@ def _appears(file: Path, token: str) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file, all of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _first_difference(old: Any, new: Any, path: str = "") -> str:

@@ -1,12 +1,11 @@
 import json
-import os
 import shutil
 
 import jax.numpy as jnp
 import pytest
 
 from lopt.errors import UserError
-from lopt.meta.workdir import claim, require_space, write_atomically
+from lopt.meta.workdir import claim, require_space
 
 CONFIG = {"seed": 0, "outer": {"steps": 3, "widths": (1, 2)}}
 
@@ -38,11 +37,6 @@ def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot use"):
         claim(tmp_path / "file" / "run", CONFIG)
-
-
-def test_what_is_written_is_whole(tmp_path):
-    write_atomically(tmp_path / "a", "text")
-    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_path, monkeypatch):
