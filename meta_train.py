@@ -19,15 +19,24 @@ from ml_collections import ConfigDict, config_flags
 
 from lopt.commands import run
 from lopt.errors import UserError
-from lopt.meta import ESTIMATORS, Best, MetaTraining, Problem, Validation, distributed
+from lopt.meta import (
+    ESTIMATORS,
+    OBJECTIVES,
+    Best,
+    MetaTraining,
+    Problem,
+    Validation,
+    distributed,
+)
 from lopt.meta.checkpoints import Snapshot
 from lopt.meta.devices import particle_mesh
+from lopt.meta.estimator import Theta
 from lopt.meta.records import Recorder, plot_meta_loss
 from lopt.meta.run import finish
 from lopt.meta.workdir import claim, require_shared, require_space, versions
 from lopt.parts import build
-from lopt.rules import RULES, LearnedOptimizer, UNFRule, save
-from lopt.schedules import SCHEDULES
+from lopt.rules import RULES, LearnedOptimizer, Rule, save
+from lopt.schedules import scale_over_run
 from lopt.tasks import Mixture, Task, build_mixture
 from lopt.tasks.task import initial_loss
 
@@ -55,7 +64,8 @@ def main(argv: Sequence[str]) -> None:
     mixture = build_mixture(config.task)
     rule = build(RULES, config.rule)
     estimator = build(ESTIMATORS, config.estimator)
-    inner = SCHEDULES[config.inner.schedule](config.inner.learning_rate, estimator.horizon)
+    objective = build(OBJECTIVES, config.inner.get("objective", "mean"))
+    schedule = scale_over_run(config.inner.schedule, config.inner.learning_rate)
     for name in ("steps", "checkpoint_every", "max_skipped"):
         if config.outer[name] < 1:
             raise UserError(f"outer.{name} must be at least 1, not {config.outer[name]}")
@@ -67,7 +77,11 @@ def main(argv: Sequence[str]) -> None:
     def problem(task: Task) -> Problem:
         normalize = config.inner.normalize
         scale = distributed.from_first(lambda: float(initial_loss(task))) if normalize else 1.0
-        return Problem(task, lambda theta: rule.optimizer(theta, inner, task.spec), scale, mesh)
+
+        def optimizer(theta: Theta) -> optax.GradientTransformation:
+            return optax.chain(rule.scale_by_rule(theta, task.spec), schedule)
+
+        return Problem(task, optimizer, scale, objective, mesh)
 
     problems = [problem(task) for task in mixture.tasks]
     validation = Validation(
@@ -148,7 +162,7 @@ def write(
     print(f"wrote {file} and {workdir / 'meta_loss.png'}")
 
 
-def require_fit(rule: UNFRule, mixture: Mixture, held_out: Mixture) -> None:
+def require_fit(rule: Rule, mixture: Mixture, held_out: Mixture) -> None:
     """Find out whether one theta fits all tasks.
 
     Raises:

@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
                     "momentum(decays=(0.1, 0.5, 0.9, 0.99, 0.999, 0.9999))",
                 ),
                 nominal="momentum(decays=(0.9,))",
-                direction="residual(beta=1e-4)",
+                step="residual(beta=1e-4)",
             ),
             "inner": {"learning_rate": 0.1, "schedule": "constant", "normalize": False},
             "estimator": config(

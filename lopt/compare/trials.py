@@ -111,8 +111,8 @@ def _train(
     task: Task, make: Maker, schedule_name: str, steps: int, peak: Array, key: Array
 ) -> tuple[Array, dict[str, Any]]:
     optimizer = make(SCHEDULES[schedule_name](peak, steps))
-    run, losses = unroll(task, optimizer, start(task, optimizer, key), steps)
-    return losses, task.evaluate(run.params, run.model_state)
+    run, losses = unroll(task, optimizer, start(task, optimizer, key, steps), steps)
+    return losses.values, task.evaluate(run.params, run.model_state)
 
 
 def _worst_if_not_finite(value: float) -> float:

@@ -4,6 +4,7 @@ from lopt.meta.es import ES
 from lopt.meta.estimator import Estimator, Metrics, Problem
 from lopt.meta.loop import MetaState, MetaTraining, Report
 from lopt.meta.nres import NRES
+from lopt.meta.objectives import OBJECTIVES, Objective
 from lopt.meta.pes import PES
 from lopt.meta.tbptt import TBPTT
 from lopt.meta.validation import Best, Validation, ValidationLoss
@@ -16,6 +17,7 @@ __all__ = [
     "ES",
     "ESTIMATORS",
     "NRES",
+    "OBJECTIVES",
     "PES",
     "TBPTT",
     "Best",
@@ -23,6 +25,7 @@ __all__ = [
     "MetaState",
     "MetaTraining",
     "Metrics",
+    "Objective",
     "Problem",
     "Report",
     "Validation",

@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, require_positive
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import Losses, start, unroll
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class ES(Estimator):
         noise_key, run_key = jax.random.split(key)
         noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
 
-        def one(task: object, theta: Theta, key: Array) -> Array:
+        def one(task: object, theta: Theta, key: Array) -> Losses:
             optimizer = problem.optimizer(theta)
-            return unroll(task, optimizer, start(task, optimizer, key), self.horizon)[1]
+            run = start(task, optimizer, key, self.horizon)
+            return unroll(task, optimizer, run, self.horizon)[1]
 
         keys = twice(problem, jax.random.split(run_key, self.pairs))
         losses = over_particles(problem, one, antithetic(problem, theta, noise), keys)

@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
+from lopt.meta.objectives import MeanLoss, Objective
 from lopt.tasks import Task
 
 Theta = PyTree[Array]
@@ -24,12 +25,14 @@ class Problem(NamedTuple):
       optimizer: theta -> optax transformation, the learned optimizer. What its `init` makes of
         theta is a part of the run, and only `ES` sees a gradient through it.
       scale: what inner losses are divided by, so that tasks weigh alike.
+      objective: how much each inner loss counts.
       mesh: of `particle_mesh`, the devices over which particles are spread; None for one.
     """
 
     task: Task
     optimizer: Optimizer
     scale: float = 1.0
+    objective: Objective = MeanLoss()
     mesh: jax.sharding.Mesh | None = None
 
 
@@ -37,7 +40,8 @@ class Metrics(NamedTuple):
     """What an estimator saw while it took a gradient.
 
     Attributes:
-      meta_loss: the mean inner loss over particles and steps, scaled and capped.
+      meta_loss: the mean over particles and steps of what the objective makes of the inner losses,
+        scaled and capped.
       diverged: the share of inner runs whose last loss is above the cap or not a number, or, where
         gradients are taken through them, whose gradient is not finite.
       inner_steps: how many inner steps were taken.

@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from lopt.meta.estimator import Metrics, Problem, Theta
+from lopt.meta.unroll import Losses
 
 SIGN, PAIR = "sign", "pair"
 """The axes of a mesh: the two halves of the particles, and the pairs within a half."""
@@ -85,19 +86,20 @@ def over_pairs(
 
 
 def measure(
-    problem: Problem, losses: Float[Array, "particles steps"], limit: float
+    problem: Problem, losses: Losses, limit: float
 ) -> tuple[Float[Array, " particles"], Metrics]:
-    """The mean scaled loss of each particle, held at a limit that stands for NaN as well.
+    """The meta-loss of each particle; its losses are held at a limit that stands for NaN as well.
 
     Args:
-      problem: whose scale.
-      losses: of each inner step.
+      problem: whose scale and objective.
+      losses: of each inner step, with a leading axis of particles.
       limit: the cap, in scaled losses.
     """
-    scaled = losses / problem.scale
+    scaled = losses.values / problem.scale
     diverged = ~(scaled < limit)
-    means = jnp.where(diverged, limit, scaled).mean(1)
-    return means, Metrics(means.mean(), diverged[:, -1].mean(), losses.size)
+    capped = jnp.where(diverged, limit, scaled)
+    means = problem.objective(capped, losses.share).mean(1)
+    return means, Metrics(means.mean(), diverged[:, -1].mean(), scaled.size)
 
 
 def es_gradient(

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from lopt.errors import UserError
 from lopt.meta.estimator import Estimator, Problem, Theta, require_positive
 from lopt.meta.particles import choose, over_particles
-from lopt.meta.unroll import Run, start, unroll
+from lopt.meta.unroll import Losses, Run, start, unroll
 
 
 class Staggered(NamedTuple):
@@ -99,7 +99,8 @@ class Truncated(Estimator):
         length_key, run_key = jax.random.split(key)
 
         def one(task: object, theta: Theta, key: Array, length: Array) -> Staggered:
-            return Staggered(start(task, problem.optimizer(theta), key), length)
+            steps = length * self.truncation
+            return Staggered(start(task, problem.optimizer(theta), key, steps), length)
 
         keys, lengths = jax.random.split(run_key, count), self.lengths(length_key, count)
         return over(problem, one, keys, lengths, alike=(theta,))
@@ -111,12 +112,10 @@ class Truncated(Estimator):
         runs, remaining = self.fresh(problem, theta, key, over, count)
         return Staggered(runs, remaining - jnp.arange(count) * remaining // count)
 
-    def advance(
-        self, problem: Problem, thetas: Theta, runs: Run
-    ) -> tuple[Run, Float[Array, "particles truncation"]]:
+    def advance(self, problem: Problem, thetas: Theta, runs: Run) -> tuple[Run, Losses]:
         """One truncation of every run, each with its own theta."""
 
-        def one(task: object, theta: Theta, run: Run) -> tuple[Run, Array]:
+        def one(task: object, theta: Theta, run: Run) -> tuple[Run, Losses]:
             return unroll(task, problem.optimizer(theta), run, self.truncation)
 
         return over_particles(problem, one, thetas, runs)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool
 from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import measure, over_particles
 from lopt.meta.staggered import Staggered, Truncated, restart
-from lopt.meta.unroll import Run, unroll
+from lopt.meta.unroll import Losses, Run, unroll
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class TBPTT(Truncated):
     def gradient(  # noqa: D102
         self, problem: Problem, theta: Theta, state: Staggered, key: Array
     ) -> tuple[Theta, Staggered, Metrics]:
-        def loss(theta: Theta, task: object, run: Run) -> tuple[Array, tuple[Run, Array]]:
+        def loss(theta: Theta, task: object, run: Run) -> tuple[Array, tuple[Run, Losses]]:
             run, losses = unroll(task, problem.optimizer(theta), run, self.truncation)
-            scaled = losses / problem.scale
+            scaled = losses.values / problem.scale
             capped = jnp.where(scaled < self.loss_cap, scaled, self.loss_cap)
-            return capped.mean(), (run, losses)
+            return problem.objective(capped, losses.share).mean(), (run, losses)
 
-        def one(task: object, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Array]]:
+        def one(task: object, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Losses]]:
             gradient, seen = jax.grad(loss, has_aux=True)(theta, task, run)
             return *_zero_unless_finite(gradient), seen
 
         thetas = jax.tree.map(lambda t: jnp.broadcast_to(t, (2 * self.pairs, *t.shape)), theta)
         gradients, finite, (runs, losses) = over_particles(problem, one, thetas, state.runs)
         _, metrics = measure(problem, losses, self.loss_cap)
-        sound = finite & (losses[:, -1] / problem.scale < self.loss_cap)
+        sound = finite & (losses.values[:, -1] / problem.scale < self.loss_cap)
         metrics = metrics._replace(diverged=1 - sound.mean())
         fresh = self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
         staggered, _ = restart(state._replace(runs=runs), fresh)

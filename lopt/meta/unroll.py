@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -17,6 +18,7 @@ class Run(NamedTuple):
       model_state: batch statistics and the like.
       opt_state: the optimizer's state.
       step: how many steps were taken.
+      length: how many steps the run is to have.
       key: what the run's data and noise are derived from, together with the step.
     """
 
@@ -24,36 +26,70 @@ class Run(NamedTuple):
     model_state: PyTree[Array]
     opt_state: PyTree[Array]
     step: Int[Array, ""]
+    length: Int[Array, ""]
     key: Array
 
 
-def start(task: Task, optimizer: optax.GradientTransformation, key: Array) -> Run:
-    """A run before its first step; the same key gives the same params and the same data."""
+class Losses(NamedTuple):
+    """The losses of a run's steps.
+
+    Attributes:
+      values: of each step's batch, before the step.
+      share: how much of the run was over then, from 0 to below 1.
+    """
+
+    values: Float[Array, "*particles steps"]
+    share: Float[Array, "*particles steps"]
+
+
+def start(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    key: Array,
+    length: Int[Array, ""] | int,
+) -> Run:
+    """A run before its first step; the same key gives the same params and the same data.
+
+    Args:
+      task: what it trains.
+      optimizer: what it is trained with.
+      key: another key gives another run.
+      length: how many steps the run is to have, which the optimizer is told.
+    """
     init_key, run_key = jax.random.split(key)
     params, model_state = task.init(init_key)
-    return Run(params, model_state, optimizer.init(params), jax.numpy.int32(0), run_key)
+    opt_state = optimizer.init(params)
+    return Run(params, model_state, opt_state, jnp.int32(0), jnp.int32(length), run_key)
 
 
 def step(
     task: Task, optimizer: optax.GradientTransformation, run: Run
 ) -> tuple[Run, Float[Array, ""]]:
-    """One inner step; returns the loss of the batch before the step."""
+    """One inner step; returns the loss of the batch before the step.
+
+    The optimizer's `update` is given the extra arguments `value`, that loss, and `total_steps`, the
+    length of the run.
+    """
     batch_key, loss_key = jax.random.split(jax.random.fold_in(run.key, run.step))
     batch = task.batch(run.model_state, batch_key)
     grad = jax.value_and_grad(task.loss, has_aux=True)
     (loss, model_state), grads = grad(run.params, run.model_state, batch, loss_key)
     optimizer = optax.with_extra_args_support(optimizer)
-    updates, opt_state = optimizer.update(grads, run.opt_state, run.params, value=loss)
+    updates, opt_state = optimizer.update(
+        grads, run.opt_state, run.params, value=loss, total_steps=run.length
+    )
     params = optax.apply_updates(run.params, updates)
-    return Run(params, model_state, opt_state, run.step + 1, run.key), loss
+    return Run(params, model_state, opt_state, run.step + 1, run.length, run.key), loss
 
 
 def unroll(
-    task: Task, optimizer: optax.GradientTransformation, run: Run, length: int
-) -> tuple[Run, Float[Array, " length"]]:
-    """`length` inner steps as one scan; returns the run after them and the loss of each."""
+    task: Task, optimizer: optax.GradientTransformation, run: Run, steps: int
+) -> tuple[Run, Losses]:
+    """Some inner steps as one scan; returns the run after them and the loss of each."""
 
-    def body(run: Run, _: None) -> tuple[Run, Float[Array, ""]]:
-        return step(task, optimizer, run)
+    def body(run: Run, _: None) -> tuple[Run, Losses]:
+        share = run.step / run.length
+        run, loss = step(task, optimizer, run)
+        return run, Losses(loss, share)
 
-    return jax.lax.scan(body, run, length=length)
+    return jax.lax.scan(body, run, length=steps)

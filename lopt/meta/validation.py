@@ -15,7 +15,7 @@ from lopt.meta.distributed import replicate
 from lopt.meta.estimator import Problem, Theta
 from lopt.meta.loop import MetaState, Report
 from lopt.meta.particles import measure, over_particles
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import Losses, start, unroll
 
 _SEED = 2_000_000
 """What the keys of validation runs are derived from, the same ones at every validation."""
@@ -169,9 +169,10 @@ class Validation:
         return better, ValidationLoss(loss, parts)
 
     def _loss(self, problem: Problem, theta: Theta, keys: Array) -> Float[Array, ""]:
-        def one(task: Any, theta: Theta, key: Array) -> Float[Array, " horizon"]:
+        def one(task: Any, theta: Theta, key: Array) -> Losses:
             optimizer = problem.optimizer(theta)
-            return unroll(task, optimizer, start(task, optimizer, key), self._horizon)[1]
+            run = start(task, optimizer, key, self._horizon)
+            return unroll(task, optimizer, run, self._horizon)[1]
 
         losses = over_particles(problem, one, keys, alike=(theta,))
         return measure(problem, losses, self._cap)[1].meta_loss

@@ -1,23 +1,27 @@
 """Update rules: what a learned optimizer reads, the network over it, the step that it takes."""
 
-from lopt.parts import Parts
-from lopt.rules.directions import DIRECTIONS, Direction, Normalized, Residual
+from lopt.rules.directions import DIRECTIONS, Direction
 from lopt.rules.features import FEATURES, Feature
 from lopt.rules.files import LearnedOptimizer, load, optimizer, save
-from lopt.rules.rule import UNFRule
-
-RULES = Parts("rule", unf=UNFRule)
-"""The update rules that a config can name."""
+from lopt.rules.gates import GatesRule
+from lopt.rules.registry import RULES
+from lopt.rules.rule import Rule
+from lopt.rules.steps import STEPS, Normalized, Residual, Step
+from lopt.rules.unf_rule import UNFRule
 
 __all__ = [
     "DIRECTIONS",
     "FEATURES",
     "RULES",
+    "STEPS",
     "Direction",
     "Feature",
+    "GatesRule",
     "LearnedOptimizer",
     "Normalized",
     "Residual",
+    "Rule",
+    "Step",
     "UNFRule",
     "load",
     "optimizer",

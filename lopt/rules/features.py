@@ -1,23 +1,25 @@
-"""What an update rule reads of each parameter: features, each with its own state."""
+"""What a rule over parameters reads of each of them: features of one tensor."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float
 
+from lopt.errors import UserError
 from lopt.parts import Parts
+from lopt.rules.averages import Average, require_decays, root
 
-Tree = PyTree[Array]
+Read = Callable[[Average], Float[Array, "..."]]
+"""Gives one tensor's debiased average."""
 
 
 class Feature(abc.ABC):
-    """Some channels for each parameter, computed from gradients and params as training goes.
+    """Some channels for each parameter, from its gradient, its value, and averages of gradients.
 
-    Every channel is equivariant: permuting neurons in gradients and params permutes it alike.
+    Every channel is equivariant: permuting neurons in gradients and params permutes it alike. The
+    rule keeps the averages, each once, whichever features read it.
     """
 
     @property
@@ -25,13 +27,16 @@ class Feature(abc.ABC):
     def channels(self) -> int:
         """How many channels each parameter gets."""
 
-    @abc.abstractmethod
-    def init(self, params: Tree) -> Any:
-        """The state before the first step."""
+    @property
+    def reads(self) -> tuple[Average, ...]:
+        """The averages that it needs."""
+        return ()
 
     @abc.abstractmethod
-    def update(self, grads: Tree, params: Tree, state: Any) -> tuple[Tree, Any]:
-        """Channels of shape (*param.shape, channels) per tensor, and the next state."""
+    def __call__(
+        self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
+    ) -> Float[Array, "... channels"]:
+        """The channels of one tensor."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,10 @@ class Weight(Feature):
 
     channels = 1
 
-    def init(self, params: Tree) -> tuple[()]:  # noqa: D102
-        return ()
-
-    def update(self, grads: Tree, params: Tree, state: tuple[()]) -> tuple[Tree, tuple[()]]:  # noqa: D102
-        return jax.tree.map(lambda p: p[..., None], params), state
+    def __call__(  # noqa: D102
+        self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
+    ) -> Float[Array, "... channels"]:
+        return param[..., None]
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,10 @@ class Gradient(Feature):
 
     channels = 1
 
-    def init(self, params: Tree) -> tuple[()]:  # noqa: D102
-        return ()
-
-    def update(self, grads: Tree, params: Tree, state: tuple[()]) -> tuple[Tree, tuple[()]]:  # noqa: D102
-        return jax.tree.map(lambda g: g[..., None], grads), state
-
-
-class Averages(NamedTuple):
-    """Exponential moving averages, (*param.shape, decays) per tensor, and their age in steps."""
-
-    values: Tree
-    count: Int[Array, ""]
+    def __call__(  # noqa: D102
+        self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
+    ) -> Float[Array, "... channels"]:
+        return grad[..., None]
 
 
 @dataclass(frozen=True)
@@ -77,16 +73,22 @@ class Momentum(Feature):
 
     decays: Sequence[float] = (0.5, 0.9, 0.99)
 
+    def __post_init__(self) -> None:
+        """Refuse decays that are not valid."""
+        object.__setattr__(self, "decays", require_decays("momentum", self.decays))
+
     @property
     def channels(self) -> int:  # noqa: D102
         return len(self.decays)
 
-    def init(self, params: Tree) -> Averages:  # noqa: D102
-        return _zeros(params, len(self.decays))
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return tuple(Average(1, d) for d in self.decays)
 
-    def update(self, grads: Tree, params: Tree, state: Averages) -> tuple[Tree, Averages]:  # noqa: D102
-        state = _average(grads, state, self.decays)
-        return _debias(state, self.decays), state
+    def __call__(  # noqa: D102
+        self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
+    ) -> Float[Array, "... channels"]:
+        return jnp.stack([read(a) for a in self.reads], -1)
 
 
 @dataclass(frozen=True)
@@ -99,23 +101,22 @@ class SecondMoment(Feature):
 
     decays: Sequence[float] = (0.999,)
 
+    def __post_init__(self) -> None:
+        """Refuse decays that are not valid."""
+        object.__setattr__(self, "decays", require_decays("second_moment", self.decays))
+
     @property
     def channels(self) -> int:  # noqa: D102
         return len(self.decays)
 
-    def init(self, params: Tree) -> Averages:  # noqa: D102
-        return _zeros(params, len(self.decays))
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return tuple(Average(2, d) for d in self.decays)
 
-    def update(self, grads: Tree, params: Tree, state: Averages) -> tuple[Tree, Averages]:  # noqa: D102
-        state = _average(jax.tree.map(jnp.square, grads), state, self.decays)
-        return jax.tree.map(_root, _debias(state, self.decays)), state
-
-
-class MomentState(NamedTuple):
-    """The states of the two features that `AdamDirection` divides."""
-
-    first: Averages
-    second: Averages
+    def __call__(  # noqa: D102
+        self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
+    ) -> Float[Array, "... channels"]:
+        return jnp.stack([root(read(a)) for a in self.reads], -1)
 
 
 @dataclass(frozen=True)
@@ -132,41 +133,27 @@ class AdamDirection(Feature):
     second_decay: float = 0.999
     epsilon: float = 1e-8
 
+    def __post_init__(self) -> None:
+        """Refuse decays and an epsilon that are not valid."""
+        object.__setattr__(self, "decays", require_decays("adam_direction", self.decays))
+        require_decays("adam_direction", (self.second_decay,))
+        if not self.epsilon > 0:
+            raise UserError(f"adam_direction: epsilon must be positive, not {self.epsilon!r}")
+
     @property
     def channels(self) -> int:  # noqa: D102
         return len(self.decays)
 
-    def init(self, params: Tree) -> MomentState:  # noqa: D102
-        first, second = Momentum(self.decays), SecondMoment((self.second_decay,))
-        return MomentState(first.init(params), second.init(params))
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return (*(Average(1, d) for d in self.decays), Average(2, self.second_decay))
 
-    def update(self, grads: Tree, params: Tree, state: MomentState) -> tuple[Tree, MomentState]:  # noqa: D102
-        m, first = Momentum(self.decays).update(grads, params, state.first)
-        v, second = SecondMoment((self.second_decay,)).update(grads, params, state.second)
-        ratio = jax.tree.map(lambda m, v: m / (v + self.epsilon), m, v)
-        return ratio, MomentState(first, second)
-
-
-def _zeros(params: Tree, decays: int) -> Averages:
-    values = jax.tree.map(lambda p: jnp.zeros((*p.shape, decays), p.dtype), params)
-    return Averages(values, jnp.zeros((), jnp.int32))
-
-
-def _root(x: Array) -> Array:
-    """The square root, whose derivative at zero is zero: a dead unit's gradients are all zero."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
-
-
-def _average(x: Tree, state: Averages, decays: Sequence[float]) -> Averages:
-    decay = jnp.asarray(decays, jnp.float32)
-    values = jax.tree.map(lambda m, x: decay * m + (1 - decay) * x[..., None], state.values, x)
-    return Averages(values, state.count + 1)
-
-
-def _debias(state: Averages, decays: Sequence[float]) -> Tree:
-    age = 1 - jnp.asarray(decays, jnp.float32) ** state.count
-    return jax.tree.map(lambda m: m / age, state.values)
+    def __call__(  # noqa: D102
+        self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
+    ) -> Float[Array, "... channels"]:
+        *momenta, second = self.reads
+        scale = root(read(second)) + self.epsilon
+        return jnp.stack([read(a) / scale for a in momenta], -1)
 
 
 FEATURES = Parts(

@@ -17,10 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lopt.errors import UserError
-from lopt.rules.rule import UNFRule
+from lopt.parts import build
+from lopt.rules.registry import RULES, name_of
+from lopt.rules.rule import Rule
+from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 
-_FORMAT = 1
+_FORMAT = 2
 
 _KEY = "lopt.optimizer"
 """The one metadata key: safetensors writes several in any order, each time another."""
@@ -37,29 +40,46 @@ class LearnedOptimizer:
       provenance: how it was made: task, meta-steps, meta-loss, versions, in plain data.
     """
 
-    rule: UNFRule
+    rule: Rule
     theta: PyTree[Array]
     spec: PermutationSpec | None
     provenance: Mapping[str, Any]
 
     def transformation(
-        self, learning_rate: optax.ScalarOrSchedule, spec: PermutationSpec | None = None
+        self,
+        learning_rate: optax.ScalarOrSchedule | None = None,
+        spec: PermutationSpec | None = None,
+        total_steps: int | None = None,
     ) -> optax.GradientTransformationExtraArgs:
         """The optax transformation.
 
         Args:
-          learning_rate: a number or an optax schedule.
+          learning_rate: a number or an optax schedule; by default the rate that theta was
+            meta-trained with, on its schedule over `total_steps`.
           spec: the neuron groups of the params. A rule with relational layers needs it; one tied
-            to an architecture brings its own.
+            to an architecture brings its own; one of gates is better with it.
+          total_steps: the length of the run. A rule of gates needs it, and so does the default
+            learning rate.
 
         Raises:
-          UserError: if a spec is needed and not given.
+          UserError: if a spec or the length of the run is needed and not given, or the file does
+            not say which learning rate theta was meta-trained with.
           SpecError: if theta is tied to another weight space; the first path that differs is
             named. The same is raised by `init` for params that do not fit the spec.
         """
         if self.spec is not None and spec is not None:
             _require_same(self.spec, spec)
-        return self.rule.optimizer(self.theta, learning_rate, self.spec or spec)
+        if learning_rate is None:
+            learning_rate = self._scheduled(total_steps)
+        return self.rule.optimizer(self.theta, learning_rate, self.spec or spec, total_steps)
+
+    def _scheduled(self, total_steps: int | None) -> optax.Schedule:
+        inner = self.provenance.get("inner")
+        if inner is None:
+            raise UserError("this optimizer does not say which learning rate it is for: pass one")
+        if total_steps is None:
+            raise UserError("the default learning rate follows the run's length: pass total_steps")
+        return SCHEDULES[inner["schedule"]](inner["learning_rate"], total_steps)
 
 
 def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
@@ -80,7 +100,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
     contents = {
         "format": _FORMAT,
-        "rule": dataclasses.asdict(learned.rule),
+        "rule": {"name": name_of(learned.rule), **dataclasses.asdict(learned.rule)},
         "spec": spec,
         "provenance": learned.provenance,
     }
@@ -115,7 +135,7 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
             f"{str(path)!r} is of format {contents['format']} and this version reads {_FORMAT}; "
             "install the version of lopt that wrote it"
         )
-    rule = UNFRule(**contents["rule"])
+    rule = build(RULES, contents["rule"])
     spec = None if contents["spec"] is None else PermutationSpec.from_json(contents["spec"])
     theta = jax.tree.map(jax.numpy.asarray, unflatten_dict(tensors, sep="/"))
     _require_theta_of(rule, spec, theta, path)
@@ -124,16 +144,19 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
 
 def optimizer(
     path: str | os.PathLike,
-    learning_rate: optax.ScalarOrSchedule,
+    learning_rate: optax.ScalarOrSchedule | None = None,
     spec: PermutationSpec | None = None,
+    total_steps: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """A learned optimizer from its file, as an optax transformation.
 
     Args:
       path: a file that `meta_train.py` or `lopt.save` wrote.
-      learning_rate: a number or an optax schedule.
+      learning_rate: a number or an optax schedule; by default the rate that theta was meta-trained
+        with, on its schedule over `total_steps`.
       spec: the neuron groups of the params, `lopt.infer_spec(loss, params, batch)`; not needed
         for a rule that is pointwise or tied to one architecture.
+      total_steps: the length of the run.
 
     Returns:
       A transformation whose `update` needs the params, as that of `optax.adamw`.
@@ -141,11 +164,11 @@ def optimizer(
     Raises:
       UserError: as `load` and `LearnedOptimizer.transformation`.
     """
-    return load(path).transformation(learning_rate, spec)
+    return load(path).transformation(learning_rate, spec, total_steps)
 
 
 def _require_theta_of(
-    rule: UNFRule, spec: PermutationSpec | None, theta: PyTree[Array], path: Path
+    rule: Rule, spec: PermutationSpec | None, theta: PyTree[Array], path: Path
 ) -> None:
     any_space = PermutationSpec({"x": Axes("x")}, {"x": 1})
     expected = jax.eval_shape(lambda key: rule.init(key, spec or any_space), jax.random.key(0))

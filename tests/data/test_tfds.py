@@ -235,9 +235,9 @@ def test_a_cnn_trains_on_the_real_fashion_mnist(real_home, tfds):
 
     @jax.jit
     def train(task):
-        run = start(task, optimizer, jax.random.key(0))
+        run = start(task, optimizer, jax.random.key(0), 1)
         run, losses = unroll(task, optimizer, run, 300)
-        return losses, task.evaluate(run.params, run.model_state)
+        return losses.values, task.evaluate(run.params, run.model_state)
 
     losses, metrics = train(task)
     assert losses[-20:].mean() < 0.5 * losses[:10].mean()

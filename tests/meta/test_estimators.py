@@ -34,7 +34,8 @@ PROBLEM = Problem(TASK, optimizer)
 
 def mean_loss(theta, keys, horizon=HORIZON):
     def one(key):
-        return unroll(TASK, optimizer(theta), start(TASK, optimizer(theta), key), horizon)[1].mean()
+        run = start(TASK, optimizer(theta), key, horizon)
+        return unroll(TASK, optimizer(theta), run, horizon)[1].values.mean()
 
     return jax.vmap(one)(keys).mean()
 

@@ -8,12 +8,12 @@ from lopt.tasks import mlp, quadratic
 
 def test_an_unroll_is_its_steps():
     task, optimizer = mlp(widths=(4,), batch_size=8), optax.adam(0.01)
-    run = start(task, optimizer, jax.random.key(0))
+    run = start(task, optimizer, jax.random.key(0), 3)
     unrolled, losses = jax.jit(lambda run: unroll(task, optimizer, run, 3))(run)
     one = jax.jit(lambda run: step(task, optimizer, run))
     for i in range(3):
         run, loss = one(run)
-        np.testing.assert_allclose(loss, losses[i], rtol=1e-5)
+        np.testing.assert_allclose(loss, losses.values[i], rtol=1e-5)
     assert int(unrolled.step) == 3
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
@@ -24,9 +24,10 @@ def test_an_unroll_is_its_steps():
 
 def test_gradient_descent_on_a_quadratic_is_as_computed_by_hand():
     task, optimizer = quadratic(dimension=5, condition=100.0), optax.sgd(0.3)
-    run = start(task, optimizer, jax.random.key(1))
+    run = start(task, optimizer, jax.random.key(1), 4)
     x, curvature = np.asarray(run.params["x"]), np.asarray(task.curvature)
-    _, losses = unroll(task, optimizer, run, 4)
+    _, (losses, share) = unroll(task, optimizer, run, 4)
+    np.testing.assert_allclose(share, [0.0, 0.25, 0.5, 0.75])
     expected = [0.5 * np.sum(curvature * (x * (1 - 0.3 * curvature) ** t) ** 2) for t in range(4)]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
@@ -36,7 +37,7 @@ def test_batches_depend_on_key_and_step_only():
 
     def losses(learning_rate, seed):
         optimizer = optax.sgd(learning_rate)
-        return unroll(task, optimizer, start(task, optimizer, jax.random.key(seed)), 2)[1]
+        return unroll(task, optimizer, start(task, optimizer, jax.random.key(seed), 2), 2)[1].values
 
     assert losses(0.1, 0)[0] == losses(0.5, 0)[0]
     assert losses(0.1, 0)[1] != losses(0.5, 0)[1]
@@ -44,14 +45,14 @@ def test_batches_depend_on_key_and_step_only():
     assert losses(0.1, 0)[0] != losses(0.1, 1)[0]
 
 
-def test_the_optimizer_is_told_the_loss():
+def test_the_optimizer_is_told_the_loss_and_the_length_of_the_run():
     seen = []
 
-    def update(updates, state, params=None, *, value, **extra_args):
-        seen.append(value)
+    def update(updates, state, params=None, *, value, total_steps):
+        seen.extend((value, total_steps))
         return updates, state
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: (), update)
     task = quadratic()
-    _, loss = step(task, optimizer, start(task, optimizer, jax.random.key(0)))
-    assert seen == [loss]
+    _, loss = step(task, optimizer, start(task, optimizer, jax.random.key(0), 7))
+    assert seen == [loss, 7]

@@ -32,7 +32,8 @@ def loss_of(validation, rate):
 def losses_by_hand(problem, rate, seeds):
     optimizer = optax.sgd(rate)
     for key in seeds:
-        yield unroll(problem.task, optimizer, start(problem.task, optimizer, key), HORIZON)[1]
+        start_ = start(problem.task, optimizer, key, HORIZON)
+        yield unroll(problem.task, optimizer, start_, HORIZON)[1].values
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 3.0])

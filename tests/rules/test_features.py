@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from lopt.errors import UserError
 from lopt.parts import build
 from lopt.rules import FEATURES
+from lopt.rules.averages import advance, begin, debiased
+from lopt.rules.rule import leaves_of
 
 EACH = {
     "weight": 1,
@@ -18,11 +22,21 @@ EACH = {
 
 
 def channels_over_steps(feature, space, steps=3, permute=lambda tree: tree):
-    state = feature.init(permute(space.params))
+    """A feature of all tensors after some steps; the gradients are those of `space.random`."""
+    params = permute(space.params)
+    averages = begin(feature.reads, params)
     for seed in range(steps):
         grads = permute(space.random(seed + 1))
-        out, state = feature.update(grads, permute(space.params), state)
-    return out
+        averages = advance(averages, feature.reads, grads)
+    return channels(feature, params, grads, averages, steps)
+
+
+def channels(feature, params, grads, averages, count):
+    out = [
+        feature(g, p, partial(debiased, of_tensor, count=jnp.int32(count)))
+        for p, g, of_tensor in leaves_of(params, grads, averages)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), out)
 
 
 def test_every_feature_is_tested():
@@ -78,10 +92,11 @@ def test_adam_direction_is_adam(space):
 
 def test_second_moment_is_a_root_mean_square(space):
     feature = build(FEATURES, "second_moment(decays=(0.99,))")
-    state = feature.init(space.params)
+    averages = begin(feature.reads, space.params)
     constant = jax.tree.map(lambda p: jnp.full_like(p, -3.0), space.params)
     for _ in range(4):
-        out, state = feature.update(constant, space.params, state)
+        averages = advance(averages, feature.reads, constant)
+    out = channels(feature, space.params, constant, averages, 4)
     jax.tree.map(lambda x: np.testing.assert_allclose(x, 3.0, rtol=1e-5), out)
 
 
@@ -92,11 +107,11 @@ def test_a_gradient_passes_through_params_whose_gradients_are_all_zero(text):
 
     def run(scale):
         params = {"w": jnp.ones(3)}
-        state, total = feature.init(params), 0.0
-        for _ in range(2):
+        averages, total = begin(feature.reads, params), 0.0
+        for step in range(2):
             grads = {"w": scale * jnp.array([0.0, 1.0, 2.0])}
-            out, state = feature.update(grads, params, state)
-            total += jnp.sum(out["w"])
+            averages = advance(averages, feature.reads, grads)
+            total += jnp.sum(channels(feature, params, grads, averages, step + 1)["w"])
         return total
 
     assert np.isfinite(jax.grad(run)(1.0))

@@ -62,10 +62,10 @@ def test_the_loss_falls_under_adam(part):
 
     @jax.jit
     def train(task, key):
-        run = start(task, optimizer, key)
+        run = start(task, optimizer, key, 1)
         before = task.evaluate(run.params, run.model_state)["loss"]
         run, losses = unroll(task, optimizer, run, 400 if SMALL_TEXT in part else 100)
-        return before, losses, task.evaluate(run.params, run.model_state)["loss"]
+        return before, losses.values, task.evaluate(run.params, run.model_state)["loss"]
 
     before, losses, after = train(task, jax.random.key(0))
     assert losses[-10:].mean() < 0.5 * losses[:10].mean()

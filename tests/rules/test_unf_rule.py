@@ -38,9 +38,9 @@ def trees_close(a, b, **tolerance):
 
 
 @pytest.mark.parametrize("layers", KINDS)
-@pytest.mark.parametrize("direction", ["normalized", "residual(beta=1.0)"])
-def test_permuting_neurons_permutes_the_training(layers, direction, space):
-    rule = UNFRule(layers=layers, direction=direction)
+@pytest.mark.parametrize("step", ["normalized", "residual(beta=1.0)"])
+def test_permuting_neurons_permutes_the_training(layers, step, space):
+    rule = UNFRule(layers=layers, step=step)
     optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
     permutations = space.spec.sample(jax.random.key(5))
 
@@ -77,14 +77,14 @@ def test_without_a_network_it_is_normalized_adam(space):
 
 
 def test_without_a_network_the_residual_rule_is_momentum(space):
-    rule = UNFRule(nominal="momentum(decays=(0.9,))", direction="residual")
+    rule = UNFRule(nominal="momentum(decays=(0.9,))", step="residual")
     theta = jax.tree.map(jnp.zeros_like, theta_for(rule, space))
     trained = train(rule.optimizer(theta, 0.1, space.spec), space)
     trees_close(trained, train(optax.chain(optax.ema(0.9), optax.scale(-0.1)), space), rtol=1e-4)
 
 
 def test_steps_have_unit_rms_where_the_scale_is_not_learned(space):
-    rule = UNFRule(direction="normalized(strength=0.0)")
+    rule = UNFRule(step="normalized(strength=0.0)")
     optimizer = rule.optimizer(theta_for(rule, space), 0.5, space.spec)
     updates, _ = first_step(optimizer, space.params, space.random(1))
     for u in jax.tree.leaves(updates):
@@ -92,7 +92,7 @@ def test_steps_have_unit_rms_where_the_scale_is_not_learned(space):
 
 
 def test_a_schedule_sets_the_size_of_each_step(space):
-    rule = UNFRule(direction="normalized(strength=0.0)")
+    rule = UNFRule(step="normalized(strength=0.0)")
     schedule = optax.linear_schedule(0.4, 0.1, 3)
     optimizer = rule.optimizer(theta_for(rule, space), schedule, space.spec)
     state, update = optimizer.init(space.params), jax.jit(optimizer.update)
@@ -187,8 +187,8 @@ def test_theta_vmaps(space):
 
 
 def test_mistakes_are_named(space):
-    with pytest.raises(UserError, match="unknown direction 'normalised'; did you mean normalized"):
-        UNFRule(direction="normalised")
+    with pytest.raises(UserError, match="unknown step 'normalised'; did you mean normalized"):
+        UNFRule(step="normalised")
     with pytest.raises(UserError, match="needs one channel, and momentum has 3"):
         UNFRule(nominal="momentum")
     with pytest.raises(UserError, match="unknown feature"):

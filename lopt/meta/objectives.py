@@ -1,0 +1,92 @@
+"""What meta-training minimizes: how much each inner loss of a run counts."""
+
+import abc
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lopt.errors import UserError
+from lopt.parts import Parts
+
+
+class Objective(abc.ABC):
+    """Maps the inner losses of a run to numbers whose mean over the run is its meta-loss."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """The contribution of each step.
+
+        Args:
+          losses: scaled and capped, so that they are finite.
+          share: how much of the run was over at each step, from 0 to 1.
+        """
+
+
+@dataclass(frozen=True)
+class MeanLoss(Objective):
+    """The loss itself, as in learned_optimization (Metz et al., arXiv 2203.11860)."""
+
+    def __call__(  # noqa: D102
+        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return losses
+
+
+@dataclass(frozen=True)
+class LateLoss(Objective):
+    """A mean that weighs steps by how far the run has come: (power + 1) share^power loss.
+
+    With power 0 it is the mean loss; with a growing power it tends to the last loss, and its
+    gradients get noisier.
+
+    Attributes:
+      power: 0 or more.
+    """
+
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse a power that favours the beginning."""
+        _require_power("late", self.power)
+
+    def __call__(  # noqa: D102
+        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return (self.power + 1) * share**self.power * losses
+
+
+@dataclass(frozen=True)
+class LogLoss(Objective):
+    """As `LateLoss`, of log(loss + floor): a loss twice as low counts alike on every scale.
+
+    Attributes:
+      power: 0 or more.
+      floor: below it lower losses hardly count; positive.
+    """
+
+    power: float = 2.0
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse a power that favours the beginning, and a floor that is not positive."""
+        _require_power("log", self.power)
+        if not self.floor > 0:
+            raise UserError(f"log: floor must be positive, not {self.floor}")
+
+    def __call__(  # noqa: D102
+        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        logs = jnp.log(jnp.maximum(losses, 0) + self.floor)
+        return (self.power + 1) * share**self.power * logs
+
+
+def _require_power(part: str, power: float) -> None:
+    if not power >= 0:
+        raise UserError(f"{part}: power must be 0 or more, not {power}")
+
+
+OBJECTIVES = Parts("objective", mean=MeanLoss, late=LateLoss, log=LogLoss)
+"""The objectives that a config can name."""

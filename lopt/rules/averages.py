@@ -1,0 +1,104 @@
+"""Exponential moving averages of gradients, each kept once for all that read it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from lopt.errors import UserError
+
+
+class Average(NamedTuple):
+    """An average that a feature or a direction reads.
+
+    With g_t the gradient of step t = 1, 2, ..., it is
+
+        a_t = decay a_(t-1) + (1 - decay) g_t ** order,    a_0 = 0,
+
+    and what is read is a_t / (1 - decay^t), as in Adam (Kingma & Ba, arXiv 1412.6980).
+
+    Attributes:
+      order: 1 for a momentum, 2 for a second moment.
+      decay: from 0 to below 1.
+    """
+
+    order: int
+    decay: float
+
+
+def require_decays(part: str, decays: Any) -> tuple[float, ...]:
+    """The decays as a tuple.
+
+    Raises:
+      UserError: if they are no sequence, an empty one, or one is not from 0 to below 1.
+    """
+    if not isinstance(decays, list | tuple):
+        raise UserError(f"{part}: decays must be a sequence, such as (0.9,), not {decays!r}")
+    if not decays:
+        raise UserError(f"{part}: decays must be one or more")
+    for decay in decays:
+        if not 0 <= decay < 1:
+            raise UserError(f"{part}: decays must be from 0 to below 1, not {decay!r}")
+    return tuple(decays)
+
+
+def begin(
+    reads: Iterable[Average], params: PyTree[Array], momentum_dtype: Any = jnp.float32
+) -> dict[str, PyTree[Array]]:
+    """Zeros for each distinct average.
+
+    Args:
+      reads: the averages that are read, in any order, repeated or not.
+      params: arrays or shapes.
+      momentum_dtype: of averages of order 1; the others are float32.
+
+    Returns:
+      A tree like params for each average, by a name such as `"momentum_0.9"`.
+    """
+
+    def zeros(average: Average) -> PyTree[Array]:
+        dtype = momentum_dtype if average.order == 1 else jnp.float32
+        return jax.tree.map(lambda p: jnp.zeros_like(p, dtype), params)
+
+    return {_name(average): zeros(average) for average in sorted(set(reads))}
+
+
+def advance(
+    state: Mapping[str, PyTree[Array]], reads: Iterable[Average], grads: PyTree[Array]
+) -> dict[str, PyTree[Array]]:
+    """The averages after another gradient, each in the dtype in which it is kept."""
+
+    def one(average: Average) -> PyTree[Array]:
+        def step(a: Array, g: Array) -> Array:
+            new = average.decay * a.astype(jnp.float32) + (1 - average.decay) * g**average.order
+            return new.astype(a.dtype)
+
+        return jax.tree.map(step, state[_name(average)], grads)
+
+    return {_name(average): one(average) for average in sorted(set(reads))}
+
+
+def debiased(
+    state: Mapping[str, Any], average: Average, count: Int[Array, ""]
+) -> Float[Array, "..."]:
+    """One tensor's average, divided by the weight that its gradients have in it.
+
+    Args:
+      state: of one tensor: an array for each average.
+      average: which one.
+      count: gradients in it, at least 1.
+    """
+    weight = 1 - jnp.float32(average.decay) ** count
+    return state[_name(average)].astype(jnp.float32) / weight
+
+
+def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The square root, whose derivative at zero is zero: a dead unit's gradients are all zero."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def _name(average: Average) -> str:
+    return f"{'momentum' if average.order == 1 else 'second_moment'}_{average.decay:g}"

@@ -1,0 +1,290 @@
+"""The rule of gates: directions mixed with weights that a small network writes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from lopt.errors import UserError, suggest
+from lopt.parts import build
+from lopt.rules.averages import Average, advance, begin, debiased, root
+from lopt.rules.directions import DIRECTIONS, Direction, Tensor
+from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
+from lopt.symmetry import PermutationSpec
+from lopt.symmetry.axes import groups_of
+from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
+from lopt.unf.roles import axis_roles
+
+KINDS = ("vector", "hidden", "input", "output", "through", "unknown")
+"""What a tensor can be: a vector or scalar, or a matrix between true groups, from a fixed group,
+to one, from one to another, or of a network whose groups are not known."""
+
+_TIMES = (10.0, 100.0)
+"""Steps after which the features of a run's first steps have faded."""
+
+
+@dataclass(frozen=True)
+class GatesRule(Rule):
+    r"""A learned optimizer that mixes directions and scales them for each tensor and each neuron.
+
+    With the directions D_1, ... of a tensor, each of unit root mean square or below,
+
+        p <- p - learning_rate * s * scale * exp(r_i + c_j) * sum_d softmax(w)_d D_d
+
+    where the logarithm of s, the weights w, and the settings of each direction are the tensor's, r
+    and c are its rows' and columns', and scale is that of initial weights: one over the root of
+    the fan-in for matrices, one for vectors and scalars. All of them are written by a
+    `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the gradient, momenta,
+    Adam's ratio and the weights along each unit of each axis, the tensor's shape and kind, and
+    how far the run has come. Its outputs start at zero, so that the untrained rule is a fixed
+    mixture of the directions.
+
+    A gradient that was always zero gives a step of zero. Theta fits any architecture. Without a
+    spec, each axis is a group of its own, and nothing is known of inputs and outputs.
+
+    Attributes:
+      directions: names in `DIRECTIONS`.
+      weights: the logits of their mixture that the network's are added to.
+      decays: of the momenta whose statistics the network reads.
+      second_decay: of the second moment in Adam's ratio, read likewise.
+      width: hidden units of the network.
+      sharing: "group" mixes over neuron groups, "axis" reads each axis for itself, "tensor" has no
+        gates of neurons.
+      bound: of each logarithm that the network writes for a neuron.
+      momentum_dtype: in which momenta are kept, "float32" or "bfloat16".
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from lopt.symmetry import Axes
+      >>> params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+      >>> axes = {"w": Axes("in", "out"), "b": Axes("out")}
+      >>> spec = PermutationSpec.for_params(axes, params, fixed=("in", "out"))
+      >>> rule = GatesRule()
+      >>> theta = rule.init(jax.random.key(0), spec)
+      >>> optimizer = rule.optimizer(theta, learning_rate=0.1, spec=spec, total_steps=100)
+      >>> state = optimizer.init(params)
+      >>> updates, state = optimizer.update(params, state, params)
+      >>> params = optax.apply_updates(params, updates)
+    """
+
+    directions: Sequence[str] = ("orthogonal", "adam")
+    weights: Sequence[float] = (1.0, -1.0)
+    decays: Sequence[float] = (0.8, 0.95, 0.99)
+    second_decay: float = 0.99
+    width: int = 8
+    sharing: str = "group"
+    bound: float = 2.0
+    momentum_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Build the parts once, so that a wrong name is found before anything is compiled.
+
+        Raises:
+          UserError: for an unknown part, or a setting that does not fit.
+        """
+        for name in ("directions", "weights", "decays"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.directions or len(self.weights) != len(self.directions):
+            raise UserError(
+                f"gates: {len(self.directions)} directions and {len(self.weights)} weights; give "
+                "one or more directions and a weight for each"
+            )
+        if len(self.decays) < 2:
+            raise UserError("gates: decays must be two or more, to compare momenta with each other")
+        if self.sharing not in SHARING:
+            raise UserError(f"gates: no sharing {self.sharing!r}; {suggest(self.sharing, SHARING)}")
+        if all(d.matrices_only for d in self._directions):
+            raise UserError("gates: one of the directions must be for vectors too, such as adam")
+
+    @cached_property
+    def _directions(self) -> tuple[Direction, ...]:
+        return tuple(build(DIRECTIONS, text) for text in self.directions)
+
+    @cached_property
+    def _reads(self) -> frozenset[Average]:
+        own = {*(Average(1, d) for d in self.decays), Average(2, self.second_decay)}
+        return frozenset(own.union(*(d.reads for d in self._directions)))
+
+    @property
+    def tied(self) -> bool:  # noqa: D102
+        return False
+
+    def network(self, spec: PermutationSpec) -> NeuronNetwork:
+        """The flax module that maps statistics to gates."""
+        settings = sum(len(d.start) for d in self._directions)
+        return NeuronNetwork(
+            spec, self.width, 1, 1 + len(self._directions) + settings, self.sharing
+        )
+
+    def init(self, key: Array, spec: PermutationSpec) -> Theta:  # noqa: D102
+        params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
+
+        def features(params: PyTree[Array]) -> Any:
+            state = RuleState(jnp.int32(1), begin(self._reads, params))
+            return self._features(params, params, state, spec, True, 0.0)
+
+        shapes = jax.eval_shape(features, params)
+        return jax.jit(self.network(spec).init)(key, *jax.tree.map(jnp.zeros_like, shapes))
+
+    def scale_by_rule(  # noqa: D102
+        self,
+        theta: Theta,
+        spec: PermutationSpec | None = None,
+        total_steps: int | None = None,
+    ) -> optax.GradientTransformationExtraArgs:
+        dtype = jnp.dtype(self.momentum_dtype)
+
+        def init(params: PyTree[Array]) -> dict[str, PyTree[Array]]:
+            if spec is not None:
+                spec.like(params)
+            return begin(self._reads, params, dtype)
+
+        def update(
+            grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
+        ) -> tuple[PyTree[Array], dict[str, PyTree[Array]]]:
+            length = extra.get("total_steps", total_steps)
+            if length is None:
+                raise UserError("this rule reads how far a run has come: pass total_steps")
+            averages = advance(state.averages, self._reads, grads)
+            state = state._replace(averages=averages)
+            of_params = unrelated(params) if spec is None else spec.like(params)
+            features = self._features(grads, params, state, of_params, spec is not None, length)
+            gates = self.network(of_params).apply(theta, *features)
+            return self._step(grads, params, state, of_params, *gates), averages
+
+        return transformation(init, update)
+
+    def _features(
+        self,
+        grads: PyTree[Array],
+        params: PyTree[Array],
+        state: RuleState,
+        spec: PermutationSpec,
+        known: bool,
+        length: float,
+    ) -> tuple[list[tuple[Array, ...]], list[Array]]:
+        """What the network reads of the units of each tensor's axes, and of each tensor."""
+        time = _time(state.count, length)
+        roles = axis_roles(spec)
+        units, tensors = [], []
+        for i, (p, g, averages) in enumerate(leaves_of(params, grads, state.averages)):
+            found = self._statistics(p, g, averages, state.count)
+            units.append(found.axes)
+            axes = spec.entries[i][1]
+            kind = _kind(axes, roles[i], spec) if known or p.ndim < 2 else "unknown"
+            tensors.append(_describe(p.shape, roles[i], kind, found.tensor, time))
+        return units, tensors
+
+    def _statistics(
+        self, p: Array, g: Array, averages: dict[str, Array], count: Array
+    ) -> Statistics:
+        fast, *_, slow = self.decays
+        middle = self.decays[len(self.decays) // 2]
+        m = {d: debiased(averages, Average(1, d), count) for d in (fast, middle, slow)}
+        v = debiased(averages, Average(2, self.second_decay), count)
+        signals = {
+            "gradient": g,
+            "fast": m[fast],
+            "middle": m[middle],
+            "slow": m[slow],
+            "adam": m[middle] / (root(v) + 1e-8),
+            "weight": p,
+        }
+        return statistics(signals, (("gradient", "middle"), ("fast", "slow"), ("middle", "weight")))
+
+    def _step(
+        self,
+        grads: PyTree[Array],
+        params: PyTree[Array],
+        state: RuleState,
+        spec: PermutationSpec,
+        units: list[tuple[Array, ...]],
+        tensors: Float[Array, "tensors outputs"],
+    ) -> PyTree[Array]:
+        """Minus the step over the learning rate."""
+        count = len(self._directions)
+        roles = axis_roles(spec)
+        steps = []
+        for i, (p, g, averages) in enumerate(leaves_of(params, grads, state.averages)):
+            inputs = _inputs(roles[i])
+            tensor = Tensor(p, g, averages, state.count, inputs)
+            strength, logits = tensors[i, 0], tensors[i, 1 : 1 + count]
+            settings = tensors[i, 1 + count :]
+            mixed = self._mix(tensor, logits, settings)
+            gate = strength - 0.5 * math.log(max(1, math.prod(p.shape[:inputs])))
+            for k, logs in enumerate(units[i] if inputs else ()):
+                logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
+                gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
+            steps.append(jnp.exp(gate) * mixed)
+        return jax.tree.unflatten(jax.tree.structure(params), steps)
+
+    def _mix(self, tensor: Tensor, logits: Array, settings: Array) -> Array:
+        usable, start = [], 0
+        for i, direction in enumerate(self._directions):
+            stop = start + len(direction.start)
+            if tensor.inputs or not direction.matrices_only:
+                own = jnp.asarray(direction.start, jnp.float32) + settings[start:stop]
+                usable.append((self.weights[i] + logits[i], direction(tensor, own)))
+            start = stop
+        weights = jax.nn.softmax(jnp.stack([w for w, _ in usable]))
+        return sum(w * d for w, (_, d) in zip(weights, usable, strict=True))
+
+
+def _inputs(roles: tuple[str, ...]) -> int:
+    """How many leading axes are the input side; 0 for what is no matrix."""
+    return 0 if len(roles) < 2 else len(roles) - roles.count("output")
+
+
+def _kind(axes: Any, roles: tuple[str, ...], spec: PermutationSpec) -> str:
+    if len(axes) < 2:
+        return "vector"
+
+    def fixed(role: str) -> bool:
+        names = {
+            n for axis, r in zip(axes, roles, strict=True) if r == role for n in groups_of(axis)
+        }
+        return names <= spec.fixed
+
+    return {
+        (False, False): "hidden",
+        (True, False): "input",
+        (False, True): "output",
+        (True, True): "through",
+    }[fixed("input"), fixed("output")]
+
+
+def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
+    """How far the run has come, as numbers of order one."""
+    taken = count.astype(jnp.float32) - 1
+    share = jnp.clip(taken / jnp.maximum(length, 1), 0, 1)
+    faded = [jnp.exp(-taken / scale) for scale in _TIMES]
+    size = (jnp.log(jnp.maximum(length, 1.0)) - math.log(500)) / 2
+    return jnp.stack([2 * share - 1, (1 - share) ** 4, jnp.exp(-20 * (1 - share)), *faded, size])
+
+
+def _describe(
+    shape: tuple[int, ...],
+    roles: tuple[str, ...],
+    kind: str,
+    found: Float[Array, " statistics"],
+    time: Float[Array, " features"],
+) -> Float[Array, " features"]:
+    """The features of one tensor, each of order one."""
+    inputs = _inputs(roles)
+    fan_in, fan_out = math.prod(shape[:inputs]), math.prod(shape[inputs:])
+    spatial = math.prod(n for n, r in zip(shape, roles, strict=True) if r == "spatial")
+    sizes = [math.log(n / 64) / 3 if inputs else 0.0 for n in (fan_in, fan_out)]
+    static = jnp.asarray(
+        [*(float(kind == k) for k in KINDS), *sizes, math.log(spatial) / 3], jnp.float32
+    )
+    gradient, _, middle, _, adam, weight, *cosines = found
+    weight = jnp.clip(weight + 0.5 * math.log(max(1, fan_in)), -4, 4)
+    noise = jnp.clip(middle - gradient, -4, 0)
+    dynamic = jnp.stack([weight, noise, jnp.clip(adam, -4, 1), *cosines])
+    return jnp.concatenate([static, dynamic, time])

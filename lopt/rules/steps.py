@@ -1,0 +1,83 @@
+"""How the output of a network over parameters becomes a step."""
+
+import abc
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lopt.parts import Parts
+
+
+class Step(abc.ABC):
+    """Combines a nominal direction with what the network wrote, tensor by tensor."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
+    ) -> Float[Array, "..."]:
+        """The direction of one tensor; the step is minus the learning rate times it."""
+
+
+@dataclass(frozen=True)
+class Residual(Step):
+    """The paper's: `nominal + beta * output[0]` (Zhou, Finn & Harrison, arXiv 2402.05232).
+
+    Attributes:
+      beta: scale of the learned residual.
+    """
+
+    beta: float = 1e-4
+
+    def __call__(  # noqa: D102
+        self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
+    ) -> Float[Array, "..."]:
+        return nominal + self.beta * output[..., 0]
+
+
+@dataclass(frozen=True)
+class Normalized(Step):
+    """A direction of a learned root mean square, so that the learning rate transfers.
+
+    With u the normalization to unit root mean square over the tensor,
+
+        direction = exp(strength * mean(output[1])) * u(u(nominal) + beta * output[0]),
+
+    as in Celo2 (arXiv 2602.19142) but for the factor in front, which starts near one and lets the
+    rule weigh tensors against each other and warm up.
+
+    Attributes:
+      beta: scale of the learned residual.
+      strength: scale of the learned logarithm; zero for exactly unit root mean square.
+      limit: bound of that logarithm, either way.
+    """
+
+    beta: float = 1.0
+    strength: float = 1.0
+    limit: float = 5.0
+
+    def __call__(  # noqa: D102
+        self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
+    ) -> Float[Array, "..."]:
+        direction = unit_rms(unit_rms(nominal) + self.beta * output[..., 0])
+        logarithm = self.strength * jnp.mean(output[..., 1])
+        return jnp.exp(jnp.clip(logarithm, -self.limit, self.limit)) * direction
+
+
+STEPS = Parts("step", normalized=Normalized, residual=Residual)
+"""The ways to make a step that a rule over parameters can name."""
+
+
+def unit_rms(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """A tensor scaled to unit root mean square; zero stays zero."""
+    return x * _inverse_rms(jnp.mean(jnp.square(x)))
+
+
+def unit_rms_channels(x: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
+    """Each channel of a tensor scaled to unit root mean square; zero stays zero."""
+    return x * _inverse_rms(jnp.mean(jnp.square(x), axis=tuple(range(x.ndim - 1))))
+
+
+def _inverse_rms(mean_square: Float[Array, "..."]) -> Float[Array, "..."]:
+    positive = mean_square > 0
+    return jnp.where(positive, jnp.where(positive, mean_square, 1.0) ** -0.5, 0.0)

@@ -1,0 +1,180 @@
+"""The rule over parameters: features, a UNF over them, and the step that they make."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from lopt.errors import UserError
+from lopt.parts import build
+from lopt.rules.averages import Average, advance, begin, debiased
+from lopt.rules.features import FEATURES, Feature
+from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
+from lopt.rules.steps import STEPS, Step, unit_rms_channels
+from lopt.symmetry import PermutationSpec
+from lopt.unf import UNF
+from lopt.unf.network import layer_kinds
+
+OUTPUTS = 2
+"""Channels that the network writes: a residual direction, and a logarithm of its scale."""
+
+START = 0.1
+"""Scale of the last layer's first coefficients: a rule starts near its nominal direction."""
+
+
+@dataclass(frozen=True)
+class UNFRule(Rule):
+    """A learned optimizer whose update rule is a universal neural functional.
+
+    At step t, with F_t the features of all parameters, each channel scaled to unit root mean
+    square per tensor, tau_t an embedding of the step, and n_t the nominal direction,
+
+        p <- p - learning_rate(t) * step(n_t, UNF_theta(F_t, tau_t)).
+
+    The rule commutes with the permutations of the spec: permuting a model's neurons permutes the
+    updates (Zhou, Finn & Harrison, arXiv 2402.05232). All fields are plain data: parts are named
+    by text, `"name"` or `"name(argument=value)"`.
+
+    Attributes:
+      layers: the kind of every layer, or one kind per layer: "relational" or "pointwise", whose
+        theta fits any architecture, or "exact", whose theta is tied to one.
+      widths: channels after each hidden layer.
+      features: what is read of each parameter; names in `FEATURES`.
+      nominal: a feature of one channel: the direction that the network corrects.
+      step: how both make a step; a name in `STEPS`.
+      time_scales: steps at which the embedding tanh(t / scale) saturates.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from lopt.symmetry import Axes
+      >>> params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+      >>> axes = {"w": Axes("in", "out"), "b": Axes("out")}
+      >>> spec = PermutationSpec.for_params(axes, params, fixed=("in", "out"))
+      >>> rule = UNFRule()
+      >>> theta = rule.init(jax.random.key(0), spec)
+      >>> optimizer = rule.optimizer(theta, learning_rate=0.01, spec=spec)
+      >>> state = optimizer.init(params)
+      >>> updates, state = optimizer.update(params, state, params)
+      >>> params = optax.apply_updates(params, updates)
+    """
+
+    layers: str | Sequence[str] = "relational"
+    widths: Sequence[int] = (8,)
+    features: Sequence[str] = (
+        "weight",
+        "gradient",
+        "momentum(decays=(0.5, 0.9, 0.99))",
+        "second_moment(decays=(0.9, 0.999))",
+        "adam_direction(decays=(0.5, 0.9, 0.99), second_decay=0.99)",
+    )
+    nominal: str = "adam_direction(decays=(0.9,), second_decay=0.99)"
+    step: str = "normalized"
+    time_scales: Sequence[float] = field(default=(3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))
+
+    def __post_init__(self) -> None:
+        """Build the parts once, so that a wrong name is found before anything is compiled.
+
+        Raises:
+          UserError: for an unknown part, or a nominal direction of several channels.
+        """
+        for name in ("widths", "features", "time_scales"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.layers, str):
+            object.__setattr__(self, "layers", tuple(self.layers))
+        if self._nominal.channels != 1:
+            raise UserError(
+                f"the nominal direction needs one channel, and {self.nominal} has "
+                f"{self._nominal.channels}"
+            )
+        _ = self._features, self._step, self._kinds
+
+    @cached_property
+    def _features(self) -> tuple[Feature, ...]:
+        return tuple(build(FEATURES, text) for text in self.features)
+
+    @cached_property
+    def _nominal(self) -> Feature:
+        return build(FEATURES, self.nominal)
+
+    @cached_property
+    def _step(self) -> Step:
+        return build(STEPS, self.step)
+
+    @cached_property
+    def _kinds(self) -> tuple[str, ...]:
+        return layer_kinds(self.layers, len(self.widths) + 1)
+
+    @cached_property
+    def _reads(self) -> frozenset[Average]:
+        return frozenset(a for f in (*self._features, self._nominal) for a in f.reads)
+
+    @property
+    def tied(self) -> bool:  # noqa: D102
+        return "exact" in self._kinds
+
+    def network(self, spec: PermutationSpec) -> UNF:
+        """The flax module that maps features to outputs."""
+        features = (*self.widths, OUTPUTS)
+        return UNF(spec, features, self.layers, output_scale=START)
+
+    def init(self, key: Array, spec: PermutationSpec) -> Theta:  # noqa: D102
+        channels = sum(f.channels for f in self._features) + len(self.time_scales)
+        example = jax.tree.map(lambda axes: jnp.zeros((*spec.shape(axes), channels)), spec.axes)
+        return jax.jit(self.network(spec).init)(key, example)
+
+    def scale_by_rule(  # noqa: D102
+        self,
+        theta: Theta,
+        spec: PermutationSpec | None = None,
+        total_steps: int | None = None,
+    ) -> optax.GradientTransformationExtraArgs:
+        del total_steps
+        if spec is None and set(self._kinds) != {"pointwise"}:
+            raise UserError(
+                "this rule reads how neurons connect: "
+                "pass spec=lopt.infer_spec(loss, params, batch)"
+            )
+
+        def spec_of(params: PyTree[Array]) -> PermutationSpec:
+            if spec is None:
+                return unrelated(params)
+            if self.tied:
+                spec.validate(params)
+            return spec.like(params)
+
+        def init(params: PyTree[Array]) -> dict[str, PyTree[Array]]:
+            spec_of(params)
+            return begin(self._reads, params)
+
+        def update(
+            grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
+        ) -> tuple[PyTree[Array], dict[str, PyTree[Array]]]:
+            averages = advance(state.averages, self._reads, grads)
+            time = self._time(state.count - 1)
+            channels, nominal = [], []
+            for p, g, of_tensor in leaves_of(params, grads, averages):
+                read = partial(debiased, of_tensor, count=state.count)
+                found = jnp.concatenate([f(g, p, read) for f in self._features], -1)
+                channels.append(_with_time(found, time))
+                nominal.append(self._nominal(g, p, read)[..., 0])
+            structure = jax.tree.structure(params)
+            output = self.network(spec_of(params)).apply(theta, structure.unflatten(channels))
+            steps = map(self._step, nominal, jax.tree.leaves(output))
+            return structure.unflatten(steps), averages
+
+        return transformation(init, update)
+
+    def _time(self, count: Int[Array, ""]) -> Float[Array, " scales"]:
+        return 2 * jnp.tanh(count / jnp.asarray(self.time_scales, jnp.float32)) - 1
+
+
+def _with_time(
+    x: Float[Array, "... channels"], time: Float[Array, " scales"]
+) -> Float[Array, "... channels_and_scales"]:
+    constant = jnp.broadcast_to(time, (*x.shape[:-1], *time.shape))
+    return jnp.concatenate([unit_rms_channels(x), constant], axis=-1)
