@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from jax.extend import core
 
 from lopt.errors import UserError
+from lopt.symmetry.constants import Constant, computed
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read, settle, size
 
 Dims = tuple[Symbol | None, ...]
@@ -29,6 +29,7 @@ class Equation:
       in_shapes: the shape of each operand.
       out_shapes: the shape of each output.
       live: for each output, whether the function depends on it.
+      constants: each operand that is known; `None` for one that is not.
       walk: what propagates symbols through an inner jaxpr; for primitives that call functions.
     """
 
@@ -37,6 +38,7 @@ class Equation:
     in_shapes: tuple[tuple[int, ...], ...]
     out_shapes: tuple[tuple[int, ...], ...]
     live: tuple[bool, ...]
+    constants: tuple[Constant | None, ...]
     walk: "Walk"
 
 
@@ -124,6 +126,7 @@ class Walk:
         jaxpr: core.ClosedJaxpr | core.Jaxpr,
         operands: Sequence[Dims],
         live: Sequence[bool] | None = None,
+        constants: Sequence[Constant | None] = (),
     ) -> list[Dims]:
         """Propagate the operands' symbols through a jaxpr.
 
@@ -131,6 +134,7 @@ class Walk:
           jaxpr: the function.
           operands: the symbols of each of its arguments.
           live: which of its outputs matter; all, if left out.
+          constants: arguments that are known, and the same whenever the function is called.
 
         Returns:
           The symbols of each output; of one that does not matter, they mean nothing.
@@ -138,16 +142,22 @@ class Walk:
         jaxpr, consts = open_jaxpr(jaxpr)
         live = [True] * len(jaxpr.outvars) if live is None else live
         dims: dict[core.Var, Dims] = dict(zip(jaxpr.invars, operands, strict=True))
-        for var, value in zip(jaxpr.constvars, consts, strict=True):
-            dims[var] = dims_of_constant(value)
+        known = dict(zip(jaxpr.constvars, map(Constant, consts), strict=True))
+        known |= {v: c for v, c in zip(jaxpr.invars, constants, strict=False) if c is not None}
         for eqn, live_out in live_equations(jaxpr, live):
-            read = [_dims_of(v, dims) for v in eqn.invars]
+            values = tuple(_constant(v, known) for v in eqn.invars)
+            result = computed(eqn, values)
+            if result is not None:
+                known[eqn.outvars[0]] = result
+                continue
+            read = [_dims_of(v, dims, known) for v in eqn.invars]
             equation = Equation(
                 name=eqn.primitive.name,
                 params=eqn.params,
                 in_shapes=tuple(np.shape(v.aval) for v in eqn.invars),
                 out_shapes=tuple(np.shape(v.aval) for v in eqn.outvars),
                 live=live_out,
+                constants=values,
                 walk=self,
             )
             self._note(equation, read)
@@ -156,7 +166,7 @@ class Walk:
                 settle(output)
             dims |= zip(eqn.outvars, outputs, strict=True)
         return [
-            _dims_of(var, dims) if on else _any_dims(var)
+            _dims_of(var, dims, known) if on else _any_dims(var)
             for var, on in zip(jaxpr.outvars, live, strict=True)
         ]
 
@@ -170,13 +180,12 @@ class Walk:
                 mark_read(symbol)
 
     def _apply(self, equation: Equation, operands: Sequence[Dims]) -> Sequence[Dims]:
-        empty = any(0 in shape for shape in (*equation.in_shapes, *equation.out_shapes))
-        rule = None if empty else _rules.get(equation.name)
+        rule = _rules.get(equation.name)
         if rule is not None:
             outputs = rule(equation, *operands)
             _check(equation, outputs)
             return outputs
-        if fix_all(operands, equation.name) and not empty:
+        if fix_all(operands, equation.name):
             self.unknown[equation.name] = None
         return [fixed_dims(shape, equation.name) for shape in equation.out_shapes]
 
@@ -203,7 +212,10 @@ def open_jaxpr(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> tuple[core.Jaxpr, Sequen
 def live_equations(
     jaxpr: core.Jaxpr, live: Sequence[bool]
 ) -> list[tuple[core.JaxprEqn, tuple[bool, ...]]]:
-    """The equations on which the live outputs depend, each with its own live outputs."""
+    """The equations on which the live outputs depend, each with its own live outputs.
+
+    An array without elements depends on nothing.
+    """
     return _liveness(jaxpr, live)[0]
 
 
@@ -215,9 +227,7 @@ def live_inputs(jaxpr: core.Jaxpr | core.ClosedJaxpr, live: Sequence[bool]) -> l
 
 
 def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.Var]]:
-    needed = {
-        v for v, on in zip(jaxpr.outvars, live, strict=True) if on and isinstance(v, core.Var)
-    }
+    needed = {v for v, on in zip(jaxpr.outvars, live, strict=True) if on and _has_values(v)}
     kept = []
     for eqn in reversed(jaxpr.eqns):
         out = tuple(v in needed for v in eqn.outvars)
@@ -226,37 +236,34 @@ def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.V
         kept.append((eqn, out))
         rule = _live_rules.get(eqn.primitive.name)
         used = rule(eqn.params, out) if rule else [True] * len(eqn.invars)
-        needed |= {
-            v for v, on in zip(eqn.invars, used, strict=True) if on and isinstance(v, core.Var)
-        }
+        needed |= {v for v, on in zip(eqn.invars, used, strict=True) if on and _has_values(v)}
     return kept[::-1], needed
+
+
+def _has_values(atom: core.Var | core.Literal) -> bool:
+    return isinstance(atom, core.Var) and 0 not in np.shape(atom.aval)
 
 
 def _writes(eqn: core.JaxprEqn) -> bool:
     return bool(eqn.effects) and not eqn.primitive.name.startswith("debug")
 
 
-def _dims_of(atom: core.Var | core.Literal, dims: dict[core.Var, Dims]) -> Dims:
-    if isinstance(atom, core.Literal):
-        return dims_of_constant(atom.val)
-    return dims.get(atom, _any_dims(atom))
+def _constant(atom: core.Var | core.Literal, known: dict[core.Var, Constant]) -> Constant | None:
+    return Constant(atom.val) if isinstance(atom, core.Literal) else known.get(atom)
+
+
+def _dims_of(
+    atom: core.Var | core.Literal, dims: dict[core.Var, Dims], known: dict[core.Var, Constant]
+) -> Dims:
+    constant = _constant(atom, known)
+    if constant is not None:
+        return constant.dims()
+    return dims.get(atom, _any_dims(atom)) if _has_values(atom) else _any_dims(atom)
 
 
 def _any_dims(atom: core.Var | core.Literal) -> Dims:
     """Symbols for a value that nothing depends on."""
     return (None,) * len(np.shape(atom.aval))
-
-
-def dims_of_constant(value: Any) -> Dims:
-    """The symbols of a constant: an axis along which it varies is fixed."""
-    dtype = getattr(value, "dtype", None)
-    if isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
-        return fixed_dims(np.shape(value), "constant")
-    value = np.asarray(value)
-    return tuple(
-        None if n and (value == value.take([0], axis=i)).all() else Atom(n, "constant")
-        for i, n in enumerate(value.shape)
-    )
 
 
 def fix_all(operands: Sequence[Dims], why: str) -> bool:

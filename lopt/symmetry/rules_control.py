@@ -37,7 +37,7 @@ def _called(params: dict[str, Any]) -> Any:
 @register_rule(*_CALLS)
 def call(equation: Equation, *operands: Dims) -> list[Dims]:
     """A function, as if its equations stood here."""
-    return equation.walk(_called(equation.params), operands, equation.live)
+    return equation.walk(_called(equation.params), operands, equation.live, equation.constants)
 
 
 @register_liveness(*_CALLS)

@@ -152,7 +152,7 @@ def slice_(equation: Equation, operand: Dims) -> list[Dims]:
 def _sliced(dims: Dims, axis: int, n: int, start: int, stop: int, step: int = 1) -> Dims:
     """The symbols of a value after a slice of one axis."""
     symbol = dims[axis]
-    if symbol is None or (start, stop, step) == (0, n, 1):
+    if symbol is None or start == stop or (start, stop, step) == (0, n, 1):
         return dims
     if step != 1:
         new = _strided(symbol, n, start, stop, step)

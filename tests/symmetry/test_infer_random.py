@@ -99,6 +99,28 @@ def recurrent(param, x, width):
     return y.swapaxes(0, 1)
 
 
+def state_space(param, x, width):
+    decay = jnp.exp(-jnp.exp(x[..., None] * param(x.shape[-1], width)))
+
+    def combine(first, second):
+        return first[0] * second[0], first[1] * second[0] + second[1]
+
+    y = jax.lax.associative_scan(combine, (decay, x[..., None] * decay), axis=1)[1]
+    return (y * param(x.shape[-1], width)).sum(axis=-1)
+
+
+def memory(param, x, width):
+    slots = param(width, x.shape[-1])
+    scores = jnp.where(jnp.eye(width, dtype=bool), -jnp.inf, slots @ slots.T)
+    slots = slots + jax.nn.softmax(scores) @ slots
+    return x + jax.nn.softmax(x @ slots.T) @ slots
+
+
+def decorrelated(param, x, width):
+    w = param(x.shape[-1], width)
+    return x @ w @ (w.T @ w - jnp.eye(width))
+
+
 def time_mixing(param, x, width):
     return jnp.einsum("btd,ts,su->bud", x, param(TIME, width), param(width, TIME))
 
@@ -137,6 +159,9 @@ LAYERS = (
     attention,
     head_mixing,
     recurrent,
+    state_space,
+    memory,
+    decorrelated,
     time_mixing,
     interleaved,
     shuffled,

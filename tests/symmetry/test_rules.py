@@ -19,6 +19,11 @@ def total(x):
     return jnp.sum(jnp.tanh(x) ** 2)
 
 
+def softmax_of_others(scores):
+    position = jnp.arange(len(scores))
+    return jax.nn.softmax(jnp.where(position[:, None] == position, -jnp.inf, scores))
+
+
 CASES = {
     # Elementwise operations, broadcasts and constants.
     "scale": (lambda p: total(p["a"] * p["b"] + 1.0), "a[4,3] i j; b[3] j"),
@@ -32,7 +37,7 @@ CASES = {
     "matmul": (lambda p: total(p["a"] @ p["b"]), "a[4,3] i j; b[3,5] j k"),
     "gram": (lambda p: total(p["a"] @ p["a"].T), "a[4,3] i j"),
     "square": (lambda p: total(p["a"] @ p["a"]), "a[3,3] i i"),
-    "trace": (lambda p: jnp.einsum("ii,ij->j", p["a"], p["b"]).sum(), "a[3,3] I J; b[3,4] J k"),
+    "trace": (lambda p: jnp.einsum("ii,ij->j", p["a"], p["b"]).sum(), "a[3,3] i i; b[3,4] i k"),
     "batch": (
         lambda p: total(jnp.einsum("bi,bij->bj", p["a"], p["b"])),
         "a[2,3] b i; b[2,3,4] b i j",
@@ -109,6 +114,67 @@ CASES = {
     "outer product of a table": (
         lambda p: total(jnp.outer(*(p["a"].reshape(2, 3).sum(i) for i in (1, 0)))[1]),
         "a[6] I*j; I=2; j=3",
+    ),
+    # Masks, which are constants that may be permuted along both axes alike, or not.
+    "identity": (lambda p: total(p["a"].T @ p["a"] - jnp.eye(3)), "a[4,3] i j"),
+    "identity of NumPy": (lambda p: total(p["a"].T @ p["a"] - np.eye(3)), "a[4,3] i j"),
+    "two identities": (
+        lambda p: total(p["a"] * jnp.eye(3)) + total(p["b"] * jnp.eye(3)),
+        "a[3,3] i i; b[3,3] j j",
+    ),
+    "all but itself": (
+        lambda p: total(softmax_of_others(p["a"] @ p["a"].T) @ p["a"]),
+        "a[4,3] i j",
+    ),
+    "one-hot positions": (
+        lambda p: total(jax.nn.one_hot(jnp.arange(4), 4) @ p["a"]),
+        "a[4,3] i j",
+    ),
+    "three axes": (lambda p: total(jnp.einsum("iii->i", p["a"])), "a[3,3,3] i i i"),
+    "two pairs of axes": (
+        lambda p: total(jnp.einsum("ijij->ij", p["a"])),
+        "a[3,3,3,3] i j i j",
+    ),
+    "causal": (lambda p: total(jnp.tril(p["a"] @ p["a"].T)), "a[4,3] I j"),
+    "next to the diagonal": (lambda p: total(p["a"] * jnp.eye(3, k=1)), "a[3,3] I J"),
+    "blocks": (
+        lambda p: total(p["a"] * (jnp.arange(4)[:, None] // 2 == jnp.arange(4) // 2)),
+        "a[4,4] I J",
+    ),
+    "identity in a loop": (
+        lambda p: total(lax.fori_loop(0, 2, lambda i, c: jnp.roll(c, 1, 0), jnp.eye(3)) * p["a"]),
+        "a[3,3] I I",
+    ),
+    "positions in a loop": (
+        lambda p: total(
+            lax.scan(lambda c, x: (c[::-1], (c == jnp.arange(3)) * x), jnp.arange(3), p["a"])[1]
+        ),
+        "a[2,3] T I",
+    ),
+    # Arrays without elements.
+    "empty slices": (
+        lambda p: total(jnp.concatenate([p["a"][:0], p["a"], p["a"][4:]]) * p["b"]),
+        "a[4,3] i j; b[4,3] i j",
+    ),
+    "empty part": (
+        lambda p: sum(i * total(x) for i, x in enumerate(jnp.split(p["a"], (0, 2, 2)), 1)),
+        "a[5,3] i+j k; i=2; j=3; k=3",
+    ),
+    "empty pads": (
+        lambda p: total(jnp.pad(p["a"][:, :0], ((0, 0), (0, 3))) + p["a"]),
+        "a[4,3] i j",
+    ),
+    "empty operand": (
+        lambda p: total(jnp.concatenate([p["a"], p["b"]]) @ (p["a"].T @ p["a"] + 1)),
+        "a[0,3] E U; b[4,3] i j",
+    ),
+    "empty updates": (
+        lambda p: total(p["b"].at[np.zeros(0, int)].set(p["a"])),
+        "a[0,3] E U; b[4,3] i j",
+    ),
+    "scan of no steps": (
+        lambda p: total(lax.scan(lambda c, x: (c + x, c * x), p["b"], p["a"])[0]),
+        "a[0,3] E U; b[3] i",
     ),
     # Positions.
     "look-up": (lambda p: total(p["a"][np.array([0, 2, 2])]), "a[4,3] I j"),
