@@ -13,7 +13,7 @@ from lopt.tasks.families import (
 )
 from lopt.tasks.language import LanguageModel
 from lopt.tasks.mixture import MIXTURES, Mixture, build_mixture, mixture
-from lopt.tasks.mlp import autoencoder, mlp
+from lopt.tasks.mlp import autoencoder, mlp, residual_mlp
 from lopt.tasks.quadratic import Quadratic, quadratic
 from lopt.tasks.registry import TASKS
 from lopt.tasks.rnn import rnn
@@ -46,6 +46,7 @@ __all__ = [
     "mlp",
     "quadratic",
     "reparametrize",
+    "residual_mlp",
     "rnn",
     "transformer",
     "vit",

@@ -1,4 +1,4 @@
-"""Dense networks: a classifier and an autoencoder."""
+"""Dense networks: classifiers, plain and residual, and an autoencoder."""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +7,27 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from lopt.data import DATASETS
-from lopt.parts import build
+from lopt.parts import Parts, build
 from lopt.tasks.classification import Classification, Reconstruction
 from lopt.tasks.task import Task, require_positive, require_widths
 
 
+ACTIVATIONS = Parts("activation", relu=nn.relu, tanh=nn.tanh, gelu=nn.gelu, silu=nn.silu)
+"""The non-linearities that a network of dense layers can name."""
+
+
 class MLP(nn.Module):
-    """Dense layers with rectifiers between them.
+    """Dense layers with a non-linearity between them.
 
     Attributes:
       widths: the width of each hidden layer.
       outputs: the width of the last layer.
+      activation: a name in `ACTIVATIONS`.
     """
 
     widths: Sequence[int]
     outputs: int
+    activation: str = "relu"
 
     @nn.compact
     def __call__(
@@ -30,8 +36,33 @@ class MLP(nn.Module):
         """Logits of a batch."""
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
-            x = nn.relu(nn.Dense(width)(x))
+            x = ACTIVATIONS[self.activation](nn.Dense(width)(x))
         return nn.Dense(self.outputs)(x)
+
+
+class ResidualMLP(nn.Module):
+    """Blocks of two dense layers on the normalized stream, each added to it.
+
+    Attributes:
+      width: of the stream and of the hidden layer of each block.
+      depth: the number of blocks.
+      outputs: the width of the last layer.
+    """
+
+    width: int
+    depth: int
+    outputs: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch ..."], train: bool = False
+    ) -> Float[Array, "batch outputs"]:
+        """Logits of a batch."""
+        x = nn.Dense(self.width)(x.reshape(x.shape[0], -1))
+        for _ in range(self.depth):
+            hidden = nn.relu(nn.Dense(self.width)(nn.LayerNorm()(x)))
+            x = x + nn.Dense(self.width)(hidden)
+        return nn.Dense(self.outputs)(nn.LayerNorm()(x))
 
 
 class Autoencoder(nn.Module):
@@ -49,21 +80,47 @@ class Autoencoder(nn.Module):
         return MLP(self.widths, math.prod(x.shape[1:]))(x).reshape(x.shape)
 
 
-def mlp(data: str = "digits", widths: Sequence[int] = (32,), batch_size: int = 64) -> Task:
+def mlp(
+    data: str = "digits",
+    widths: Sequence[int] = (32,),
+    activation: str = "relu",
+    batch_size: int = 64,
+) -> Task:
     """An MLP classifier.
 
     Args:
       data: a name in `lopt.data.DATASETS`, with arguments.
       widths: the width of each hidden layer.
+      activation: a name in `ACTIVATIONS`.
       batch_size: examples per step.
 
     Raises:
-      UserError: for an unknown data set, or a size that is no positive integer.
+      UserError: for an unknown data set or activation, or a size that is not a positive integer.
     """
     require_widths("mlp", widths)
     require_positive("mlp", batch_size=batch_size)
+    _ = ACTIVATIONS[activation]
     dataset = build(DATASETS, data)
-    return Classification(dataset, MLP(tuple(widths), dataset.classes), batch_size)
+    return Classification(dataset, MLP(tuple(widths), dataset.classes, activation), batch_size)
+
+
+def residual_mlp(
+    data: str = "digits", width: int = 32, depth: int = 3, batch_size: int = 64
+) -> Task:
+    """A classifier of residual blocks of dense layers, normalized first (He et al., 2016).
+
+    Args:
+      data: a name in `lopt.data.DATASETS`, with arguments.
+      width: of the stream.
+      depth: the number of blocks.
+      batch_size: examples per step.
+
+    Raises:
+      UserError: for an unknown data set, or a size that is not a positive integer.
+    """
+    require_positive("residual_mlp", width=width, depth=depth, batch_size=batch_size)
+    dataset = build(DATASETS, data)
+    return Classification(dataset, ResidualMLP(width, depth, dataset.classes), batch_size)
 
 
 def autoencoder(

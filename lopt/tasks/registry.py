@@ -2,7 +2,7 @@
 
 from lopt.parts import Parts
 from lopt.tasks.cnn import cnn
-from lopt.tasks.mlp import autoencoder, mlp
+from lopt.tasks.mlp import autoencoder, mlp, residual_mlp
 from lopt.tasks.quadratic import quadratic
 from lopt.tasks.rnn import rnn
 from lopt.tasks.transformer import transformer
@@ -11,6 +11,7 @@ from lopt.tasks.vit import vit
 TASKS = Parts(
     "task",
     mlp=mlp,
+    residual_mlp=residual_mlp,
     cnn=cnn,
     rnn=rnn,
     transformer=transformer,

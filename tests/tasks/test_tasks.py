@@ -19,7 +19,8 @@ TINY_MLP = "mlp(widths=(8, 6), batch_size=32)"
 SMALL_TEXT = "text(size=40_000)"
 
 SMALL = {
-    "mlp": [TINY_MLP],
+    "mlp": [TINY_MLP, "mlp(widths=(8, 6), activation='tanh', batch_size=32)"],
+    "residual_mlp": ["residual_mlp(width=8, depth=1, batch_size=32)"],
     "cnn": [
         "cnn(widths=(8, 16), batch_size=32)",
         "cnn(block='batchnorm', widths=(8, 16), batch_size=32)",
