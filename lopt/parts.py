@@ -2,12 +2,17 @@
 
 import ast
 import inspect
+import math
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
 from lopt.errors import UserError, suggest
+
+_SHOWN = 200
+"""Characters of an unreadable text that its error message repeats."""
 
 
 class Parts(dict[str, Callable[..., Any]]):
@@ -57,19 +62,23 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
 
     Raises:
       UserError: for something else, a text that cannot be read, an unknown name or argument, or a
-        missing one, the valid ones listed; for words where a number belongs.
+        missing one, the valid ones listed; for a value of another kind than the default: words
+        or NaN where a number belongs, a number where a sequence does.
     """
     if not isinstance(part, str | Mapping | ConfigDict):
         raise UserError(f"the {parts.kind} must be a name, or name(argument=value), not {part!r}")
     arguments = parse(part) if isinstance(part, str) else dict(part)
-    name = arguments.pop("name")
+    name = arguments.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(f"the {parts.kind} has no name; {suggest('', parts)}")
     parameters = _parameters(parts, name, arguments)
     missing = [k for k, p in parameters.items() if p.default is p.empty and k not in arguments]
     if missing:
         raise UserError(f"{name} needs the argument {missing[0]!r}")
     arguments = {k: _as_text(v) for k, v in arguments.items()}
     for k, value in arguments.items():
-        _require_number(name, parameters[k], value)
+        if parameters[k].default is not inspect.Parameter.empty:
+            _require_kind(name, k, parameters[k].default, value)
     return parts[name](**arguments)
 
 
@@ -86,11 +95,12 @@ def parse(text: str) -> dict[str, Any]:
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
-        raise _unreadable(text) from None
-    if not isinstance(node, ast.Name | ast.Call):
-        raise _unreadable(text)
-    return _value(node)
+        if isinstance(node, ast.Name | ast.Call):
+            return _value(node)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if isinstance(error, UserError):
+            raise
+    raise _unreadable(text)
 
 
 def describe(part: str | Mapping[str, Any]) -> str:
@@ -124,6 +134,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _unreadable(text: str) -> UserError:
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return UserError(f"cannot read {text!r}; write name or name(argument=value, ...)")
 
 
@@ -156,7 +167,29 @@ def _parameters(
     return parameters
 
 
-def _require_number(part: str, parameter: inspect.Parameter, value: Any) -> None:
-    if isinstance(parameter.default, int | float) and isinstance(value, str):
-        valid = "True or False" if isinstance(parameter.default, bool) else "a number"
-        raise UserError(f"{part}: {parameter.name} must be {valid}, not {value!r}")
+def _require_kind(part: str, what: str, default: Any, value: Any) -> None:
+    """Refuse a value of another kind than the default; a default of None allows any."""
+    match default:
+        case bool():
+            valid, fits = "True or False", isinstance(value, bool)
+        case int():
+            valid, fits = "an integer", _is_number(value, Integral)
+        case float():
+            valid, fits = "a finite number", _is_number(value, Real) and math.isfinite(value)
+        case str():
+            texts = value if isinstance(value, list | tuple) else [value]
+            valid, fits = f"text such as {default!r}", all(isinstance(t, str) for t in texts)
+        case list() | tuple():
+            valid, fits = f"a sequence such as {default!r}", isinstance(value, list | tuple)
+        case _:
+            return
+    if not fits:
+        raise UserError(f"{part}: {what} must be {valid}, not {value!r}")
+    if isinstance(default, list | tuple) and default:
+        widest = next((d for d in default if isinstance(d, float)), default[0])
+        for element in value:
+            _require_kind(part, f"each of {what}", widest, element)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -9,7 +9,13 @@ def make(size=3, name_of_it="x", *, required=None):
     return size, name_of_it, required
 
 
-PARTS = Parts("thing", make=make, other=lambda needed: needed, flag=lambda on=False: on)
+def several(decays=(0.5, 1), sizes=(1,), texts=("a",), text="a", rate=0.5, anything=None):
+    return decays, sizes, texts, text, rate, anything
+
+
+PARTS = Parts(
+    "thing", make=make, other=lambda needed: needed, flag=lambda on=False: on, several=several
+)
 
 
 def test_config_lists_every_argument_so_that_each_can_be_overridden():
@@ -65,7 +71,7 @@ def test_text_and_mapping_are_one(part):
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("mkae", r"unknown thing 'mkae'; did you mean make\? valid: flag, make, other"),
+        ("mkae", r"unknown thing 'mkae'; did you mean make\? valid: flag, make, other, several"),
         ("make(sise=3)", r"make has no argument 'sise'; did you mean size\?"),
         ("other", "other needs the argument 'needed'"),
         ("make(3)", "cannot read"),
@@ -75,8 +81,24 @@ def test_text_and_mapping_are_one(part):
         ("make(**{'size': 3})", "cannot read"),
         ("make(size=(1, false))", "cannot read 'false'"),
         ("make(required=other(3))", r"cannot read 'other\(3\)'; write name or name\(argument="),
-        ("make(size=x)", "make: size must be a number, not 'x'"),
-        ("make(size=make())", "make: size must be a number, not 'make'"),
+        ("make(size=x)", "make: size must be an integer, not 'x'"),
+        ("make(size=make())", "make: size must be an integer, not 'make'"),
+        ("make(size=2.5)", "make: size must be an integer, not 2.5"),
+        ("make(size=True)", "make: size must be an integer, not True"),
+        ("make(size=None)", "make: size must be an integer, not None"),
+        ("make(name_of_it=3)", "make: name_of_it must be text such as 'x', not 3"),
+        ("several(rate='fast')", "several: rate must be a finite number, not 'fast'"),
+        ("several(rate=1e999)", "several: rate must be a finite number, not inf"),
+        ({"name": "several", "rate": float("nan")}, "rate must be a finite number, not nan"),
+        ("several(decays=0.9)", r"several: decays must be a sequence such as \(0.5, 1\), not 0.9"),
+        ("several(decays='0.9')", "several: decays must be a sequence"),
+        ("several(decays=('a',))", "several: each of decays must be a finite number, not 'a'"),
+        ("several(sizes=(1, 2.5))", "several: each of sizes must be an integer, not 2.5"),
+        ("several(texts='momentum')", "several: texts must be a sequence"),
+        ("several(texts=(1,))", "several: each of texts must be text such as 'a', not 1"),
+        ({"size": 3}, "the thing has no name; valid: flag"),
+        ({"name": 3}, "the thing has no name"),
+        (5, r"the thing must be a name, or name\(argument=value\), not 5"),
         ("flag(on='no')", "flag: on must be True or False, not 'no'"),
         ("make(size=__import__('os'))", "cannot read"),
     ],
@@ -84,3 +106,17 @@ def test_text_and_mapping_are_one(part):
 def test_a_mistake_is_named_with_its_mend(part, message):
     with pytest.raises(UserError, match=message):
         build(PARTS, part)
+
+
+def test_values_of_the_kind_of_the_default_are_taken():
+    given = "several(decays=[1, 0.5], sizes=(), texts=(make, 'b'), text=('a', 'b'), rate=1)"
+    assert build(PARTS, given) == ([1, 0.5], (), ("make", "b"), ("a", "b"), 1, None)
+    for anything in (None, 3, "x", (1, 2)):
+        assert build(PARTS, {"name": "several", "anything": anything})[-1] == anything
+
+
+@pytest.mark.parametrize("nested", ["make(size=", "(", "[", "-", "not ", "1+"])
+def test_deep_nesting_is_refused_in_a_short_line(nested):
+    with pytest.raises(UserError, match="cannot read") as caught:
+        parse(f"make(required={50_000 * nested}1)")
+    assert len(str(caught.value)) < 400

@@ -226,7 +226,7 @@ def test_runs_of_a_family_share_the_data():
         ("data_subset(task='quadratic')", "no data"),
         ("label_subset(task='mlpp')", "unknown task 'mlpp'; did you mean mlp"),
         ("label_subset(labels=(2, 11))", r"labels must be \(low, high\).*from 1 to 10"),
-        ("label_subset(labels=(1.5, 2))", "positive integers, not 1.5"),
+        ("label_subset(labels=(1.5, 2))", "each of labels must be an integer, not 1.5"),
         ("data_subset(fraction=(0.5, 0.2))", r"low <= high.*not \(0.5, 0.2\)"),
         ("data_subset(fraction=0.5)", "not 0.5"),
         ("input_scale(scale=(0, 1))", "at least 1e-06"),
