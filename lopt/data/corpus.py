@@ -23,6 +23,13 @@ class Window(NamedTuple):
     start: Float[Array, ""]
     fraction: Float[Array, ""]
 
+    def bounds(self, starts: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """The first of so many starts that the window has, and the one after its last."""
+        first = jnp.minimum(jnp.floor(self.start * starts).astype(jnp.int32), starts - 1)
+        seen = jnp.maximum(jnp.round(self.fraction * starts), 1).astype(jnp.int32)
+        seen = jnp.where(self.fraction < 1, seen, starts)  # which float32 may round
+        return first, first + jnp.minimum(seen, starts - first)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -89,11 +96,8 @@ class Corpus:
         self, window: Window, key: Array, size: int, length: int
     ) -> Int[Array, "size length_and_one"]:
         """Sequences of `length` tokens and the one after them, from anywhere in the window."""
-        places = len(self.train) - length
-        first = jnp.floor(window.start * places)
-        seen = jnp.maximum(jnp.round(window.fraction * places), 1)
-        start = jnp.minimum(first + jnp.floor(jax.random.uniform(key, (size,)) * seen), places - 1)
-        return _sequences(self.train, start.astype(jnp.int32), length)
+        first, end = window.bounds(len(self.train) - length)
+        return _sequences(self.train, jax.random.randint(key, (size,), first, end), length)
 
     def held_out(self, length: int) -> Int[Array, "sequences length_and_one"]:
         """The held-out text cut into sequences, each of whose tokens is predicted once."""

@@ -18,10 +18,19 @@ def find(name: str) -> Path | None:
 
     Args:
       name: of the set, such as `mnist`, or of one of its configs, such as `lm1b/subwords8k`.
+
+    Raises:
+      UserError: if the name is not words joined by slashes, so that it stays in `data_dir`.
     """
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+        raise UserError(f"{name!r} is no name of a data set; write one such as lm1b/subwords8k")
     files = (data_dir() / name).glob("**/dataset_info.json")
     versions = [file.parent for file in files if re.fullmatch(r"[\d.]+", file.parent.name)]
     return max(versions, key=_version, default=None)
+
+
+_NAME = r"\w[\w.+-]*(/\w[\w.+-]*)*"
+"""Of a prepared set: no word begins with a dot."""
 
 
 def require(name: str, meanwhile: str) -> Path:
@@ -32,7 +41,7 @@ def require(name: str, meanwhile: str) -> Path:
       meanwhile: an embedded set, to use until this one is there.
 
     Raises:
-      UserError: if it is not prepared, with the command that prepares it.
+      UserError: if it is not prepared, with the command that prepares it; as `find`.
     """
     folder = find(name)
     if folder is None:

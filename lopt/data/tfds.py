@@ -1,7 +1,7 @@
 """Any image classification or text set of tensorflow-datasets, by name.
 
-tensorflow-datasets is an extra (`pip install lopt[tfds]`), imported when a set is first read;
-afterwards its preprocessed arrays are in the cache.
+tensorflow-datasets is an extra (`pip install -e '.[tfds]'` in a checkout), imported when a set is
+first read; afterwards its preprocessed arrays are in the cache.
 """
 
 from collections.abc import Iterator
@@ -86,7 +86,8 @@ def import_tfds() -> ModuleType:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
-            f"this needs tensorflow-datasets ({error}): pip install 'lopt[tfds]'"
+            f"this needs tensorflow-datasets ({error}); in a checkout of lopt: "
+            "pip install -e '.[tfds]'"
         ) from error
     tf.config.set_visible_devices([], "GPU")
     tfds.disable_progress_bar()

@@ -102,17 +102,19 @@ def initial_loss(task: Task, runs: int = 8) -> Float[Array, ""]:
     Raises:
       UserError: if it is not finite.
     """
+    mean = jnp.mean(_initial_losses(task, jax.random.split(jax.random.key(0), runs)))
+    if not jnp.isfinite(mean):
+        raise UserError(f"the task's loss is {mean} at the start; check its data and its scale")
+    return mean
 
-    @jax.jit
-    @jax.vmap
+
+@jax.jit
+def _initial_losses(task: Task, keys: Array) -> Float[Array, " runs"]:
     def loss(key: Array) -> Float[Array, ""]:
         params, state = task.init(key)
         return task.loss(params, state, task.batch(state, key), key)[0]
 
-    mean = jnp.mean(loss(jax.random.split(jax.random.key(0), runs)))
-    if not jnp.isfinite(mean):
-        raise UserError(f"the task's loss is {mean} at the start; check its data and its scale")
-    return mean
+    return jax.vmap(loss)(keys)
 
 
 def require_widths(part: str, widths: Any) -> None:

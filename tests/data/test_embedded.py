@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from lopt.data import DATASETS, TEXTS, Dataset, photos, text
-from lopt.data.corpus import Corpus
+from lopt.data.corpus import Corpus, Window
 from lopt.data.tokens import Bytes, Characters, Words
 from lopt.errors import UserError
 from lopt.parts import build
@@ -97,6 +97,31 @@ def test_sequences_are_pieces_of_the_text():
     assert [bytes(d.astype(np.uint8)).decode() for d in held_out] == ["klmn", "nopq"]
 
 
+def test_every_start_of_a_long_text_can_come():
+    """The number of different starts is that of uniform draws; a float32 has 2 ** 23 of them."""
+    starts, draws = 10_000_000, 1_000_000
+    corpus = Corpus(jnp.arange(starts + 1), jnp.arange(2), starts + 1, 1.0)
+    drawn = np.asarray(corpus.sample(corpus.view, jax.random.key(0), draws, 1))[:, 0]
+    expected = starts * -np.expm1(draws * np.log1p(-1 / starts))
+    deviation = draws / np.sqrt(2 * starts)
+    assert abs(len(np.unique(drawn)) - expected) < 5 * deviation
+    assert abs(drawn.mean() / starts - 0.5) < 5 / np.sqrt(12 * draws)
+
+
+@pytest.mark.parametrize("starts", [1, 7, 2**24 + 1, 2_000_000_001])
+def test_a_window_of_all_has_the_first_and_the_last_start(starts):
+    assert [int(n) for n in Window(jnp.zeros(()), jnp.ones(())).bounds(starts)] == [0, starts]
+
+
+def test_a_window_of_a_part_has_the_starts_of_its_shares():
+    def bounds(start, fraction, starts):
+        return [int(n) for n in Window(jnp.float32(start), jnp.float32(fraction)).bounds(starts)]
+
+    assert bounds(0.2, 0.3, 10) == [2, 5]
+    assert bounds(0.999, 1e-6, 10) == [9, 10]
+    assert bounds(0.5, 0.5, 10) == [5, 10]
+
+
 def test_tokens_by_hand():
     train, test, vocabulary = Characters(limit=4)("banana b", "bay")
     assert train.tolist() == [2, 1, 3, 1, 3, 1, 0, 2]
@@ -120,11 +145,12 @@ def test_characters_per_token_turn_nats_into_bits_per_character():
     [
         (DATASETS, "photo", "unknown data set 'photo'; did you mean photos"),
         (DATASETS, "photos(side=33)", "take a side from 1 to 32"),
-        (DATASETS, "photos(patches=2)", "at least 8, not 2"),
+        (DATASETS, "photos(patches=2)", "from 8 to 100,000, not 2"),
+        (DATASETS, "photos(patches=1_000_000_000)", "from 8 to 100,000, not 1000000000"),
         (DATASETS, "digits(side=4)", "digits has no argument 'side'"),
         (TEXTS, "texts", "unknown text 'texts'; did you mean text"),
         (TEXTS, "text(size=0)", "positive integer, not 0"),
-        (TEXTS, "text(size=1.5)", "positive integer, not 1.5"),
+        (TEXTS, "text(size=1.5)", "size must be an integer, not 1.5"),
         (TEXTS, "text(size=3, tokens='words')", "too little text"),
         (TEXTS, "text(tokens=characters(limit=1))", "limit of at least 2, not 1"),
     ],

@@ -38,8 +38,8 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def tfds():
-    pytest.importorskip("tensorflow", reason="the extra lopt[tfds] is not installed")
-    return pytest.importorskip("tensorflow_datasets", reason="lopt[tfds] is not installed")
+    pytest.importorskip("tensorflow", reason="the extra tfds is not installed")
+    return pytest.importorskip("tensorflow_datasets", reason="the extra tfds is not installed")
 
 
 def write_idx(file, array):
@@ -124,6 +124,17 @@ def test_the_newest_version_is_found(home):
     assert find("some").name == "3.0.10"
     assert find("some/config").name == "3.0.10"
     assert find("other") is None
+
+
+@pytest.mark.parametrize("name", ["../evil", "/", "", ".", "a/../../evil", "a//b", "a/", 5])
+def test_a_name_stays_inside_the_data_folder(home, name):
+    version = home / "evil" / "1.0.0"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text("{}")
+    for parts in (DATASETS, TEXTS):
+        for outside in (name, str(home / "evil")):
+            with pytest.raises(UserError, match="is no name of a data set; write one such as"):
+                build(parts, {"name": "tfds", "dataset": outside})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import re
+import warnings
 from functools import cache
 
 import jax
@@ -12,8 +13,9 @@ from lopt.errors import UserError
 from lopt.meta.unroll import start, unroll
 from lopt.parts import build
 from lopt.symmetry import check_spec
-from lopt.tasks import TASKS, rnn
+from lopt.tasks import TASKS, mlp, quadratic, rnn
 from lopt.tasks.held_out import mean_over
+from lopt.tasks.task import initial_loss
 
 TINY_MLP = "mlp(widths=(8, 6), batch_size=32)"
 SMALL_TEXT = "text(size=40_000)"
@@ -190,6 +192,19 @@ def test_recurrent_kernels_start_orthogonal_and_are_factorized_one_at_a_time(cel
         assert np.abs(kernel[0] - kernel[1]).max() > 0.01
 
 
+@pytest.mark.parametrize("part", [TINY_MLP, SMALL["rnn"][1]])
+def test_the_data_are_no_constants_of_the_initial_loss(part, request):
+    task = make(part)
+    smallest = min(x.nbytes for x in jax.tree.leaves(task) if x.size > 1000)
+    default = jax.config.jax_captured_constants_warn_bytes
+    jax.config.update("jax_captured_constants_warn_bytes", smallest)
+    request.addfinalizer(lambda: jax.config.update("jax_captured_constants_warn_bytes", default))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss = initial_loss(task, runs=2)
+    assert 0.5 < loss / np.log(10 if part == TINY_MLP else 256) < 2
+
+
 def test_the_source_of_a_text_has_its_hash():
     assert re.search(r"Python 3\.\d+.*sha256 [0-9a-f]{64}$", make(SMALL["rnn"][0]).source)
 
@@ -199,11 +214,11 @@ def test_the_source_of_a_text_has_its_hash():
     [
         ("mlp(data='digit')", "unknown data set 'digit'; did you mean digits"),
         ("mlp(widths=(8, 0))", "must be positive integers, not 0"),
-        ("mlp(widths=(3.5,))", "must be positive integers, not 3.5"),
-        ("mlp(widths=8)", r"mlp: widths must be a sequence, such as \(32, 32\), not 8"),
+        ("mlp(widths=(3.5,))", "mlp: each of widths must be an integer, not 3.5"),
+        ("mlp(widths=8)", r"mlp: widths must be a sequence such as \(32,\), not 8"),
         ("rnn(widths=None)", "rnn: widths must be a sequence"),
-        ("rnn(data=5)", r"the text must be a name, or name\(argument=value\), not 5"),
-        ("quadratic(dimension=2.5)", "dimension must be positive integers, not 2.5"),
+        ("rnn(data=5)", "rnn: data must be text such as 'text', not 5"),
+        ("quadratic(dimension=2.5)", "dimension must be an integer, not 2.5"),
         ("mlp(data='rnn')", "unknown data set"),
         ("rnn(data='digits')", "unknown text 'digits'"),
         ("rnn(cell='gur')", "unknown cell 'gur'; did you mean gru"),
@@ -225,3 +240,17 @@ def test_the_source_of_a_text_has_its_hash():
 def test_impossible_tasks_are_refused(part, message):
     with pytest.raises(UserError, match=message):
         build(TASKS, part)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mlp(widths=8), r"mlp: widths must be a sequence, such as \(32, 32\), not 8"),
+        (lambda: mlp(widths=(3.5,)), "mlp: widths must be positive integers, not 3.5"),
+        (lambda: rnn(data=5), r"the text must be a name, or name\(argument=value\), not 5"),
+        (lambda: quadratic(dimension=2.5), "dimension must be positive integers, not 2.5"),
+    ],
+)
+def test_impossible_tasks_are_refused_in_python_too(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
