@@ -10,8 +10,8 @@ from lopt.errors import UserError
 _SOURCE = 32
 """The side of a patch in a photograph, before it is resized."""
 
-_MOST = 100_000
-"""Training patches: more would show each pixel of a photograph more than 200 times."""
+_MOST = 32_768
+"""Training patches: more would show each pixel of a photograph more than a hundred times."""
 
 
 def photos(side: int = 8, grey: bool = True, patches: int = 4096) -> Dataset:
@@ -23,14 +23,14 @@ def photos(side: int = 8, grey: bool = True, patches: int = 4096) -> Dataset:
     Args:
       side: of a patch after averaging, 1 to 32.
       grey: whether colours become grey values.
-      patches: training patches of both photographs together, 8 to 100,000.
+      patches: training patches of both photographs together, 8 to 32,768.
 
     Returns:
       Inputs of shape (side, side, 1 or 3), standardized by the training patches; the places are
       always the same.
 
     Raises:
-      UserError: if `side` does not fit, or the patches are not from 8 to 100,000.
+      UserError: if `side` does not fit, or the patches are not from 8 to 32,768.
     """
     if not isinstance(patches, int) or not 8 <= patches <= _MOST:
         raise UserError(f"photos: patches must be an integer from 8 to {_MOST:,}, not {patches!r}")

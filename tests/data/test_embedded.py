@@ -145,8 +145,8 @@ def test_characters_per_token_turn_nats_into_bits_per_character():
     [
         (DATASETS, "photo", "unknown data set 'photo'; did you mean photos"),
         (DATASETS, "photos(side=33)", "take a side from 1 to 32"),
-        (DATASETS, "photos(patches=2)", "from 8 to 100,000, not 2"),
-        (DATASETS, "photos(patches=1_000_000_000)", "from 8 to 100,000, not 1000000000"),
+        (DATASETS, "photos(patches=2)", "from 8 to 32,768, not 2"),
+        (DATASETS, "photos(patches=1_000_000_000)", "from 8 to 32,768, not 1000000000"),
         (DATASETS, "digits(side=4)", "digits has no argument 'side'"),
         (TEXTS, "texts", "unknown text 'texts'; did you mean text"),
         (TEXTS, "text(size=0)", "positive integer, not 0"),

@@ -1,0 +1,124 @@
+"""Tasks that a file names and that nobody has looked at: built within limits."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import jax
+from jax.extend import core
+from jaxtyping import PyTree
+
+from lopt.errors import UserError
+from lopt.parts import build, describe, parse
+from lopt.tasks.registry import TASKS
+from lopt.tasks.task import Task
+
+MOST_BYTES = 2**31
+"""Of memory that one training step of an untrusted task may need."""
+
+_LARGEST = 10**8
+"""No number of an untrusted task is larger."""
+
+_LONGEST = 64
+"""No sequence is longer, and no model deeper: each layer costs time when it is traced."""
+
+_DEEPEST = 16
+"""Parts and sequences within each other."""
+
+
+def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES) -> Task:
+    """Build the task that an optimizer file names, unless it is too large.
+
+    The task is first made of shapes alone, so that what is refused has allocated nothing but its
+    data: those are the embedded sets, which are small, and those in `$TFDS_DATA_DIR`.
+
+    Args:
+      part: the text or config of a task.
+      most_bytes: the largest `training_bytes` that is built.
+
+    Raises:
+      UserError: for numbers above 10^8, sequences or depths above 64, or a task that needs more
+        memory; as `lopt.parts.build`.
+
+    Example:
+      >>> build_untrusted("mlp(widths=(1_000_000_000,))")
+      Traceback (most recent call last):
+          ...
+      lopt.errors.UserError: a task that a file names may have widths up to 100,000,000
+    """
+    part = parse(part) if isinstance(part, str) else part
+    _require_modest("the task", part)
+    size = training_bytes(jax.eval_shape(partial(build, TASKS, part)))
+    if size > most_bytes:
+        raise UserError(
+            f"{describe(part)} takes about {_gibibytes(size)} to train, and a task that a file "
+            f"names may take {_gibibytes(most_bytes)}; name it yourself if it is meant"
+        )
+    return build(TASKS, part)
+
+
+def training_bytes(task: Task) -> int:
+    """About how much memory a training step takes, optimized or not; nothing is allocated.
+
+    It is that of the data, of four copies of the params (themselves, their gradients, two averages
+    of these), and of everything that the loss computes, which its gradient reads again.
+
+    Args:
+      task: of arrays, or of shapes as `jax.eval_shape` gives them.
+
+    Example:
+      >>> from lopt.tasks import quadratic
+      >>> training_bytes(quadratic(dimension=1000)) < 100_000
+      True
+    """
+
+    def loss(task: Task, *arguments: Any) -> Any:
+        return task.loss(*arguments)
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params, state = jax.eval_shape(lambda task, key: task.init(key), task, key)
+    batch = jax.eval_shape(lambda task, *a: task.batch(*a), task, state, key)
+    computed = jax.make_jaxpr(loss)(task, params, state, batch, key)
+    return _bytes((task, batch)) + 4 * _bytes(params) + _computed_bytes(computed.jaxpr)
+
+
+def _computed_bytes(jaxpr: core.Jaxpr) -> int:
+    """Of the results of all equations, those of a loop's body as often as it runs."""
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [_computed_bytes(j) for j in core.jaxprs_in_params(equation.params)]
+        results = _bytes([v.aval for v in equation.outvars])
+        total += equation.params.get("length", 1) * sum(inner) if inner else results
+    return total
+
+
+def _bytes(tree: PyTree[Any]) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / 2**30:,.3g} GiB"
+
+
+def _require_modest(name: str, value: Any, depth: int = 0) -> None:
+    """Refuse values that cost much before there are shapes to look at."""
+    if depth > _DEEPEST:
+        raise UserError(f"a task that a file names may nest its parts {_DEEPEST} deep")
+    if isinstance(value, str):
+        with suppress(UserError):
+            value = parse(value)
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "name":
+                _require_modest(str(key), inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        if len(value) > _LONGEST:
+            raise UserError(f"a task that a file names may have up to {_LONGEST} {name}")
+        for inner in value:
+            _require_modest(name, inner, depth + 1)
+    elif isinstance(value, int | float):
+        most = _LONGEST if name == "depth" else _LARGEST
+        if not abs(value) <= most:
+            raise UserError(f"a task that a file names may have {name} up to {most:,}")
