@@ -19,6 +19,7 @@ from lopt.tasks.registry import TASKS
 from lopt.tasks.rnn import rnn
 from lopt.tasks.task import DataTask, RunState, Task
 from lopt.tasks.transformer import transformer
+from lopt.tasks.untrusted import build_untrusted, training_bytes
 from lopt.tasks.vit import vit
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Task",
     "autoencoder",
     "build_mixture",
+    "build_untrusted",
     "cnn",
     "data_subset",
     "initial_scale",
@@ -48,6 +50,7 @@ __all__ = [
     "reparametrize",
     "residual_mlp",
     "rnn",
+    "training_bytes",
     "transformer",
     "vit",
 ]

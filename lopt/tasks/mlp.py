@@ -11,7 +11,6 @@ from lopt.parts import Parts, build
 from lopt.tasks.classification import Classification, Reconstruction
 from lopt.tasks.task import Task, require_positive, require_widths
 
-
 ACTIVATIONS = Parts("activation", relu=nn.relu, tanh=nn.tanh, gelu=nn.gelu, silu=nn.silu)
 """The non-linearities that a network of dense layers can name."""
 

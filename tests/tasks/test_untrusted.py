@@ -4,8 +4,7 @@ import pytest
 
 from lopt.errors import UserError
 from lopt.parts import build
-from lopt.tasks import TASKS
-from lopt.tasks.untrusted import build_untrusted, training_bytes
+from lopt.tasks import TASKS, build_untrusted, training_bytes
 
 TOO_LARGE = "to train, and a task that a file names may take 2 GiB; name it yourself"
 
