@@ -22,6 +22,7 @@ from lopt.rules.registry import RULES, name_of
 from lopt.rules.rule import Rule
 from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
+from lopt.symmetry.spec import require_spec
 
 _FORMAT = 2
 
@@ -68,7 +69,7 @@ class LearnedOptimizer:
             named. The same is raised by `init` for params that do not fit the spec.
         """
         if self.spec is not None and spec is not None:
-            _require_same(self.spec, spec)
+            _require_same(self.spec, require_spec(spec))
         if learning_rate is None:
             learning_rate = self._scheduled(total_steps)
         return self.rule.optimizer(self.theta, learning_rate, self.spec or spec, total_steps)

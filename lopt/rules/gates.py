@@ -277,6 +277,7 @@ def _describe(
 ) -> Float[Array, " features"]:
     """The features of one tensor, each of order one."""
     inputs = _inputs(roles)
+    shape = [max(1, n) for n in shape]
     fan_in, fan_out = math.prod(shape[:inputs]), math.prod(shape[inputs:])
     spatial = math.prod(n for n, r in zip(shape, roles, strict=True) if r == "spatial")
     sizes = [math.log(n / 64) / 3 if inputs else 0.0 for n in (fan_in, fan_out)]

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PyTree
 
 from lopt.errors import UserError
 from lopt.symmetry import Axes, PermutationSpec
+from lopt.symmetry.spec import require_spec
 
 Theta = PyTree[Array]
 
@@ -87,8 +88,11 @@ class Rule(abc.ABC):
           total_steps: the length of the run.
 
         Raises:
+          SpecError: if the spec is none.
           UserError: as `scale_by_rule`.
         """
+        if spec is not None:
+            require_spec(spec)
         return optax.chain(
             self.scale_by_rule(theta, spec, total_steps),
             optax.scale_by_learning_rate(learning_rate),
@@ -109,11 +113,11 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
     """An optax transformation from two functions over float32 trees.
 
     It counts steps, reads every float type as float32, gives directions the type of the
-    gradients, passes trees without arrays through, and asks for the params.
+    gradients, leaves out tensors without elements, and asks for the params.
     """
 
     def begin(params: PyTree[Array]) -> RuleState:
-        return RuleState(jnp.zeros((), jnp.int32), init(params))
+        return RuleState(jnp.zeros((), jnp.int32), init(_with_elements(params)))
 
     def step(
         updates: PyTree[Array],
@@ -123,14 +127,21 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
     ) -> tuple[PyTree[Array], RuleState]:
         if params is None:
             raise UserError("a learned optimizer reads the params: pass them to update")
+        grads, params = map(_with_elements, (updates, params))
         if not jax.tree.leaves(params):
             return updates, state
         state = state._replace(count=optax.safe_increment(state.count))
-        directions, averages = update(float32(updates), float32(params), state, extra_args)
-        directions = jax.tree.map(lambda d, g: d.astype(g.dtype), directions, updates)
+        directions, averages = update(float32(grads), float32(params), state, extra_args)
+        directions = jax.tree.map(
+            lambda g, d: g if d is None else d.astype(g.dtype), updates, directions
+        )
         return directions, state._replace(averages=averages)
 
     return optax.GradientTransformationExtraArgs(begin, step)
+
+
+def _with_elements(tree: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda x: x if jnp.size(x) else None, tree)
 
 
 def leaves_of(

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lopt.symmetry.axes import Axis, Product, Sum, size_of
-from lopt.symmetry.spec import PermutationSpec, name_of
+from lopt.symmetry.axes import Axes, Axis, Product, Sum, size_of
+from lopt.symmetry.paths import Path, leaves_with_path, name_of
+from lopt.symmetry.spec import PermutationSpec, require_spec
 
 Groups = tuple[str, ...]
 
@@ -16,38 +17,68 @@ def block_groups(spec: PermutationSpec) -> dict[str, Groups]:
     """The groups of each block's axes; the keys are those of `split`'s result.
 
     A tensor with plain axes is one block, named by its path. A merged axis becomes several axes; a
-    tensor with concatenated axes becomes several blocks, named `path#0`, `path#1`, ...
+    tensor with concatenated axes becomes several blocks, named `path#0`, `path#1`, ... Where two
+    names would be the same, the later one gets primes. Blocks without elements are left out.
+
+    Raises:
+      SpecError: if the spec is none.
     """
-    blocks = {}
-    for path, axes in spec.entries:
-        parts = list(_parts(tuple(axes)))
-        for i, groups in enumerate(parts):
-            blocks[_name(name_of(path), i, len(parts))] = groups
-    return blocks
+    return {
+        name: groups
+        for _, _, blocks in all_blocks(spec)
+        for name, groups in blocks
+        if _has_elements(groups, spec)
+    }
 
 
 def split(spec: PermutationSpec, tree: PyTree[Array]) -> dict[str, Array]:
     """The tensors of `tree` as blocks; axes behind those of the spec (channels) stay last."""
-    blocks = {}
-    for (path, axes), x in zip(spec.entries, jax.tree.leaves(tree), strict=True):
-        parts = list(_split(x, tuple(axes), 0, spec))
-        for i, part in enumerate(parts):
-            blocks[_name(name_of(path), i, len(parts))] = part
-    return blocks
+    leaves = dict(leaves_with_path(tree))
+    return {
+        name: part
+        for path, axes, blocks in all_blocks(spec)
+        for (name, groups), part in zip(
+            blocks, _split(leaves[path], tuple(axes), 0, spec), strict=True
+        )
+        if _has_elements(groups, spec)
+    }
 
 
 def merge(spec: PermutationSpec, blocks: dict[str, Array]) -> PyTree[Array]:
     """The inverse of `split`: a pytree with the structure of the spec."""
-    leaves = []
-    for path, axes in spec.entries:
-        count = len(list(_parts(tuple(axes))))
-        parts = iter([blocks[_name(name_of(path), i, count)] for i in range(count)])
-        leaves.append(_merge(parts, tuple(axes), 0, spec))
+    filled = ((blocks[name], groups) for name, groups in block_groups(spec).items())
+    example, its_groups = next(filled, (jnp.zeros(()), ()))
+    trailing = example.shape[len(its_groups) :]
+
+    def block(name: str, groups: Groups) -> Array:
+        if name in blocks:
+            return blocks[name]
+        return jnp.zeros((*(spec.sizes[g] for g in groups), *trailing), example.dtype)
+
+    leaves = [
+        _merge((block(*named) for named in parts), tuple(axes), 0, spec)
+        for _, axes, parts in all_blocks(spec)
+    ]
     return jax.tree.unflatten(jax.tree.structure(spec.axes), leaves)
 
 
-def _name(path: str, index: int, count: int) -> str:
-    return path if count == 1 else f"{path}#{index}"
+def _has_elements(groups: Groups, spec: PermutationSpec) -> bool:
+    return all(spec.sizes[g] for g in groups)
+
+
+def all_blocks(spec: PermutationSpec) -> Iterator[tuple[Path, Axes, list[tuple[str, Groups]]]]:
+    """Each tensor's path and axes, and the name and the groups of each of its blocks."""
+    taken: set[str] = set()
+    for path, axes in require_spec(spec).entries:
+        parts = list(_parts(tuple(axes)))
+        named = []
+        for i, groups in enumerate(parts):
+            name = name_of(path) if len(parts) == 1 else f"{name_of(path)}#{i}"
+            while name in taken:
+                name += "'"
+            taken.add(name)
+            named.append((name, groups))
+        yield path, axes, named
 
 
 def _parts(axes: tuple[Axis, ...]) -> Iterator[Groups]:

@@ -13,7 +13,8 @@ from jaxtyping import Array, PyTree
 
 from lopt.symmetry.axes import Axis, Product, groups_of
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, split_args
-from lopt.symmetry.spec import PermutationSpec, SpecError, name_of
+from lopt.symmetry.paths import leaves_with_path, name_of
+from lopt.symmetry.spec import PermutationSpec, SpecError, require_spec
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def check_spec(
       A `SpecCheck`: true if the spec holds, otherwise it tells which group fails, and by how much.
 
     Raises:
-      SpecError: if the spec does not fit the params, params have no numbers, or the outputs are
-        not finite.
+      SpecError: if the spec is none or does not fit the params, params have no numbers, or the
+        outputs are not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -102,10 +103,10 @@ def check_spec(
       >>> list(check_spec(mlp, params, wrong, x).failed)
       ['in']
     """
-    spec.validate(params)
-    for path, leaf in jax.tree.leaves_with_path((params, args)):
+    require_spec(spec).validate(params)
+    for path, leaf in leaves_with_path((params, args)):
         if isinstance(leaf, jax.ShapeDtypeStruct):
-            where = "params" if path[0].idx == 0 else "args"
+            where = "params" if path[0] == 0 else "args"
             raise SpecError(f"check_spec needs numbers: {where}/{name_of(path[1:])} is a shape")
     merged = _merged(spec, fn, params, args)
     double, tolerance = _precision(fn, params, args)
@@ -219,7 +220,9 @@ def _merged(
         finest = infer_spec(fn, params, *args)
     where: dict[str, list[str]] = {}
     shared: dict[str, dict[str, list[str]]] = {name: {} for name in spec.groups}
-    for (path, axes), (_, finer) in zip(spec.entries, finest.entries, strict=True):
+    finer_axes = dict(finest.entries)
+    for path, axes in spec.entries:
+        finer = finer_axes[path]
         for i, (axis, fine) in enumerate(zip(axes, finer, strict=True)):
             for name in groups_of(fine):
                 where.setdefault(name, []).append(f"{name_of(path)}.{i}")

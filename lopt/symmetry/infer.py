@@ -18,7 +18,8 @@ import lopt.symmetry.rules_reduction
 import lopt.symmetry.rules_structure  # noqa: F401
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
-from lopt.symmetry.spec import PermutationSpec, name_of
+from lopt.symmetry.paths import leaves_with_path, name_of
+from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
 
 
@@ -104,7 +105,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _shapes_of(params: PyTree[Array]) -> list[tuple[int, ...]]:
-    leaves = jax.tree.leaves_with_path(params)
+    leaves = leaves_with_path(params)
     if not leaves:
         raise InferenceError("infer_spec: params have no arrays")
     for path, leaf in leaves:

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from lopt.symmetry.axes import Axes, Axis, Product, groups_of, rename
-from lopt.symmetry.spec import Path, PermutationSpec, name_of
+from lopt.symmetry.paths import Path, leaves_with_path, name_of
+from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
 
 
@@ -28,7 +29,7 @@ def name_groups(
       fixed group also tells why it is fixed: a matrix that writes what is compared with an
       argument, as a loss compares it with labels, writes an output.
     """
-    paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
+    paths = [path for path, _ in leaves_with_path(tree)]
     simplify = _Simplify()
     simple = [[simplify(symbol) for symbol in axes] for axes in symbols]
     moments = [min(map(order, axes), default=math.inf) for axes in symbols]
@@ -114,15 +115,10 @@ def _name(atom: Atom, module: str) -> str:
 def module_of(path: Path) -> str:
     """The path of the module that a tensor belongs to; of a bare tensor, its own name.
 
-    >>> module_of((jax.tree_util.DictKey("params"), jax.tree_util.DictKey("Dense_0"),
-    ...            jax.tree_util.DictKey("kernel")))
+    >>> module_of(("params", "Dense_0", "kernel"))
     'Dense_0'
     """
-    keys = list(path)
-    if len(keys) > 1 and name_of(keys[-1:]) == "value":
-        keys = keys[:-1]
-    if len(keys) > 1 and name_of(keys[:1]) == "params":
-        keys = keys[1:]
+    keys = path[1:] if len(path) > 1 and path[0] == "params" else path
     return name_of(keys[:-1] or keys) or "params"
 
 

@@ -18,8 +18,7 @@ from lopt.symmetry.axes import (
     rename,
     size_of,
 )
-
-Path = tuple[Any, ...]
+from lopt.symmetry.paths import Path, arranged, leaves_with_path, name_of
 
 
 class SpecError(UserError):
@@ -53,12 +52,18 @@ class PermutationSpec:
         """See the class.
 
         Raises:
-          SpecError: if an axis names a group that has no size, or `fixed` one that is not there.
+          SpecError: if a leaf of `axes` is not `Axes`, an axis names a group that has no size, or
+            `fixed` one that is not there.
         """
         self.axes = axes
         self.sizes = dict(sizes)
         self.fixed = frozenset(fixed)
         for path, tensor_axes in self.entries:
+            if not isinstance(tensor_axes, Axes):
+                raise SpecError(
+                    f"{name_of(path)}: {tensor_axes!r} does not tell the groups of a tensor; "
+                    'write lopt.Axes("input", "hidden"), a group for each axis'
+                )
             for name in (n for axis in tensor_axes for n in groups_of(axis)):
                 if name not in self.sizes:
                     raise SpecError(f"{name_of(path)}: the group {name!r} has no size")
@@ -78,9 +83,9 @@ class PermutationSpec:
             constructor.
         """
         sizes: dict[str, int] = {}
-        shapes = {path: np.shape(leaf) for path, leaf in jax.tree.leaves_with_path(params)}
-        for path, tensor_axes in jax.tree.leaves_with_path(axes):
-            for i, axis in enumerate(tensor_axes):
+        shapes = {path: np.shape(leaf) for path, leaf in leaves_with_path(params)}
+        for path, tensor_axes in leaves_with_path(axes):
+            for i, axis in enumerate(tensor_axes if isinstance(tensor_axes, Axes) else ()):
                 if isinstance(axis, str) and i < len(shapes.get(path, ())):
                     size = sizes.setdefault(axis, shapes[path][i])
                     if size != shapes[path][i]:
@@ -95,7 +100,7 @@ class PermutationSpec:
     @cached_property
     def entries(self) -> tuple[tuple[Path, Axes], ...]:
         """(path, axes) of each tensor, in the order of the tree's leaves."""
-        return tuple(jax.tree.leaves_with_path(self.axes))
+        return tuple(leaves_with_path(self.axes))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -107,24 +112,19 @@ class PermutationSpec:
         return tuple(size_of(axis, self.sizes) for axis in axes)
 
     def validate(self, params: PyTree[Array], trailing: int = 0) -> None:
-        """Check that params have the structure and the shapes that the spec describes.
+        """Check that params have the tensors and the shapes that the spec describes.
 
         Args:
-          params: a pytree of arrays or of shapes (`jax.ShapeDtypeStruct`).
+          params: a pytree of arrays or of shapes (`jax.ShapeDtypeStruct`). Its tensors have the
+            paths of the spec's; the containers may be others, as `nnx` has two for its params.
+            Tensors without elements may be left out.
           trailing: how many axes, such as channels, each tensor has behind those of the spec.
 
         Raises:
           SpecError: naming the first path that differs, the axis and both sizes.
         """
-        leaves = dict(jax.tree.leaves_with_path(params))
-        expected = dict(self.entries)
-        for path in expected:
-            if path not in leaves:
-                raise SpecError(f"{name_of(path)} is in the spec and not in the params")
-        for path, leaf in leaves.items():
-            if path not in expected:
-                raise SpecError(f"{name_of(path)} is in the params and not in the spec")
-            shape, axes = np.shape(leaf), expected[path]
+        for path, axes, leaf in self._matched(params):
+            shape = np.shape(leaf)
             if len(shape) != len(axes) + trailing:
                 raise SpecError(
                     f"{name_of(path)}: the spec has {len(axes)} axes {axes} and the tensor has "
@@ -136,6 +136,18 @@ class PermutationSpec:
                         f"{name_of(path)} axis {i}: the group {str(axis)!r} has size "
                         f"{size_of(axis, self.sizes)} and the tensor has {shape[i]}"
                     )
+
+    def _matched(self, params: PyTree[Array]) -> list[tuple[Path, Axes, Array]]:
+        """(path, axes, leaf) of each leaf of params, in their order."""
+        leaves, expected = leaves_with_path(params), dict(self.entries)
+        found = {path for path, _ in leaves}
+        for path, axes in expected.items():
+            if path not in found and 0 not in self.shape(axes):
+                raise SpecError(f"{name_of(path)} is in the spec and not in the params")
+        for path, _ in leaves:
+            if path not in expected:
+                raise SpecError(f"{name_of(path)} is in the params and not in the spec")
+        return [(path, expected[path], leaf) for path, leaf in leaves]
 
     def like(self, params: PyTree[Array]) -> "PermutationSpec":
         """The spec of the tensors that params have, which may be some of its own.
@@ -150,7 +162,7 @@ class PermutationSpec:
           SpecError: as `validate`, but for tensors of the spec that params do not have.
         """
         expected = dict(self.entries)
-        axes = {path: expected.get(path) for path, _ in jax.tree.leaves_with_path(params)}
+        axes = {path: expected.get(path) for path, _ in leaves_with_path(params)}
         for path, found in axes.items():
             if found is None:
                 raise SpecError(f"{name_of(path)} is in the params and not in the spec")
@@ -179,7 +191,8 @@ class PermutationSpec:
         Groups that have no permutation stay; so do axes behind those of the spec (channels).
 
         Raises:
-          SpecError: if a permutation is for a group that the spec does not have.
+          SpecError: if a permutation is for a group that the spec does not have, or params have
+            other tensors.
         """
         for name in permutations:
             if name not in self.sizes:
@@ -191,7 +204,8 @@ class PermutationSpec:
                     x = jnp.take(x, permuted_indices(axis, self.sizes, permutations), axis=i)
             return x
 
-        return jax.tree.map(permute_one, self.axes, params)
+        permuted = [permute_one(axes, x) for _, axes, x in self._matched(params)]
+        return jax.tree.unflatten(jax.tree.structure(params), permuted)
 
     def _kind(self, name: str) -> str:
         return "fixed" if name in self.fixed else "true"
@@ -200,10 +214,7 @@ class PermutationSpec:
         """A text from which `from_json` makes an equal spec, given params of the same structure."""
         return json.dumps(
             {
-                "tensors": [
-                    [[_key_of(k) for k in path], [str(a) for a in axes]]
-                    for path, axes in self.entries
-                ],
+                "tensors": [[path, [str(a) for a in axes]] for path, axes in self.entries],
                 "sizes": self.sizes,
                 "fixed": sorted(self.fixed),
             }
@@ -222,16 +233,11 @@ class PermutationSpec:
         """
         data = json.loads(text)
         tensors = {tuple(path): Axes(*axes) for path, axes in data["tensors"]}
+        spec = cls(_nested(tensors), data["sizes"], data["fixed"])
         if like is None:
-            tree = _nested(tensors)
-        else:
-            paths = [tuple(_key_of(k) for k in p) for p, _ in jax.tree.leaves_with_path(like)]
-            for path in (*paths, *tensors):
-                if path not in tensors or path not in paths:
-                    where = "spec" if path in tensors else "params"
-                    raise SpecError(f"{'/'.join(map(str, path))} is only in the {where}")
-            tree = jax.tree.unflatten(jax.tree.structure(like), [tensors[p] for p in paths])
-        return cls(tree, data["sizes"], data["fixed"])
+            return spec
+        spec._matched(like)
+        return cls(arranged(spec.axes, like), spec.sizes, spec.fixed)
 
     @cached_property
     def _canonical(self) -> tuple:
@@ -268,16 +274,18 @@ class PermutationSpec:
         return f"{_table(rows)}\n\n{_table(groups)}"
 
 
-def name_of(path: Path) -> str:
-    """A path of a pytree as people write it: `params/Dense_0/kernel`."""
-    return "/".join(str(_key_of(k)) for k in path)
+def require_spec(spec: Any) -> PermutationSpec:
+    """A spec as it is.
 
-
-def _key_of(entry: Any) -> str | int:
-    for attribute in ("key", "idx", "name"):
-        if hasattr(entry, attribute):
-            return getattr(entry, attribute)
-    return entry
+    Raises:
+      SpecError: if it is anything else, such as a dict of axes.
+    """
+    if not isinstance(spec, PermutationSpec):
+        raise SpecError(
+            f"spec is a {type(spec).__name__}, not a PermutationSpec; infer one with "
+            "lopt.infer_spec(loss, params, batch), or write it with PermutationSpec.for_params"
+        )
+    return spec
 
 
 def _nested(leaves: Mapping[tuple, Any]) -> Any:

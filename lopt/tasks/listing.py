@@ -13,7 +13,7 @@ from rich.text import Text
 from lopt.data import DATASETS, TEXTS
 from lopt.data.prepared import find
 from lopt.parts import Parts, build, describe
-from lopt.symmetry.spec import name_of
+from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.tasks.registry import TASKS
 
 
@@ -50,7 +50,7 @@ def show(part: str) -> RenderableType:
     task = build(TASKS, part)
     params, _ = jax.eval_shape(task.init, jax.random.key(0))
     spec = task.spec
-    shapes = dict(jax.tree.leaves_with_path(params))
+    shapes = dict(leaves_with_path(params))
     tensors = Table("tensor", "shape", "params", "neuron groups")
     for path, axes in spec.entries:
         shape = shapes[path].shape

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec, SpecError
-from lopt.symmetry.spec import name_of
+from lopt.symmetry.paths import arranged, leaves_with_path, name_of
+from lopt.symmetry.spec import require_spec
 from lopt.unf.layout import Layout
 from lopt.unf.views import View, add
 
@@ -69,7 +70,8 @@ class Layer(nn.Module):
         """
         channels_of(self.spec, tree)
         layout = self.layout
-        return layout.unpack([add(s) for s in self.summands(layout.pack(tree), layout)])
+        outputs = [add(s) for s in self.summands(layout.pack(tree), layout)]
+        return arranged(layout.unpack(outputs), like=tree)
 
     def coefficients(self, name: str, scale: Float[np.ndarray, "..."], dtype: jnp.dtype) -> Array:
         """Meta-parameters that start normal with the given standard deviations."""
@@ -99,12 +101,13 @@ def channels_of(spec: PermutationSpec, tree: PyTree[Array]) -> int:
     """The number of channels of a weight space.
 
     Raises:
-      SpecError: if the tree does not fit the spec, or its leaves differ in their channels.
+      SpecError: if the spec is none, the tree does not fit it or has no elements, or its leaves
+        differ in their channels.
     """
-    spec.validate(tree, trailing=1)
-    leaves = jax.tree.leaves_with_path(tree)
-    if not leaves:
-        raise SpecError("a weight space needs at least one tensor, and this one has none")
+    require_spec(spec).validate(tree, trailing=1)
+    leaves = leaves_with_path(tree)
+    if not any(x.size for _, x in leaves):
+        raise SpecError("a weight space needs at least one parameter, and this one has none")
     (first, x), *others = leaves
     for path, y in others:
         if y.shape[-1] != x.shape[-1]:

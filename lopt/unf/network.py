@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
+from lopt.symmetry.paths import arranged
 from lopt.unf.activation import relu
 from lopt.unf.averages import mean
 from lopt.unf.exact import ExactLayer
@@ -101,17 +102,18 @@ class UNF(nn.Module):
             LAYERS[kind](self.spec, n, self.kernel_init, kernel_scale=scale)
             for kind, n, scale in zip(kinds, self.features, scales, strict=True)
         ]
+        own = arranged(tree, like=self.spec.axes)
         if self.max_positions:
-            tree = PositionEmbedding(self.spec, self.max_positions)(tree)
+            own = PositionEmbedding(self.spec, self.max_positions)(own)
         layout = next((x for x in layers if not isinstance(x, PointwiseLayer)), layers[0]).layout
-        arrays = layout.pack(tree)
+        arrays = layout.pack(own)
         for i, layer in enumerate(layers):
             if not isinstance(layer, PointwiseLayer) and layer.layout != layout:
                 arrays = layer.layout.pack(layout.unpack(arrays))
                 layout = layer.layout
             activation = None if i == len(layers) - 1 else self.activation
             arrays = [add(views, activation) for views in layer.summands(arrays, layout)]
-        return layout.unpack(arrays)
+        return arranged(layout.unpack(arrays), like=tree)
 
 
 class InvariantUNF(nn.Module):
@@ -175,7 +177,8 @@ class InvariantUNF(nn.Module):
             self.kernel_init,
             self.max_positions,
         )(tree)
-        x = jnp.stack([_pool(self.activation(leaf)) for leaf in jax.tree.leaves(tree)])
+        leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
+        x = jnp.stack([_pool(self.activation(leaf)) for leaf in leaves])
         x = x.reshape(-1) if self.pooling == "tensors" else jnp.mean(x, 0)
         for i, width in enumerate(self.outputs):
             x = nn.Dense(width, dtype=x.dtype)(self.activation(x) if i else x)

@@ -7,6 +7,7 @@ import numpy as np
 
 from lopt.symmetry import PermutationSpec, block_groups
 from lopt.symmetry.axes import Axes, Product, Sum, groups_of
+from lopt.symmetry.blocks import all_blocks
 
 ROLES = ("input", "output", "spatial", "vector")
 """What an axis can be to its tensor; each role has coefficients of its own."""
@@ -89,7 +90,9 @@ def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
         for axis, role in zip(axes, of_axes, strict=True):
             parts = [(*left, *right) for left in parts for right in _parts(axis, role)]
         roles += parts
-    return dict(zip(block_groups(spec), roles, strict=True))
+    names = [name for _, _, blocks in all_blocks(spec) for name, _ in blocks]
+    found = dict(zip(names, roles, strict=True))
+    return {name: found[name] for name in block_groups(spec)}
 
 
 def _parts(axis: object, role: str) -> list[tuple[str, ...]]:

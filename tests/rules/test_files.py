@@ -1,3 +1,5 @@
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,8 +71,19 @@ def test_a_tied_rule_refuses_other_params_and_names_the_first_path(space, tmp_pa
         lopt.optimizer(path, 0.1).init(mlp(widths=(6,)).init(jax.random.key(0))[0])
 
 
+def test_a_dict_is_no_spec(saved):
+    _, path = saved
+    with pytest.raises(SpecError, match="spec is a dict, not a PermutationSpec"):
+        lopt.optimizer(path, 0.1, spec={"w": Axes("in", "out")})
+
+
+class Dense(NamedTuple):
+    kernel: Any
+    bias: Any
+
+
 def test_a_tied_rule_of_params_that_are_no_dicts_is_not_saved(tmp_path):
-    spec = PermutationSpec([Axes("in", "out"), Axes("out")], {"in": 3, "out": 2})
+    spec = PermutationSpec(Dense(Axes("in", "out"), Axes("out")), {"in": 3, "out": 2})
     rule = UNFRule(layers="exact", widths=(2,), features=("gradient",))
     tied = LearnedOptimizer(rule, rule.init(jax.random.key(0), spec), spec, {})
     with pytest.raises(UserError, match="dicts within dicts"):

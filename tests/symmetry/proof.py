@@ -5,7 +5,7 @@ import numpy as np
 
 from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
 from lopt.symmetry.axes import groups_of, size_of
-from lopt.symmetry.spec import name_of
+from lopt.symmetry.paths import leaves_with_path, name_of
 
 
 def prove(fn, params, *args, expect, **sizes):
@@ -48,8 +48,8 @@ def random_params(init, *args):
 def written(text, params, sizes):
     """The spec that a text describes; sizes that are not given are read off the params."""
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
-    leaves = {name_of(path): np.shape(x) for path, x in jax.tree.leaves_with_path(params)}
-    paths = {name.removeprefix("params/").removesuffix("/value"): name for name in leaves}
+    leaves = {name_of(path): np.shape(x) for path, x in leaves_with_path(params)}
+    paths = {name.removeprefix("params/"): name for name in leaves}
     assert lines.keys() == paths.keys(), f"tensors are {sorted(paths)}"
     axes = {paths[name]: Axes(*groups) for name, groups in lines.items()}
     sizes = dict(sizes)

@@ -147,6 +147,27 @@ def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
     assert gap({"h": jnp.array([2, 0, 1])}) > 1e-3
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_without_elements_change_nothing(kind):
+    axes = AXES | {"empty": Axes("c", "none"), "part": Axes("out+none", "in")}
+    spec = PermutationSpec(axes, SPEC.sizes | {"none": 0}, (*SPEC.fixed, "none"))
+    plain = PermutationSpec(AXES | {"part": Axes("out", "in")}, SPEC.sizes, SPEC.fixed)
+    x = draw(plain, 3)
+    for net in (
+        UNF(plain, (4, 2), kind, max_positions=3),
+        InvariantUNF(plain, (4,), (2,), kind, max_positions=3),
+    ):
+        theta = random_like(jax.jit(net.init)(jax.random.key(0), x))
+        y = jax.jit(net.apply)(theta, x)
+        of_all = jax.jit(net.clone(spec=spec).apply)(theta, x | {"empty": jnp.zeros((4, 0, 3))})
+        if isinstance(net, UNF):
+            assert of_all.pop("empty").shape == (4, 0, 2)
+        assert_close(of_all, y, rtol=1e-5, atol=1e-6)
+    nothing = PermutationSpec({"empty": Axes("none")}, {"none": 0})
+    with pytest.raises(SpecError, match="needs at least one parameter"):
+        UNF(nothing, (2,), kind).init(jax.random.key(0), {"empty": jnp.zeros((0, 3))})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,0 +1,55 @@
+"""Where the tensors of a tree are, whichever containers it is made of."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+from flax import nnx
+from jaxtyping import PyTree
+
+Path = tuple[Hashable, ...]
+"""The keys, fields and indices from a tree's root to a tensor."""
+
+
+def leaves_with_path(tree: PyTree[Any]) -> list[tuple[Path, Any]]:
+    """(path, leaf) of each leaf, in the order of `jax.tree.leaves`.
+
+    A path tells keys, fields and indices, not kinds of containers. Flax NNX hands out a model's
+    params as variables or as bare arrays; both are at the variable's path.
+
+    >>> from flax import nnx
+    >>> leaves_with_path({"dense": [1.0, nnx.Param(2.0)]})
+    [(('dense', 0), 1.0), (('dense', 1), 2.0)]
+    """
+    found = []
+    for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=_is_variable):
+        plain = tuple(map(_plain, path))
+        if _is_variable(leaf):
+            inner = jax.tree.leaves_with_path(leaf)
+            found += [((*plain, *map(_plain, rest)), value) for (_, *rest), value in inner]
+        else:
+            found.append((plain, leaf))
+    return found
+
+
+def arranged(tree: PyTree[Any], like: PyTree[Any]) -> PyTree[Any]:
+    """The leaves of a tree in the structure of another one, which has the same paths."""
+    leaves = dict(leaves_with_path(tree))
+    ordered = [leaves[path] for path, _ in leaves_with_path(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), ordered)
+
+
+def name_of(path: Path) -> str:
+    """A path as people write it: `params/Dense_0/kernel`."""
+    return "/".join(map(str, path))
+
+
+def _is_variable(node: Any) -> bool:
+    return isinstance(node, nnx.Variable)
+
+
+def _plain(entry: Any) -> Hashable:
+    for attribute in ("key", "idx", "name"):
+        if hasattr(entry, attribute):
+            return getattr(entry, attribute)
+    return entry
