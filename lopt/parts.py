@@ -4,6 +4,7 @@ import ast
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -13,6 +14,17 @@ from lopt.errors import UserError, suggest
 
 _SHOWN = 200
 """Characters of an unreadable text that its error message repeats."""
+
+_LARGEST = 10**8
+"""No number is larger in a text that is not trusted."""
+
+_LONGEST = 64
+"""Nor is a sequence longer, or a number that says how often something is traced larger."""
+
+_TRACED = ("depth", "iterations")
+
+_DEEPEST = 16
+"""Of parts and sequences within each other, in such a text."""
 
 
 class Parts(dict[str, Callable[..., Any]]):
@@ -113,6 +125,43 @@ def describe(part: str | Mapping[str, Any]) -> str:
         return part
     arguments = ", ".join(f"{k}={_written(v)}" for k, v in part.items() if k != "name")
     return f"{part['name']}({arguments})" if arguments else part["name"]
+
+
+def require_modest(part: str | Mapping[str, Any]) -> None:
+    """Refuse a part that would take long to make, or to trace: for text that is not trusted.
+
+    Raises:
+      UserError: for a number above 10^8, a sequence or a depth above 64, or parts and sequences
+        more than 16 deep within each other.
+
+    Example:
+      >>> require_modest("transformer(depth=1000)")
+      Traceback (most recent call last):
+          ...
+      lopt.errors.UserError: what a file names may have depth up to 64
+    """
+    _require_modest("parts", part, 0)
+
+
+def _require_modest(name: str, value: Any, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise UserError(f"what a file names may nest its parts {_DEEPEST} deep")
+    if isinstance(value, str):
+        with suppress(UserError):
+            value = parse(value)
+    if isinstance(value, Mapping | ConfigDict):
+        for key, inner in value.items():
+            if key != "name":
+                _require_modest(str(key), inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        if len(value) > _LONGEST:
+            raise UserError(f"what a file names may have up to {_LONGEST} {name}")
+        for inner in value:
+            _require_modest(name, inner, depth + 1)
+    elif isinstance(value, int | float):
+        most = _LONGEST if name in _TRACED else _LARGEST
+        if not abs(value) <= most:
+            raise UserError(f"what a file names may have {name} up to {most:,}")
 
 
 def _value(node: ast.expr) -> Any:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,21 +10,12 @@ from jax.extend import core
 from jaxtyping import PyTree
 
 from lopt.errors import UserError
-from lopt.parts import build, describe, parse
+from lopt.parts import build, describe, parse, require_modest
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
 
 MOST_BYTES = 2**31
 """Of memory that one training step of an untrusted task may need."""
-
-_LARGEST = 10**8
-"""No number of an untrusted task is larger."""
-
-_LONGEST = 64
-"""No sequence is longer, and no model deeper: each layer costs time when it is traced."""
-
-_DEEPEST = 16
-"""Parts and sequences within each other."""
 
 
 def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES) -> Task:
@@ -39,17 +29,16 @@ def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES)
       most_bytes: the largest `training_bytes` that is built.
 
     Raises:
-      UserError: for numbers above 10^8, sequences or depths above 64, or a task that needs more
-        memory; as `lopt.parts.build`.
+      UserError: for a task that needs more memory; as `lopt.parts.build` and `require_modest`.
 
     Example:
       >>> build_untrusted("mlp(widths=(1_000_000_000,))")
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: a task that a file names may have widths up to 100,000,000
+      lopt.errors.UserError: what a file names may have widths up to 100,000,000
     """
     part = parse(part) if isinstance(part, str) else part
-    _require_modest("the task", part)
+    require_modest(part)
     size = training_bytes(jax.eval_shape(partial(build, TASKS, part)))
     if size > most_bytes:
         raise UserError(
@@ -100,25 +89,3 @@ def _bytes(tree: PyTree[Any]) -> int:
 
 def _gibibytes(size: int) -> str:
     return f"{size / 2**30:,.3g} GiB"
-
-
-def _require_modest(name: str, value: Any, depth: int = 0) -> None:
-    """Refuse values that cost much before there are shapes to look at."""
-    if depth > _DEEPEST:
-        raise UserError(f"a task that a file names may nest its parts {_DEEPEST} deep")
-    if isinstance(value, str):
-        with suppress(UserError):
-            value = parse(value)
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key != "name":
-                _require_modest(str(key), inner, depth + 1)
-    elif isinstance(value, list | tuple):
-        if len(value) > _LONGEST:
-            raise UserError(f"a task that a file names may have up to {_LONGEST} {name}")
-        for inner in value:
-            _require_modest(name, inner, depth + 1)
-    elif isinstance(value, int | float):
-        most = _LONGEST if name == "depth" else _LARGEST
-        if not abs(value) <= most:
-            raise UserError(f"a task that a file names may have {name} up to {most:,}")

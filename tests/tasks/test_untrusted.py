@@ -25,7 +25,7 @@ def nested(times, inner="mlp"):
         ("initial_scale(task='quadratic(dimension=1_000_000_000)')", "may have dimension up to"),
         ("mlp(data=photos(patches=100_000_000))", "from 8 to 32,768"),
         ("mlp(data='photos(patches=1e300)')", "may have patches up to"),
-        ({"name": "mlp", "widths": [1] * 65}, "up to 64 widths"),
+        ({"name": "mlp", "widths": [1] * 65}, "what a file names may have up to 64 widths"),
         ("transformer(depth=100_000)", "may have depth up to 64"),
         (nested(50), "nest its parts 16 deep"),
         ({"name": "mlp", "widths": [[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]}, "16 deep"),

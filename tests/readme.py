@@ -1,0 +1,43 @@
+"""The README's Python, run as printed: by a test, and by `.ci/install` as a script."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import lopt
+from lopt.rules import LearnedOptimizer, UNFRule, save
+from lopt.symmetry import Axes, PermutationSpec
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def run_python(folder):
+    """Run the README's Python in a folder with an untrained optimizer; returns its variables."""
+    file = folder / "runs" / "quickstart" / "optimizer.safetensors"
+    file.parent.mkdir(parents=True)
+    rule = UNFRule()
+    theta = rule.init(jax.random.key(0), PermutationSpec({"x": Axes("x")}, {"x": 1}))
+    save(file, LearnedOptimizer(rule, theta, None, {}))
+    names, before = {}, Path.cwd()
+    os.chdir(folder)
+    try:
+        for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+            exec(block, names)
+    finally:
+        os.chdir(before)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(names["params"]))
+    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(names["updates"]))
+    return names
+
+
+if __name__ == "__main__":
+    installed = Path(lopt.__file__).parent
+    assert ROOT not in installed.parents, f"{installed} is the checkout, and not installed"
+    with tempfile.TemporaryDirectory() as folder:
+        run_python(Path(folder))
+    print(f"the README's Python runs with {installed}")
