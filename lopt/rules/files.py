@@ -1,33 +1,28 @@
 """Learned optimizers as safetensors files: theta, its rule, and where it comes from."""
 
 import dataclasses
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, PyTree
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from lopt.errors import UserError
-from lopt.parts import build
+from lopt.parts import build, require_modest
+from lopt.rules.archive import read_archive, write_archive
 from lopt.rules.registry import RULES, name_of
 from lopt.rules.rule import Rule
 from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.spec import require_spec
-
-_FORMAT = 2
-
-_KEY = "lopt.optimizer"
-"""The one metadata key: safetensors writes several in any order, each time another."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class LearnedOptimizer:
 
     def _scheduled(self, total_steps: int | None) -> optax.Schedule:
         inner = self.provenance.get("inner")
-        if inner is None:
+        if not isinstance(inner, Mapping) or not {"schedule", "learning_rate"} <= set(inner):
             raise UserError("this optimizer does not say which learning rate it is for: pass one")
         if total_steps is None:
             raise UserError("the default learning rate follows the run's length: pass total_steps")
@@ -91,24 +86,19 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     Raises:
       UserError: if theta is tied to params that are not dicts within dicts.
     """
-    path = Path(path)
     spec = None if learned.spec is None else learned.spec.to_json()
     if spec is not None and PermutationSpec.from_json(spec) != learned.spec:
         raise UserError(
             "theta of a rule with exact layers can be saved for params that are dicts within "
             "dicts; make them such, or let the rule's layers be relational or pointwise"
         )
-    tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
     contents = {
-        "format": _FORMAT,
         "rule": {"name": name_of(learned.rule), **dataclasses.asdict(learned.rule)},
         "spec": spec,
         "provenance": learned.provenance,
     }
-    metadata = {_KEY: json.dumps(contents)}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
-    os.replace(partial, path)
+    tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
+    write_archive(Path(path).expanduser(), tensors, contents)
 
 
 def load(path: str | os.PathLike) -> LearnedOptimizer:
@@ -117,30 +107,36 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
     Raises:
       UserError: if the file is missing, damaged, or not one that `save` wrote.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no optimizer file {str(path)!r}; meta_train.py writes one")
+    path = Path(path).expanduser()
+    tensors, contents = read_archive(path)
+    for field in ("rule", "spec", "provenance"):
+        if field not in contents:
+            raise UserError(f"{str(path)!r} has malformed metadata: no {field!r}")
+    with _one_line(path):
+        rule, spec, provenance = contents["rule"], contents["spec"], contents["provenance"]
+        require_modest(rule)
+        rule = build(RULES, rule)
+        spec = None if spec is None else PermutationSpec.from_json(spec)
+        if not isinstance(provenance, dict):
+            raise UserError("its provenance is not a mapping")
+        with jax.ensure_compile_time_eval():  # arrays, within a function that is traced too
+            theta = jax.tree.map(jnp.asarray, unflatten_dict(tensors, sep="/"))
+        _require_theta_of(rule, spec, theta)
+    return LearnedOptimizer(rule, theta, spec, provenance)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Name the file in every error that its metadata lead to: they are not trusted."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
-    if _KEY not in metadata:
+        yield
+    except UserError as error:
+        raise UserError(f"{str(path)!r}: {error}") from error
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{str(path)!r} holds no learned optimizer; meta_train.py and lopt.save write one"
-        )
-    contents = json.loads(metadata[_KEY])
-    if contents["format"] != _FORMAT:
-        raise UserError(
-            f"{str(path)!r} is of format {contents['format']} and this version reads {_FORMAT}; "
-            "install the version of lopt that wrote it"
-        )
-    rule = build(RULES, contents["rule"])
-    spec = None if contents["spec"] is None else PermutationSpec.from_json(contents["spec"])
-    theta = jax.tree.map(jax.numpy.asarray, unflatten_dict(tensors, sep="/"))
-    _require_theta_of(rule, spec, theta, path)
-    return LearnedOptimizer(rule, theta, spec, contents["provenance"])
+            f"{str(path)!r} has malformed metadata ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def optimizer(
@@ -168,9 +164,7 @@ def optimizer(
     return load(path).transformation(learning_rate, spec, total_steps)
 
 
-def _require_theta_of(
-    rule: Rule, spec: PermutationSpec | None, theta: PyTree[Array], path: Path
-) -> None:
+def _require_theta_of(rule: Rule, spec: PermutationSpec | None, theta: PyTree[Array]) -> None:
     any_space = PermutationSpec({"x": Axes("x")}, {"x": 1})
     expected = jax.eval_shape(lambda key: rule.init(key, spec or any_space), jax.random.key(0))
     expected = {k: v.shape for k, v in flatten_dict(expected, sep="/").items()}
@@ -178,8 +172,8 @@ def _require_theta_of(
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise UserError(
-                f"{str(path)!r} does not hold the theta of its rule: {name} has shape "
-                f"{found.get(name)} and should have {expected.get(name)}"
+                f"this is not the theta of its rule: {name} has shape {found.get(name)} and should "
+                f"have {expected.get(name)}"
             )
 
 

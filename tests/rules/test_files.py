@@ -1,14 +1,17 @@
+import dataclasses
+import json
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lopt
 from lopt.errors import UserError
-from lopt.rules import LearnedOptimizer, UNFRule, load, save
+from lopt.rules import LearnedOptimizer, UNFRule, archive, load, save
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.tasks import mlp
 
@@ -116,7 +119,7 @@ def test_theta_of_another_rule_is_refused(space, tmp_path):
     other = UNFRule(widths=(5,), features=original.rule.features)
     path = tmp_path / "o.safetensors"
     save(path, LearnedOptimizer(other, original.theta, None, PROVENANCE))
-    with pytest.raises(UserError, match="does not hold the theta of its rule"):
+    with pytest.raises(UserError, match=r"o\.safetensors': this is not the theta of its rule"):
         load(path)
 
 
@@ -126,7 +129,142 @@ def test_a_failed_save_leaves_the_old_file(space, tmp_path, monkeypatch):
     before = path.read_bytes()
     broken = learned("pointwise", space)
     broken.provenance["task"] = jnp.ones(3)
-    with pytest.raises(TypeError):
+    with pytest.raises(UserError, match=r"must be plain data: .*not JSON serializable"):
         save(path, broken)
     broken.provenance["task"] = {"name": "mlp"}
+    assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == before
+
+
+def test_no_bit_of_a_file_changes_what_is_loaded(space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    original = learned("pointwise", space)
+    save(path, original)
+    whole, damaged = path.read_bytes(), 0
+    for place in np.random.default_rng(0).integers(8 * len(whole), size=200):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        try:
+            loaded = load(path)
+        except UserError:
+            damaged += 1
+            continue
+        assert (loaded.rule, loaded.provenance) == (original.rule, PROVENANCE)
+        jax.tree.map(np.testing.assert_array_equal, loaded.theta, original.theta)
+    assert damaged > 190
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_theta_that_is_not_finite_is_neither_saved_nor_loaded(space, tmp_path, value):
+    path = tmp_path / "o.safetensors"
+    original = learned("pointwise", space)
+    theta = jax.tree.map(jnp.asarray, original.theta)
+    leaves, structure = jax.tree.flatten(theta)
+    leaves[-1] = leaves[-1].at[(0,) * leaves[-1].ndim].set(value)
+    with pytest.raises(UserError, match=r"params/.* of theta is not finite, and is not saved"):
+        save(path, dataclasses.replace(original, theta=structure.unflatten(leaves)))
+    assert not list(tmp_path.iterdir())
+    save(path, original)
+    rewrite(path, tensors=lambda t: {k: np.full_like(v, value) for k, v in t.items()})
+    with pytest.raises(UserError, match="holds a theta that is not finite: params/"):
+        load(path)
+
+
+def rewrite(path, contents=lambda c: c, tensors=lambda t: t, text=None):
+    """Write a file again with other contents, its digest correct: as somebody would on purpose."""
+    with safe_open(path, framework="numpy") as file:
+        arrays = tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        data = json.loads(file.metadata()["lopt.optimizer"])
+    data = contents(data)
+    if isinstance(data, dict) and "sha256" in data:
+        inner = {k: v for k, v in data.items() if k not in ("format", "sha256")}
+        data["sha256"] = archive._digest(arrays, inner)
+    save_file(arrays, path, {"lopt.optimizer": json.dumps(data) if text is None else text})
+
+
+def deep(levels):
+    return [deep(levels - 1)] if levels else 1
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (lambda c: 3, "malformed metadata: no format"),
+        (lambda c: {}, "malformed metadata: no format"),
+        (lambda c: {**c, "format": 2}, "is of format 2 and this version reads 3"),
+        (lambda c: {**c, "format": [1] * 1000}, "is of format"),
+        (lambda c: {"format": c["format"]}, "do not have their digest"),
+        (lambda c: {k: v for k, v in c.items() if k != "sha256"}, "do not have their digest"),
+        (lambda c: {k: v for k, v in c.items() if k != "rule"}, "malformed metadata: no 'rule'"),
+        (lambda c: {**c, "rule": 3}, "the rule must be a name"),
+        (lambda c: {**c, "rule": {}}, "the rule has no name"),
+        (lambda c: {**c, "rule": {**c["rule"], "colour": 1}}, "unf has no argument 'colour'"),
+        (lambda c: {**c, "rule": {**c["rule"], "widths": "x"}}, "widths must be a sequence"),
+        (lambda c: {**c, "rule": {**c["rule"], "widths": deep(20)}}, "16 deep"),
+        (lambda c: {**c, "rule": {**c["rule"], "widths": [10**12]}}, "widths up to 100,000,000"),
+        (lambda c: {**c, "rule": {**c["rule"], "layers": [None]}}, "layers must be text"),
+        (lambda c: {**c, "rule": {**c["rule"], "features": ["weight(a=1)"]}}, "weight has no arg"),
+        (lambda c: {**c, "spec": "{"}, "malformed metadata"),
+        (lambda c: {**c, "spec": [1]}, "malformed metadata"),
+        (lambda c: {**c, "spec": '{"tensors": [[1]], "sizes": {}, "fixed": []}'}, "malformed"),
+        (lambda c: {**c, "provenance": None}, "provenance is not a mapping"),
+    ],
+)
+def test_malformed_metadata_are_one_line(contents, message, space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    save(path, learned("pointwise", space))
+    rewrite(path, contents)
+    with pytest.raises(UserError, match=message) as caught:
+        load(path)
+    assert "o.safetensors" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", 100_000 * "[", "[" * 5000 + "]" * 5000, "NaN"])
+def test_metadata_that_are_no_json_are_one_line(text, space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    save(path, learned("pointwise", space))
+    rewrite(path, text=text)
+    with pytest.raises(UserError, match="has malformed metadata"):
+        load(path)
+
+
+def test_tensors_within_each_other_are_refused(space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    save(path, learned("pointwise", space))
+    rewrite(path, tensors=lambda t: {"params": np.zeros(1), **t})
+    with pytest.raises(UserError, match=r"o\.safetensors"):
+        load(path)
+
+
+def test_what_is_loaded_in_a_traced_function_stays_of_use(saved):
+    original, path = saved
+    kept = []
+
+    @jax.jit
+    def traced(x):
+        kept.append(load(path))
+        return x + jax.tree.leaves(kept[0].theta)[0].sum()
+
+    traced(0.0)
+    jax.tree.map(np.testing.assert_array_equal, kept[0].theta, original.theta)
+
+
+def test_the_home_folder_is_found(space, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save("~/o.safetensors", learned("pointwise", space))
+    assert (tmp_path / "o.safetensors").is_file()
+    assert load("~/o.safetensors").provenance == PROVENANCE
+
+
+def test_provenance_whose_keys_are_numbers_is_loaded_with_keys_of_text(space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    save(path, dataclasses.replace(learned("pointwise", space), provenance={10: 1.0, 9: [(2,)]}))
+    assert load(path).provenance == {"10": 1.0, "9": [[2]]}
+
+
+def test_a_file_that_does_not_say_its_learning_rate_needs_one(space):
+    tried = dataclasses.replace(learned("pointwise", space), provenance={"inner": [1]})
+    with pytest.raises(UserError, match="does not say which learning rate it is for"):
+        tried.transformation(total_steps=10)
