@@ -1,11 +1,11 @@
-"""Errors that a user can mend, and the words that help to mend them."""
+"""Errors that a user can fix, and the words that help to fix them."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; its message is one line that names the mistake and the mend.
+    """A mistake in what the user gave; its message is one line that names the mistake and the fix.
 
     Command lines print it to stderr and exit with status 2, without a traceback.
     """

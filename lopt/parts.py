@@ -16,15 +16,15 @@ _SHOWN = 200
 """Characters of an unreadable text that its error message repeats."""
 
 _LARGEST = 10**8
-"""No number is larger in a text that is not trusted."""
+"""The largest number in a text that is not trusted."""
 
 _LONGEST = 64
-"""Nor is a sequence longer, or a number that says how often something is traced larger."""
+"""The longest sequence in such a text, and the largest number of what is traced once each."""
 
 _TRACED = ("depth", "iterations")
 
 _DEEPEST = 16
-"""Of parts and sequences within each other, in such a text."""
+"""How deep parts and sequences nest in such a text."""
 
 
 class Parts(dict[str, Callable[..., Any]]):

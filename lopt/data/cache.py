@@ -23,7 +23,7 @@ _NAMES = "names of the arrays"
 
 
 class CacheWarning(UserWarning):
-    """A cached file was damaged and is made anew, or the cache cannot be written."""
+    """A cached file was damaged and is made again, or the cache cannot be written."""
 
 
 def folder() -> Path:
@@ -53,7 +53,7 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
       make: makes the arrays.
 
     Warns:
-      CacheWarning: if the file is damaged, which then is made anew, or cannot be written, which
+      CacheWarning: if the file is damaged, which then is made again, or cannot be written, which
         costs time at the next call and nothing else.
     """
     file = file_of(name, arguments)
@@ -66,7 +66,7 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
         warnings.warn(message, CacheWarning, stacklevel=2)
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        message = f"the cached file {file} is damaged ({reason}) and is made anew"
+        message = f"the cached file {file} is damaged ({reason}) and is made again"
         warnings.warn(message, CacheWarning, stacklevel=2)
     arrays = make()
     try:

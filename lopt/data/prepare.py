@@ -81,7 +81,7 @@ def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
 
     builder = FromIdx(data_dir=str(folder))
     if Path(builder.data_dir).exists():
-        raise UserError(f"{name} is prepared in {builder.data_dir}; remove it to prepare it anew")
+        raise UserError(f"{name} is prepared in {builder.data_dir}; remove it to prepare it again")
     builder.download_and_prepare()
     return Path(builder.data_dir)
 

@@ -1,11 +1,12 @@
 """Tasks of different shapes, for rules whose theta fits all of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lopt.errors import UserError
-from lopt.parts import Parts, build, describe
+from lopt.parts import Parts, build, describe, parse
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
 
@@ -38,22 +39,26 @@ def mixture(
       weights: of their meta-losses, up to a factor; by default all alike.
 
     Raises:
-      UserError: for an unknown task, no task at all, or weights that do not fit.
+      UserError: for an unknown task, anything but one or more tasks, or weights that do not fit.
 
     Example:
       >>> mixture(("mlp", "quadratic"), weights=(3, 1)).weights
       (0.75, 0.25)
     """
-    if not tasks:
-        raise UserError("mixture: tasks must name at least one task")
-    weights = (1,) * len(tasks) if weights is None else tuple(weights)
-    if len(weights) != len(tasks) or not all(w > 0 for w in weights):
+    if not isinstance(tasks, list | tuple) or not tasks:
+        raise UserError(f"mixture: tasks must be a sequence of one or more tasks, not {tasks!r}")
+    weights = (1,) * len(tasks) if weights is None else weights
+    if not isinstance(weights, list | tuple) or [*map(_is_weight, weights)] != [True] * len(tasks):
         raise UserError(
-            f"mixture: weights must be {len(tasks)} positive numbers, one per task, not {weights}"
+            f"mixture: weights must be {len(tasks)} positive numbers, one per task, not {weights!r}"
         )
     built = tuple(build(TASKS, task) for task in tasks)
     names = tuple(describe(task) for task in tasks)
     return Mixture(names, built, tuple(w / sum(weights) for w in weights))
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 MIXTURES = Parts("mixture", mixture=mixture)
@@ -73,5 +78,5 @@ def build_mixture(part: str | Mapping[str, Any]) -> Mixture:
       >>> build_mixture("mlp(widths=(4,))").weights
       (1.0,)
     """
-    name = part.split("(")[0].strip() if isinstance(part, str) else part["name"]
+    name = (parse(part) if isinstance(part, str) else part).get("name")
     return build(MIXTURES, part) if name in MIXTURES else mixture((part,))

@@ -50,7 +50,7 @@ def test_a_damaged_file_is_made_anew_and_said_so(damage):
     content[len(content) // 2] ^= 1
     damaged = {"cut": content[:500], "flipped": content, "empty": b"", "text": b"hello"}
     file.write_bytes(damaged[damage])
-    with pytest.warns(CacheWarning, match=r"is damaged .* and is made anew"):
+    with pytest.warns(CacheWarning, match=r"is damaged .* and is made again"):
         again = cached("set", {}, make)
     assert make.calls == 2
     np.testing.assert_array_equal(again["x"], whole["x"])

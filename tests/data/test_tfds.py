@@ -180,7 +180,7 @@ def test_a_prepared_set_is_genuine_and_loads(home, tfds):
     assert len(build(DATASETS, "mnist(examples=7)").train) == 7
 
 
-def test_a_set_that_is_prepared_anew_is_loaded_anew(home, tfds, capsys):
+def test_a_set_that_is_prepared_again_is_loaded_again(home, tfds, capsys):
     idx, arguments = home / "idx", ("mnist", f"--data-dir={home / 'data'}", f"--idx-dir={home}/idx")
     write_idx_set(idx, 40, 20)
     prepare(arguments)

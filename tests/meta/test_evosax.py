@@ -1,7 +1,7 @@
 """PES and NRES against those of evosax, a library of evolution strategies.
 
 evosax' `PersistentES` and `NoiseReuseES` know no inner runs. They are asked for a population, told
-its losses, and count inner steps to find out when the runs, all in lockstep, begin anew. Their
+its losses, and count inner steps to find out when the runs, all in lockstep, begin again. Their
 gradient is
 
     g = sum_j a_j L_j / (N sigma^2)
@@ -35,7 +35,7 @@ from lopt.tasks import quadratic
 
 PAIRS, TRUNCATION, HORIZON, SIGMA = 3, 2, 6, 0.1
 TRUNCATIONS = 8
-"""Of three to a run: the runs begin anew after the third and the sixth."""
+"""Of three to a run: the runs begin again after the third and the sixth."""
 
 THETA = {"rate": jnp.float32(0.4), "shrink": jnp.array([0.1, -0.2])}
 TASK = quadratic(dimension=3, condition=4.0)

@@ -251,7 +251,12 @@ def test_a_mixture_holds_tasks_of_different_shapes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tasks": ()}, "at least one"),
+        ({"tasks": ()}, "a sequence of one or more tasks"),
+        ({"tasks": "mlp"}, "a sequence of one or more tasks, not 'mlp'"),
+        ({"tasks": 3}, "a sequence of one or more tasks, not 3"),
+        ({"tasks": ("mlp",), "weights": 3}, "must be 1 positive numbers, one per task, not 3"),
+        ({"tasks": ("mlp",), "weights": ("a",)}, "1 positive numbers"),
+        ({"tasks": ("mlp",), "weights": (float("nan"),)}, "1 positive numbers"),
         ({"tasks": ("mlp",), "weights": (1, 2)}, "1 positive numbers"),
         ({"tasks": ("mlp",), "weights": (-1,)}, "positive"),
         ({"tasks": ("mpl",)}, "unknown task 'mpl'"),
@@ -260,3 +265,5 @@ def test_a_mixture_holds_tasks_of_different_shapes():
 def test_impossible_mixtures_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         mixture(**arguments)
+    with pytest.raises(UserError, match=message):
+        build_mixture({"name": "mixture", **arguments})

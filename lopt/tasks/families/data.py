@@ -102,7 +102,7 @@ class InputScale(Family):
 class LabelNoise(DrawingFamily):
     """Each run gives a random share of its training examples another example's label.
 
-    It is drawn anew in each batch, from the batch's own labels; held-out labels are true.
+    It is drawn again in each batch, from the batch's own labels; held-out labels are true.
 
     Attributes:
       task: the task, or the family, that it varies.

@@ -98,12 +98,12 @@ class DrawingFamily(Family):
 
 
 def uniform(key: Array, limits: Range, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-    """Numbers from low to high, all alike likely."""
+    """Uniform numbers from low to high."""
     return jax.random.uniform(key, shape, minval=limits[0], maxval=limits[1])
 
 
 def log_uniform(key: Array, limits: Range, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-    """Numbers from low to high, all factors alike likely."""
+    """Log-uniform numbers from low to high."""
     low, high = (math.log(limit) for limit in limits)
     return jax.numpy.exp(uniform(key, (low, high), shape))
 
