@@ -143,6 +143,21 @@ def require_modest(part: str | Mapping[str, Any]) -> None:
     _require_modest("parts", part, 0)
 
 
+def require_widths(part: str, widths: Any) -> None:
+    """Raise a `UserError` if the widths of layers are not a sequence of positive integers."""
+    if not isinstance(widths, list | tuple):
+        raise UserError(f"{part}: widths must be a sequence, such as (32, 32), not {widths!r}")
+    require_positive(part, widths=widths)
+
+
+def require_positive(part: str, **sizes: Any) -> None:
+    """Raise a `UserError` if a size, or one of a sequence of sizes, is not a positive integer."""
+    for name, given in sizes.items():
+        for size in given if isinstance(given, list | tuple) else (given,):
+            if not isinstance(size, int) or size < 1:
+                raise UserError(f"{part}: {name} must be positive integers, not {size!r}")
+
+
 def _require_modest(name: str, value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise UserError(f"what a file names may nest its parts {_DEEPEST} deep")

@@ -1,5 +1,6 @@
 """The rule over parameters: features, a UNF over them, and the step that they make."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -11,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.errors import UserError
-from lopt.parts import build
+from lopt.parts import build, require_widths
 from lopt.rules.averages import Average, advance, begin, debiased
 from lopt.rules.features import FEATURES, Feature
 from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
@@ -80,10 +81,22 @@ class UNFRule(Rule):
         """Build the parts once, so that a wrong name is found before anything is compiled.
 
         Raises:
-          UserError: for an unknown part, or a nominal direction of several channels.
+          UserError: for an unknown part, a nominal direction of several channels, widths or time
+            scales that are not positive, or no features.
         """
+        require_widths("unf", self.widths)
+        for name in ("features", "time_scales"):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise UserError(f"unf: {name} must be a sequence, not {getattr(self, name)!r}")
+        if not self.features:
+            raise UserError("unf: features must be one or more, such as ('gradient',)")
+        for scale in self.time_scales:
+            if not (isinstance(scale, int | float) and 0 < scale < math.inf):
+                raise UserError(f"unf: time_scales must be positive and finite, not {scale!r}")
         for name in ("widths", "features", "time_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.layers, str | list | tuple):
+            raise UserError(f"unf: layers must be a name, or one for each, not {self.layers!r}")
         if not isinstance(self.layers, str):
             object.__setattr__(self, "layers", tuple(self.layers))
         if self._nominal.channels != 1:

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float
 
 from lopt.data import DATASETS
 from lopt.errors import UserError
-from lopt.parts import Parts, build
+from lopt.parts import Parts, build, require_positive, require_widths
 from lopt.tasks.classification import Classification
-from lopt.tasks.task import Task, require_positive, require_widths
+from lopt.tasks.task import Task
 
 Images = Float[Array, "batch height width channels"]
 

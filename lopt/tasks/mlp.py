@@ -7,9 +7,9 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from lopt.data import DATASETS
-from lopt.parts import Parts, build
+from lopt.parts import Parts, build, require_positive, require_widths
 from lopt.tasks.classification import Classification, Reconstruction
-from lopt.tasks.task import Task, require_positive, require_widths
+from lopt.tasks.task import Task
 
 ACTIVATIONS = Parts("activation", relu=nn.relu, tanh=nn.tanh, gelu=nn.gelu, silu=nn.silu)
 """The non-linearities that a network of dense layers can name."""

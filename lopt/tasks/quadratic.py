@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lopt.errors import UserError
-from lopt.tasks.task import Params, State, Task, require_positive
+from lopt.parts import require_positive
+from lopt.tasks.task import Params, State, Task
 
 
 @jax.tree_util.register_dataclass

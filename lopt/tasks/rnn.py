@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lopt.data import TEXTS
-from lopt.parts import Parts, build
+from lopt.parts import Parts, build, require_positive, require_widths
 from lopt.tasks.language import LanguageModel
-from lopt.tasks.task import Task, require_positive, require_widths
+from lopt.tasks.task import Task
 
 
 def irnn(width: int) -> nn.SimpleCell:

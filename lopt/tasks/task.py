@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
+from lopt.parts import require_positive  # noqa: F401
 from lopt.symmetry import PermutationSpec, infer_spec
 
 Params = PyTree[Array]
@@ -115,18 +116,3 @@ def _initial_losses(task: Task, keys: Array) -> Float[Array, " runs"]:
         return task.loss(params, state, task.batch(state, key), key)[0]
 
     return jax.vmap(loss)(keys)
-
-
-def require_widths(part: str, widths: Any) -> None:
-    """Raise a `UserError` if the widths of layers are no sequence of positive integers."""
-    if not isinstance(widths, list | tuple):
-        raise UserError(f"{part}: widths must be a sequence, such as (32, 32), not {widths!r}")
-    require_positive(part, widths=widths)
-
-
-def require_positive(part: str, **sizes: Any) -> None:
-    """Raise a `UserError` if a size, or one of a sequence of sizes, is no positive integer."""
-    for name, given in sizes.items():
-        for size in given if isinstance(given, list | tuple) else (given,):
-            if not isinstance(size, int) or size < 1:
-                raise UserError(f"{part}: {name} must be positive integers, not {size!r}")

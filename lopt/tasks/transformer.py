@@ -4,10 +4,10 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from lopt.data import TEXTS
-from lopt.parts import build
+from lopt.parts import build, require_positive
 from lopt.tasks.attention import Block, require_divisible
 from lopt.tasks.language import LanguageModel
-from lopt.tasks.task import Task, require_positive
+from lopt.tasks.task import Task
 
 
 class Transformer(nn.Module):

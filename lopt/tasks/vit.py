@@ -5,10 +5,10 @@ from jaxtyping import Array, Float
 
 from lopt.data import DATASETS
 from lopt.errors import UserError
-from lopt.parts import build
+from lopt.parts import build, require_positive
 from lopt.tasks.attention import Block, require_divisible
 from lopt.tasks.classification import Classification
-from lopt.tasks.task import Task, require_positive
+from lopt.tasks.task import Task
 
 
 class ViT(nn.Module):

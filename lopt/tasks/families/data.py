@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from lopt.data import Examples, View, Window
 from lopt.errors import UserError
+from lopt.parts import require_positive
 from lopt.tasks.classification import Reconstruction
 from lopt.tasks.families.family import (
     DrawingFamily,
@@ -21,7 +22,7 @@ from lopt.tasks.families.family import (
     varied_by,
     vary,
 )
-from lopt.tasks.task import Params, State, Task, require_positive
+from lopt.tasks.task import Params, State, Task
 
 
 @jax.tree_util.register_dataclass
