@@ -1,8 +1,16 @@
+import inspect
+import math
+from contextlib import suppress
+
 import pytest
 from ml_collections import ConfigDict
 
+from lopt.data import DATASETS, TEXTS, TOKENIZERS
 from lopt.errors import UserError
+from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.parts import Parts, build, config, describe, parse
+from lopt.rules import DIRECTIONS, FEATURES, RULES, STEPS
+from lopt.tasks import MIXTURES, TASKS
 
 
 def make(size=3, name_of_it="x", *, required=None):
@@ -120,3 +128,30 @@ def test_deep_nesting_is_refused_in_a_short_line(nested):
     with pytest.raises(UserError, match="cannot read") as caught:
         parse(f"make(required={50_000 * nested}1)")
     assert len(str(caught.value)) < 400
+
+
+ODD = (0, -1, 2.5, math.nan, math.inf, (), (0,), (-2.0,), (2, 1), ("x",), "x", "", None, True, {})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        *(RULES, FEATURES, DIRECTIONS, STEPS, ESTIMATORS, OBJECTIVES),
+        *(TOKENIZERS, TEXTS, DATASETS, MIXTURES, TASKS),
+    ],
+    ids=lambda parts: parts.kind,
+)
+def test_every_part_takes_odd_values_or_refuses_them(parts):
+    """Nothing but a `UserError` comes out; others end the test."""
+    required = {"dataset": "mnist", "tasks": ("quadratic",)}
+    refused = 0
+    for name in parts:
+        parameters = inspect.signature(parts[name]).parameters
+        given = {k: required[k] for k, p in parameters.items() if p.default is p.empty}
+        for argument in parameters:
+            for value in ODD:
+                refused += 1
+                with suppress(UserError):
+                    build(parts, {"name": name, **given, argument: value})
+                    refused -= 1
+    assert refused

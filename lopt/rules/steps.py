@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lopt.errors import UserError
 from lopt.parts import Parts
 
 
@@ -55,6 +56,11 @@ class Normalized(Step):
     beta: float = 1.0
     strength: float = 1.0
     limit: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that bounds nothing."""
+        if not self.limit > 0:
+            raise UserError(f"normalized: limit must be positive, not {self.limit!r}")
 
     def __call__(  # noqa: D102
         self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]

@@ -52,9 +52,12 @@ def quadratic(dimension: int = 8, condition: float = 10.0, noise: float = 0.0) -
       noise: standard deviation of the noise in a batch.
 
     Raises:
-      UserError: if the dimension is no positive integer, or the condition below one.
+      UserError: if the dimension is not a positive integer, the condition below one, or the noise
+        negative.
     """
     require_positive("quadratic", dimension=dimension)
     if condition < 1:
         raise UserError(f"quadratic: condition must be at least 1, not {condition}")
+    if not noise >= 0:
+        raise UserError(f"quadratic: noise must be 0 or more, not {noise}")
     return Quadratic(jnp.logspace(0, -jnp.log10(condition), dimension), noise)

@@ -4,7 +4,7 @@ import pytest
 
 from lopt.errors import UserError
 from lopt.parts import build
-from lopt.rules import FEATURES, RULES, UNFRule
+from lopt.rules import FEATURES, RULES, STEPS, UNFRule
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from lopt.rules import FEATURES, RULES, UNFRule
         (RULES, "unf(layers=3)", "unf: layers must be text such as 'relational', not 3"),
         (RULES, "unf(layers=(exact,))", "1 layers and 2 features"),
         (RULES, "unf(step=normalized(beta=small))", "normalized: beta must be a finite number"),
+        (STEPS, "normalized(limit=-1.0)", "normalized: limit must be positive, not -1.0"),
         (FEATURES, "momentum(decays=0.9)", r"momentum: decays must be a sequence such as"),
         (FEATURES, "momentum(decays=())", "momentum: decays must be one or more"),
         (FEATURES, "momentum(decays=(2.0,))", "momentum: decays must be from 0 to below 1, not 2"),

@@ -235,6 +235,7 @@ def test_the_source_of_a_text_has_its_hash():
         ("vit(width=0)", "width must be positive integers, not 0"),
         ("autoencoder(data=photos(side=64))", "cannot be resized to side=64"),
         ("quadratic(condition=0.1)", "condition must be at least 1, not 0.1"),
+        ("quadratic(noise=-1.0)", "noise must be 0 or more, not -1.0"),
     ],
 )
 def test_impossible_tasks_are_refused(part, message):
