@@ -71,11 +71,13 @@ class LearnedOptimizer:
 
     def _scheduled(self, total_steps: int | None) -> optax.Schedule:
         inner = self.provenance.get("inner")
-        if not isinstance(inner, Mapping) or not {"schedule", "learning_rate"} <= set(inner):
+        inner = inner if isinstance(inner, Mapping) else {}
+        schedule, rate = inner.get("schedule"), inner.get("learning_rate")
+        if not isinstance(schedule, str) or not isinstance(rate, int | float):
             raise UserError("this optimizer does not say which learning rate it is for: pass one")
         if total_steps is None:
             raise UserError("the default learning rate follows the run's length: pass total_steps")
-        return SCHEDULES[inner["schedule"]](inner["learning_rate"], total_steps)
+        return SCHEDULES[schedule](rate, total_steps)
 
 
 def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:

@@ -264,7 +264,11 @@ def test_provenance_whose_keys_are_numbers_is_loaded_with_keys_of_text(space, tm
     assert load(path).provenance == {"10": 1.0, "9": [[2]]}
 
 
-def test_a_file_that_does_not_say_its_learning_rate_needs_one(space):
-    tried = dataclasses.replace(learned("pointwise", space), provenance={"inner": [1]})
+@pytest.mark.parametrize(
+    "inner",
+    [None, [1], {}, {"schedule": "cosine"}, {"schedule": [], "learning_rate": 1.0}],
+)
+def test_a_file_that_does_not_say_its_learning_rate_needs_one(inner, space):
+    tried = dataclasses.replace(learned("pointwise", space), provenance={"inner": inner})
     with pytest.raises(UserError, match="does not say which learning rate it is for"):
         tried.transformation(total_steps=10)
