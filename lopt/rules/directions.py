@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lopt.parts import Parts
@@ -165,17 +166,21 @@ class Orthogonal(Direction):
         sqrt(max(n, m)) O,    O = orthogonalize(m) of shape (n, m)
 
     has unit root mean square where m has full rank. A kernel is the matrix (space x inputs,
-    outputs); heads and their width are one side.
+    outputs); heads and their width are one side. Each output neuron's share is divided by its root
+    mean square to a learned power: with power 1 all are alike, as in NorMuon (Li et al., arXiv
+    2510.05491), whose averages over steps are left out.
 
     Attributes:
       decays: of the momenta that are mixed.
       nominal: the mixture begins mostly at the decay nearest to it.
       iterations: of Newton and Schulz.
+      power: where the power begins.
     """
 
     decays: Sequence[float] = (0.8, 0.95, 0.99)
     nominal: float = 0.95
     iterations: int = 5
+    power: float = 0.0
     matrices_only = True
 
     def __post_init__(self) -> None:
@@ -188,15 +193,17 @@ class Orthogonal(Direction):
 
     @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return _start(self.decays, self.nominal, -3.0)
+        return (*_start(self.decays, self.nominal, -3.0), self.power)
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"]
     ) -> Float[Array, "..."]:
-        mixed = tensor.mixture(self.decays, settings)
+        mixed = tensor.mixture(self.decays, settings[:-1])
         shape = (math.prod(mixed.shape[: tensor.inputs]), math.prod(mixed.shape[tensor.inputs :]))
-        factor = orthogonalize(mixed.reshape(shape), self.iterations)
-        return math.sqrt(max(shape)) * factor.reshape(mixed.shape)
+        factor = math.sqrt(max(shape)) * orthogonalize(mixed.reshape(shape), self.iterations)
+        square = jnp.mean(jnp.square(factor), 0)
+        gain = jnp.exp(-0.5 * settings[-1] * jnp.log(jnp.maximum(square, 1e-4)))
+        return (factor * gain).reshape(mixed.shape)
 
 
 DIRECTIONS = Parts("direction", adam=Adam, momentum=Momentum, orthogonal=Orthogonal)

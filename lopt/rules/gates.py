@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.parts import build
-from lopt.rules.averages import Average, advance, begin, debiased, root
+from lopt.rules.averages import Average, advance, begin, debiased, require_decays, root
 from lopt.rules.directions import DIRECTIONS, Direction, Tensor
 from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
 from lopt.symmetry import PermutationSpec
@@ -74,7 +74,7 @@ class GatesRule(Rule):
     """
 
     directions: Sequence[str] = ("orthogonal", "adam")
-    weights: Sequence[float] = (1.0, -1.0)
+    weights: Sequence[float] = (2.0, -1.0)
     decays: Sequence[float] = (0.8, 0.95, 0.99)
     second_decay: float = 0.99
     width: int = 8
@@ -94,6 +94,14 @@ class GatesRule(Rule):
             raise UserError(
                 f"gates: {len(self.directions)} directions and {len(self.weights)} weights; give "
                 "one or more directions and a weight for each"
+            )
+        require_decays("gates", self.decays)
+        require_decays("gates", (self.second_decay,))
+        if self.width < 1:
+            raise UserError(f"gates: width must be positive, not {self.width}")
+        if self.momentum_dtype not in ("float32", "bfloat16"):
+            raise UserError(
+                f"gates: momentum_dtype must be float32 or bfloat16, not {self.momentum_dtype!r}"
             )
         if len(self.decays) < 2:
             raise UserError("gates: decays must be two or more, to compare momenta with each other")
@@ -126,7 +134,7 @@ class GatesRule(Rule):
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
-            state = RuleState(jnp.int32(1), begin(self._reads, params))
+            state = RuleState(jnp.int32(1), jnp.int32(0), begin(self._reads, params))
             return self._features(params, params, state, spec, True, 0.0)
 
         shapes = jax.eval_shape(features, params)

@@ -21,10 +21,12 @@ class RuleState(NamedTuple):
 
     Attributes:
       count: steps taken.
+      ignored: entries of gradients so far that were not finite; they count as zero.
       averages: of gradients: a tree like the params for each.
     """
 
     count: Int[Array, ""]
+    ignored: Int[Array, ""]
     averages: dict[str, PyTree[Array]]
 
 
@@ -112,12 +114,14 @@ Update = Callable[
 def transformation(init: Init, update: Update) -> optax.GradientTransformationExtraArgs:
     """An optax transformation from two functions over float32 trees.
 
-    It counts steps, reads every float type as float32, gives directions the type of the
-    gradients, leaves out tensors without elements, and asks for the params.
+    It counts steps, reads every float type as float32, takes gradients that are not finite as zero
+    and counts them, gives directions the type of the gradients, leaves out tensors without
+    elements, and asks for the params.
     """
 
     def begin(params: PyTree[Array]) -> RuleState:
-        return RuleState(jnp.zeros((), jnp.int32), init(_with_elements(params)))
+        zero = jnp.zeros((), jnp.int32)
+        return RuleState(zero, zero, init(_with_elements(params)))
 
     def step(
         updates: PyTree[Array],
@@ -130,14 +134,22 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
         grads, params = map(_with_elements, (updates, params))
         if not jax.tree.leaves(params):
             return updates, state
-        state = state._replace(count=optax.safe_increment(state.count))
-        directions, averages = update(float32(grads), float32(params), state, extra_args)
+        grads, bad = _finite(float32(grads))
+        state = state._replace(count=optax.safe_increment(state.count), ignored=state.ignored + bad)
+        directions, averages = update(grads, float32(params), state, extra_args)
         directions = jax.tree.map(
             lambda g, d: g if d is None else d.astype(g.dtype), updates, directions
         )
         return directions, state._replace(averages=averages)
 
     return optax.GradientTransformationExtraArgs(begin, step)
+
+
+def _finite(grads: PyTree[Array]) -> tuple[PyTree[Array], Int[Array, ""]]:
+    """Gradients with zeros in place of entries that are not finite, and how many these are."""
+    sound = jax.tree.map(jnp.isfinite, grads)
+    bad = sum(jnp.sum(~s, dtype=jnp.int32) for s in jax.tree.leaves(sound))
+    return jax.tree.map(lambda g, s: jnp.where(s, g, 0), grads, sound), bad
 
 
 def _with_elements(tree: PyTree[Array]) -> PyTree[Array]:

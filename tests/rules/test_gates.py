@@ -1,0 +1,221 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.rules import GatesRule
+from lopt.symmetry import Axes, PermutationSpec
+from lopt.tasks import mlp
+
+SHARINGS = ["tensor", "axis", "group"]
+
+
+def random_like(tree, seed, scale=1.0):
+    """Random numbers in the place of theta's zeros, so that every gate is open."""
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    pairs = zip(keys, leaves, strict=True)
+    return structure.unflatten([scale * jax.random.normal(k, jnp.shape(x)) for k, x in pairs])
+
+
+def theta_of(rule, spec, scale=0.3):
+    return random_like(rule.init(jax.random.key(0), spec), 7, scale)
+
+
+def train(optimizer, params, grads, **extra):
+    @jax.jit
+    def step(carry, grads):
+        params, state = carry
+        updates, state = optimizer.update(grads, state, params, **extra)
+        return (optax.apply_updates(params, updates), state), updates
+
+    carry = params, optimizer.init(params)
+    for g in grads:
+        carry, updates = step(carry, g)
+    return carry[0], updates
+
+
+COMPOSITE = {
+    "query": Axes("stream", "heads", "width"),
+    "out": Axes("heads*width", "stream"),
+    "cell": Axes("inputs+stream", "stream"),
+    "kernel": Axes("space", "space2", "inputs", "stream"),
+    "bias": Axes("stream"),
+    "gain": Axes(),
+}
+SIZES = {"stream": 4, "heads": 2, "width": 3, "inputs": 5, "space": 2, "space2": 2}
+
+
+@pytest.fixture(scope="module")
+def composite():
+    spec = PermutationSpec(COMPOSITE, SIZES, fixed=("inputs", "space", "space2"))
+    shapes = jax.tree.map(lambda axes: jnp.zeros(spec.shape(axes)), spec.axes)
+    return spec, [random_like(shapes, seed) for seed in range(4)]
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_permuting_neurons_permutes_the_training(sharing, composite):
+    spec, (params, *grads) = composite
+    rule = GatesRule(
+        directions=("orthogonal(power=0.5)", "adam", "momentum"),
+        weights=(0.0,) * 3,
+        sharing=sharing,
+    )
+    theta = theta_of(rule, spec)
+    optimizer = rule.optimizer(theta, 0.1, spec, total_steps=10)
+    permutations = spec.sample(jax.random.key(5))
+
+    def permute(tree):
+        return spec.permute(tree, permutations)
+
+    plain, _ = train(optimizer, params, grads)
+    permuted, _ = train(optimizer, permute(params), [permute(g) for g in grads])
+    assert not np.allclose(plain["cell"], permuted["cell"], atol=1e-2)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), permute(plain), permuted)
+
+
+def test_only_group_sharing_mixes_over_the_axes_of_a_neuron(space):
+    """A neuron's bias moves its incoming weights where its axes share a group, and only there."""
+    grads = space.random(1)
+    loud = jax.tree.map(lambda g: g, grads)
+    loud["Dense_0"]["bias"] = loud["Dense_0"]["bias"].at[2].mul(100.0)
+
+    def gates(sharing, grads):
+        rule = GatesRule(directions=("adam",), weights=(0.0,), sharing=sharing)
+        theta = theta_of(rule, space.spec)
+        for name in ("pool", "unit_context"):
+            theta["params"] = {
+                k: jnp.zeros_like(v) if k == name else v for k, v in theta["params"].items()
+            }
+        optimizer = rule.optimizer(theta, 1.0, space.spec, total_steps=10)
+        return train(optimizer, space.params, [grads])[1]["Dense_0"]["kernel"]
+
+    for sharing in SHARINGS:
+        change = np.abs(gates(sharing, loud) / gates(sharing, grads) - 1).max(0)
+        assert (change[2] > 1e-3) == (sharing == "group")
+
+
+def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
+    """Unit steps of the momentum and of Adam in equal parts, over the root of the fan-in."""
+    rule = GatesRule(directions=("momentum", "adam"), weights=(0.0, 0.0))
+    theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
+    grads = space.random(1)
+    _, updates = train(rule.optimizer(theta, 0.5, space.spec, total_steps=9), space.params, [grads])
+    g, got = grads["Dense_1"]["kernel"], updates["Dense_1"]["kernel"]
+    by_hand = 0.5 * g / np.sqrt(np.mean(g**2)) + 0.5 * np.sign(g)
+    np.testing.assert_allclose(got, -0.5 * by_hand / np.sqrt(g.shape[0]), rtol=1e-4)
+    bias = grads["Dense_1"]["bias"]
+    np.testing.assert_allclose(updates["Dense_1"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_one_theta_fits_every_architecture_with_and_without_a_spec(sharing, space):
+    rule = GatesRule(sharing=sharing)
+    theta = theta_of(rule, space.spec)
+    other = mlp(widths=(3, 4, 5))
+    params, _ = other.init(jax.random.key(0))
+    for spec in (other.spec, None):
+        _, updates = train(rule.optimizer(theta, 0.1, spec, total_steps=9), params, [params])
+        assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("spec_is_given", [True, False])
+def test_a_gradient_that_was_always_zero_gives_a_step_of_zero(spec_is_given, space):
+    rule = GatesRule()
+    spec = space.spec if spec_is_given else None
+    grads = space.random(1)
+    grads["Dense_1"] = jax.tree.map(jnp.zeros_like, grads["Dense_1"])
+    optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, spec, total_steps=9)
+    _, updates = train(optimizer, space.params, [grads] * 3)
+    for u in jax.tree.leaves(updates["Dense_1"]):
+        np.testing.assert_array_equal(u, 0)
+    assert np.all(updates["Dense_0"]["kernel"] != 0)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,)])
+def test_vectors_and_scalars_step_less_as_their_gradient_falls(shape):
+    rule = GatesRule(second_decay=0.99)
+    params = {"x": jnp.ones(shape)}
+    spec = PermutationSpec(
+        {"x": Axes(*(f"a{i}" for i in range(len(shape))))},
+        {f"a{i}": n for i, n in enumerate(shape)},
+    )
+    theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), spec))
+    optimizer = rule.optimizer(theta, 0.1, spec, total_steps=99)
+    grads = [{"x": jnp.full(shape, 1.0)}] * 3 + [{"x": jnp.full(shape, 1e-6)}] * 40
+    _, large = train(optimizer, params, grads[:3])
+    _, small = train(optimizer, params, grads)
+    assert np.all(np.abs(large["x"]) > 0.05)
+    assert np.all(np.abs(small["x"]) < 0.3 * np.abs(large["x"]))
+
+
+def test_gradients_that_are_not_finite_count_as_zero_and_are_counted(space):
+    rule = GatesRule()
+    optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
+    bad = space.random(1)
+    bad["Dense_0"]["bias"] = bad["Dense_0"]["bias"].at[:2].set(jnp.array([jnp.nan, jnp.inf]))
+    good = space.random(1)
+    good["Dense_0"]["bias"] = good["Dense_0"]["bias"].at[:2].set(0.0)
+    state = optimizer.init(space.params)
+    updates, state = optimizer.update(bad, state, space.params)
+    expected, _ = optimizer.update(good, optimizer.init(space.params), space.params)
+    jax.tree.map(np.testing.assert_array_equal, updates, expected)
+    assert int(optax.tree.get(state, "ignored")) == 2
+
+
+def test_the_length_of_the_run_is_needed_and_may_be_traced(space):
+    rule = GatesRule()
+    theta = theta_of(rule, space.spec)
+    without = rule.optimizer(theta, 0.1, space.spec)
+    with pytest.raises(UserError, match="pass total_steps"):
+        train(without, space.params, [space.random(1)])
+    _, told = train(without, space.params, [space.random(1)], total_steps=jnp.int32(50))
+    given = rule.optimizer(theta, 0.1, space.spec, total_steps=50)
+    _, fixed = train(given, space.params, [space.random(1)])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), told, fixed)
+
+
+def test_momenta_can_be_kept_in_half_the_memory(space):
+    def kept(dtype):
+        rule = GatesRule(momentum_dtype=dtype)
+        optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
+        state = jax.eval_shape(optimizer.init, space.params)
+        return {
+            name: jax.tree.leaves(tree)[0].dtype
+            for name, tree in optax.tree.get(state, "averages").items()
+        }
+
+    assert set(kept("float32").values()) == {jnp.dtype("float32")}
+    half = kept("bfloat16")
+    assert {d.name for n, d in half.items() if n.startswith("momentum")} == {"bfloat16"}
+    assert half["second_moment_0.99"] == jnp.float32
+
+
+def test_each_average_is_kept_once(space):
+    state = jax.eval_shape(
+        GatesRule().optimizer(theta_of(GatesRule(), space.spec), 0.1, space.spec, 9).init,
+        space.params,
+    )
+    bytes_each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    bytes_each /= sum(x.size for x in jax.tree.leaves(space.params))
+    assert bytes_each < 16.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"directions": ("adams", "adam")}, "unknown direction 'adams'; did you mean adam"),
+        ({"directions": ("adam",)}, "1 directions and 2 weights"),
+        ({"directions": ("orthogonal", "momentum")}, "for vectors too"),
+        ({"decays": (0.9,)}, "two or more"),
+        ({"decays": (0.9, 1.0)}, "from 0 to below 1, not 1.0"),
+        ({"sharing": "groups"}, "no sharing 'groups'; did you mean group"),
+        ({"width": 0}, "width must be positive"),
+        ({"momentum_dtype": "int8"}, "momentum_dtype must be"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        GatesRule(**arguments)
