@@ -1,4 +1,4 @@
-"""Arrays that XLA should compute once, in one pass over memory."""
+"""Arrays that XLA should compute once on the CPU, in one pass over memory."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -8,19 +8,21 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array
 
+from lopt.unf import backend
+
 _SMALL = 2**15
 """Up to this many elements, computing them again is cheaper than compiling a call."""
 
 
 def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) -> Array:
-    """`function(*arrays, **options)`, as a call that XLA keeps a call.
+    """`function(*arrays, **options)`, on the CPU as a call that XLA keeps a call.
 
     To XLA's CPU backend, sums of broadcasts, concatenations and folded means look so cheap that it
-    computes them anew for every reader, and the sums that they are made of anew for every element;
-    or it fuses them into a matmul, where they are slower than in a loop of their own. Small arrays
-    are left to it.
+    computes them again for every reader, and the sums that they are made of for every element; or
+    it fuses them into a matmul, where they are slower than in a loop of their own. Small arrays are
+    left to it.
     """
-    if sum(a.size for a in arrays) < _SMALL:
+    if not backend.on_cpu() or sum(a.size for a in arrays) < _SMALL:
         return function(*arrays, **options)
     shapes = tuple(a.shape for a in arrays)
     result = jax.eval_shape(partial(function, **options), *arrays)

@@ -1,0 +1,16 @@
+"""Which back end a program is for: what makes it fast on one may make it slow on another."""
+
+import jax
+
+
+def on_cpu() -> bool:
+    """Whether what is traced now is for the CPU: its default device is one.
+
+    It is asked while tracing, so that one program is traced, vectorized and differentiated.
+    `jax.lax.platform_dependent` chooses later, between programs that are both differentiated, and
+    gradients would keep the intermediate values of both. Both compute the same, so that a program
+    that runs elsewhere than on the default device is only slower.
+    """
+    device = jax.config.jax_default_device
+    platform = jax.default_backend() if device is None else getattr(device, "platform", device)
+    return platform == "cpu"
