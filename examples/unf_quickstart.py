@@ -15,11 +15,11 @@ print(spec)
 
 weights = jax.tree.map(lambda p: p[..., None], params)  # one channel: the weight itself
 equivariant = UNF(spec, features=(32, 32, 1), layers="exact")
-step, theta = equivariant.init_with_output(jax.random.key(1), weights)
+step, theta = jax.jit(equivariant.init_with_output)(jax.random.key(1), weights)
 print(jax.tree.map(jnp.shape, step))
 
 invariant = InvariantUNF(spec, features=(32, 32), outputs=(64, 1), layers="relational")
-accuracy, theta = invariant.init_with_output(jax.random.key(2), weights)
+accuracy, theta = jax.jit(invariant.init_with_output)(jax.random.key(2), weights)
 
 moved = spec.permute(weights, spec.sample(jax.random.key(3)))  # the same function, other weights
-print(accuracy, invariant.apply(theta, moved))
+print(accuracy, jax.jit(invariant.apply)(theta, moved))
