@@ -3,14 +3,20 @@
 python meta_train.py --config=configs/quickstart.py --workdir=runs/quickstart \
     --config.outer.steps=500
 
-The same command goes on with a run that was interrupted.
+The same command resumes a run that was interrupted.
 For several GPUs or hosts see docs/scaling.md.
 """
 
+import signal
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C during the imports below, of seconds, ends the process quietly
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import jax
 import optax
@@ -19,6 +25,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lopt.commands import run
 from lopt.errors import UserError
+from lopt.memory import memory_for
 from lopt.meta import (
     ESTIMATORS,
     OBJECTIVES,
@@ -33,9 +40,18 @@ from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
 from lopt.meta.records import Recorder, plot_meta_loss
 from lopt.meta.run import finish
-from lopt.meta.workdir import claim, require_shared, require_space, versions
+from lopt.meta.settings import require_settings
+from lopt.meta.workdir import (
+    RESULT,
+    claimed,
+    require_own,
+    require_shared,
+    require_space,
+    versions,
+    writing_to,
+)
 from lopt.parts import build
-from lopt.rules import RULES, LearnedOptimizer, Rule, save
+from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
 from lopt.schedules import scale_over_run
 from lopt.tasks import Mixture, Task, build_mixture
 from lopt.tasks.task import initial_loss
@@ -50,6 +66,7 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Take these three from the cluster's environment, such as SLURM's."
 )
+_REMEDY = "lower task.batch_size, the task's widths or estimator.pairs"
 _NO_VALIDATION = ConfigDict({"every": 0, "runs": 1})
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -58,17 +75,15 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: Sequence[str]) -> None:
     """Meta-train as the config says, and leave the optimizer in the workdir."""
     del argv
-    distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     config = _CONFIG.value
+    require_settings(config.to_dict())
+    distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     distributed.require_alike(config.to_dict())
     mixture = build_mixture(config.task)
     rule = build(RULES, config.rule)
     estimator = build(ESTIMATORS, config.estimator)
     objective = build(OBJECTIVES, config.inner.get("objective", "mean"))
     schedule = scale_over_run(config.inner.schedule, config.inner.learning_rate)
-    for name in ("steps", "checkpoint_every", "max_skipped"):
-        if config.outer[name] < 1:
-            raise UserError(f"outer.{name} must be at least 1, not {config.outer[name]}")
     settings = config.get("validation", _NO_VALIDATION)
     held_out = build_mixture(settings.task) if settings.every else Mixture((), (), ())
     require_fit(rule, mixture, held_out)
@@ -83,58 +98,80 @@ def main(argv: Sequence[str]) -> None:
 
         return Problem(task, optimizer, scale, objective, mesh)
 
-    problems = [problem(task) for task in mixture.tasks]
+    with memory_for("the initial loss of the task", _REMEDY):
+        problems = [problem(task) for task in mixture.tasks]
+        held_out_problems = [problem(task) for task in held_out.tasks]
     validation = Validation(
-        [problem(task) for task in held_out.tasks],
+        held_out_problems,
         estimator.horizon,
         estimator.loss_cap,
         settings.every,
         settings.runs,
         held_out.weights,
     )
-    workdir = Path(_WORKDIR.value)
-    distributed.from_first(lambda: str(claim(workdir, config.to_dict())))
-    require_shared(workdir)
-    file = workdir / "optimizer.safetensors"
-    if distributed.from_first(file.exists):
-        distributed.say(f"{file} is there already: this run is finished")
+    workdir = Path(_WORKDIR.value).expanduser()
+    if distributed.from_first(lambda: is_finished(workdir, config.to_dict())):
+        distributed.say(f"{workdir / RESULT} is there already: this run is finished")
         return
 
-    theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
-    training = MetaTraining(
-        problems, [estimator] * len(problems), outer_optimizer(config.outer), mixture.weights
-    )
-    spec = mixture.tasks[0].spec
-    state = training.begin(rule.init(theta_key, spec), loop_key)
-    start = Snapshot(state, validation.begin(state.theta))
-    distributed.from_first(lambda: require_space(workdir, start))
-    (state, best), record = finish(
-        training,
-        validation,
-        start,
-        workdir,
-        mixture.names,
-        held_out.names,
-        steps=config.outer.steps,
-        checkpoint_every=config.outer.checkpoint_every,
-        max_skipped=config.outer.max_skipped,
-    )
-    if not distributed.is_first():
-        return
+    with ExitStack() as held:
+        distributed.from_first(lambda: held.enter_context(claimed(workdir, config.to_dict())))
+        require_shared(workdir)
+        theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
+        training = MetaTraining(
+            problems, [estimator] * len(problems), outer_optimizer(config.outer), mixture.weights
+        )
+        spec = mixture.tasks[0].spec
+        with memory_for(f"the start of {2 * estimator.pairs} inner runs", _REMEDY):
+            state = training.begin(rule.init(theta_key, spec), loop_key)
+            start = Snapshot(state, validation.begin(state.theta))
+            distributed.from_first(lambda: require_space(workdir, start))
+        with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _REMEDY):
+            (state, best), record = finish(
+                training,
+                validation,
+                start,
+                workdir,
+                mixture.names,
+                held_out.names,
+                steps=config.outer.steps,
+                checkpoint_every=config.outer.checkpoint_every,
+                max_skipped=config.outer.max_skipped,
+            )
+        if not distributed.is_first():
+            return
+        provenance = {
+            "task": config.task.to_dict(),
+            "sources": [task.source for task in mixture.tasks],
+            "inner": {**config.inner.to_dict(), "steps": estimator.horizon},
+            "estimator": config.estimator.to_dict(),
+            "outer": config.outer.to_dict(),
+            "seed": config.seed,
+            "meta_loss": record.recent_meta_loss(config.outer.steps),
+            "versions": versions(),
+        }
+        optimizer = LearnedOptimizer(rule, state.theta, spec if rule.tied else None, provenance)
+        with writing_to(workdir):
+            write(optimizer, best, record, workdir, settings.to_dict())
 
-    provenance = {
-        "task": config.task.to_dict(),
-        "sources": [task.source for task in mixture.tasks],
-        "inner": {**config.inner.to_dict(), "steps": estimator.horizon},
-        "estimator": config.estimator.to_dict(),
-        "outer": config.outer.to_dict(),
-        "seed": config.seed,
-        "meta_loss": record.recent_meta_loss(config.outer.steps),
-        "versions": versions(),
-    }
 
-    optimizer = LearnedOptimizer(rule, state.theta, spec if rule.tied else None, provenance)
-    write(optimizer, best, record, workdir, settings.to_dict())
+def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a run of this config has left its optimizer in a folder, which is only read.
+
+    Raises:
+      UserError: if the folder is not the workdir of this config, or the optimizer is damaged.
+    """
+    require_own(workdir, config)
+    file = workdir / RESULT
+    if not file.exists():
+        return False
+    try:
+        load(file)
+    except UserError as error:
+        raise UserError(
+            f"{error}; remove it, and the same command writes it again from the newest checkpoint"
+        ) from error
+    return True
 
 
 def write(
@@ -146,7 +183,7 @@ def write(
 ) -> None:
     """Leave the results of a run: the picture, the best theta, and last the optimizer."""
     plot_meta_loss(record.history, workdir / "meta_loss.png", record.validations)
-    file, best_file = workdir / "optimizer.safetensors", workdir / "best.safetensors"
+    file, best_file = workdir / RESULT, workdir / "best.safetensors"
     step = int(best.step)
     if step:
         found = {

@@ -1,76 +1,107 @@
 """How the command lines run: absl flags in, one line and exit status 2 for a user's mistake."""
 
-import inspect
-import runpy
+import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
-from absl import app, flags, logging
-from ml_collections import ConfigDict
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
 
-from lopt.errors import UserError, suggest
+from lopt.config_file import ConfigFile
+from lopt.errors import UserError
+from lopt.memory import memory_for
+from lopt.signals import heard, leave
 
 _HELP = ("help", "helpshort", "helpfull")
 
+_SMALLER = "make the task's batches or widths smaller, or take fewer runs at a time"
+
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parse the flags and call `main`; a user's mistake ends the process with status 2."""
+    """Parse the flags, call `main` and end the process; a user's mistake gives status 2.
+
+    A flag `config` is a file of `configs/`, a flag `workdir` the folder that is written to. Ctrl-C
+    ends the process at once, unless `main` arranges for something else. So does an error: an
+    orderly end would wait for threads that the error may have left waiting for each other, unless
+    there are other processes, who are to be told.
+    """
 
     def guarded(argv: Sequence[str]) -> None:
-        logging.set_verbosity(logging.WARNING)
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        absl_logging.get_absl_logger().setLevel(logging.CRITICAL)  # orbax raises its errors as well
+        sys.unraisablehook = _unraisable
         with one_line_errors():
             if len(argv) > 1:
                 raise UserError(f"unexpected argument {argv[1]!r}; flags start with --")
             main(argv)
 
-    app.run(guarded, flags_parser=_parse)
+    with heard((signal.SIGINT,), lambda number: leave(128 + number)):
+        status = _status_of(lambda: app.run(guarded, flags_parser=_parse))
+        if status and not jax.distributed.is_initialized():
+            leave(status)
+    sys.exit(status)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the process at a user's mistake, with one line on stderr and status 2."""
     try:
-        yield
+        with memory_for("the program", _SMALLER):
+            yield
     except (UserError, flags.Error) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
+
+
+def _status_of(program: Callable[[], None]) -> int:
+    """The exit status of a program, whose traceback is printed where it ends with one."""
+    try:
+        program()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _unraisable(error: Any) -> None:
+    """Print an error of a thread that nobody can answer, but what follows from one that is raised.
+
+    Of a full disk orbax raises the first error, and closes the loop that its threads report to.
+    """
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
     if any(a.lstrip("-").split("=")[0] in _HELP for a in argv[1:]):
         return app.parse_flags_with_usage(list(argv))
     with one_line_errors():
-        if "config" in flags.FLAGS:
-            _check_config(argv)
-        return flags.FLAGS(argv)
+        return parse_flags(flags.FLAGS, argv)
 
 
-def _check_config(argv: Sequence[str]) -> None:
-    """Raise a `UserError` if there is no such config file, or it has no key that is overridden."""
-    files = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
-    if not files:
-        raise UserError("a config is needed: --config=configs/quickstart.py")
-    path, _, argument = files[-1].partition(":")
-    if not Path(path).is_file():
-        raise UserError(f"no config file {path!r}; see configs/")
-    get_config = runpy.run_path(path).get("get_config")
-    if get_config is None:
-        raise UserError(f"{path} defines no get_config(); see configs/quickstart.py")
-    if argument and not inspect.signature(get_config).parameters:
-        raise UserError(f"{path} takes no argument: --config={path}")
-    config = get_config(argument) if argument else get_config()
-    for override in _overridden(argv):
-        node = config
-        for key in override.split("."):
-            valid = node.keys() if isinstance(node, ConfigDict) else ()
-            if key not in valid:
-                raise UserError(f"--config.{override}: no key {key!r}; {suggest(key, valid)}")
-            node = node[key]
+def parse_flags(known: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parse a command line; returns what of it is no flag.
 
-
-def _overridden(argv: Sequence[str]) -> Iterator[str]:
-    for argument in argv:
-        if argument.startswith("--config."):
-            yield argument.removeprefix("--config.").partition("=")[0].partition("[")[0]
+    Raises:
+      UserError: for a mistake in the config file, none at all, or an empty workdir.
+      flags.Error: for any other mistake.
+    """
+    if "config" in known:
+        known["config"].parser = ConfigFile("config", argv)
+    try:
+        rest = known(argv)
+    except flags.Error as error:
+        if isinstance(error.__context__, UserError):  # absl puts the command line before it
+            raise error.__context__ from None
+        if "config" in known and not known["config"].present:
+            raise UserError("a config is needed: --config=configs/quickstart.py") from error
+        raise
+    if "workdir" in known and known["workdir"].value == "":
+        raise UserError("--workdir is empty; give the folder that files go to")
+    return rest

@@ -1,5 +1,6 @@
-"""Checkpoints of meta-training, from which an interrupted run goes on bit for bit."""
+"""Checkpoints of meta-training, from which an interrupted run resumes bit for bit."""
 
+import hashlib
 import logging
 from contextlib import closing
 from pathlib import Path
@@ -16,11 +17,18 @@ from lopt.meta.validation import Best
 _KEEP = 3
 """How many checkpoints stay."""
 
+_ITEM = "default"
+"""Orbax' name for the one thing in a checkpoint."""
+
+_DIGEST = "sha256"
+
+_COMMITTED = "commit_success.txt"
+
 _log = logging.getLogger(__name__)
 
 
 class Snapshot(NamedTuple):
-    """What a run goes on from.
+    """What a run resumes from.
 
     Attributes:
       state: of meta-training.
@@ -29,6 +37,29 @@ class Snapshot(NamedTuple):
 
     state: MetaState
     best: Best
+
+
+class Digested(ocp.StandardCheckpointHandler):
+    """Writes a digest of all files of a checkpoint into it, and reads none that differs from it.
+
+    The formats below would let most flips of a bit pass, and load other numbers.
+    """
+
+    def finalize(self, directory: Path) -> None:
+        """Write the digest, once all processes have written, before the checkpoint counts."""
+        directory = Path(directory)  # orbax' own path would take brackets in it for a pattern
+        super().finalize(directory)
+        (directory / _DIGEST).write_text(_digest(directory))
+
+    def restore(self, directory: Path, args: ocp.args.StandardRestore) -> Any:
+        """Read a checkpoint.
+
+        Raises:
+          ValueError: if its files are not those that were written.
+        """
+        if (directory / _DIGEST).read_text() != _digest(directory):
+            raise ValueError("its files are not those that were written")
+        return super().restore(directory, args=args)
 
 
 class Checkpoints:
@@ -43,8 +74,14 @@ class Checkpoints:
         Args:
           folder: made if it is not there.
         """
-        options = ocp.CheckpointManagerOptions(max_to_keep=_KEEP, create=True)
-        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+        # folders that cannot be made would have threads wait for them, for minutes
+        at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
+        options = ocp.CheckpointManagerOptions(max_to_keep=_KEEP, async_options=at_once)
+        handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+        handlers.add(_ITEM, ocp.args.StandardSave, Digested())
+        self._manager = ocp.CheckpointManager(
+            folder.resolve(), options=options, handler_registry=handlers
+        )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -63,7 +100,7 @@ class Checkpoints:
         """The newest snapshot that can be read; `like`, if none was ever kept.
 
         One that cannot be read is passed over with a warning, and removed, so that the run can
-        write it anew.
+        write it again.
 
         Args:
           like: a snapshot of the same run, for its structure and its place on the devices.
@@ -85,19 +122,30 @@ class Checkpoints:
         if broken:
             raise UserError(
                 f"none of the checkpoints {broken} in {self._manager.directory} can be read; "
-                "remove the folder to start anew"
+                "remove the folder to start over"
             )
         return like
 
     def _read(self, step: int, target: Snapshot) -> Snapshot | None:
         """The snapshot of a step; each process reads on its own, and one may fail alone."""
-        folder = self._manager.directory / str(step) / "default"
+        folder = self._manager.directory / str(step) / _ITEM
         try:
-            with closing(ocp.StandardCheckpointHandler()) as handler:
+            with closing(Digested()) as handler:
                 return handler.restore(folder, args=ocp.args.StandardRestore(target))
         except Exception as error:
             _log.warning("checkpoint %d cannot be read (%s)", step, _first_line(error))
             return None
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of the names and contents of what a handler wrote; orbax adds a file of its own."""
+    total = hashlib.sha256()
+    for file in sorted(Path(folder).rglob("*")):
+        if file.is_file() and file.name not in (_DIGEST, _COMMITTED):
+            with file.open("rb") as contents:
+                of_file = hashlib.file_digest(contents, "sha256").hexdigest()
+            total.update(f"{file.relative_to(folder)} {of_file}\n".encode())
+    return total.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

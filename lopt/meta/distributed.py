@@ -1,11 +1,12 @@
 """One run in several processes: how they find each other, agree, and end together.
 
 The processes are those of `jax.distributed`; each holds a part of the devices and runs the same
-program. The first one alone writes files and talks.
+program. The first one alone writes files and prints.
 """
 
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -31,7 +32,16 @@ _HEARTBEAT = 30
 _MESSAGE = 4096
 """Bytes that the first process can tell the others at a time."""
 
-_SIGNS_OF_LOSS = ("gloo", "nccl", "coordination", "barrier")
+_LOST = re.compile(
+    r"[A-Z_]+: (Gloo .* failed: .*(by peer|refused|timed? ?out|Broken pipe)"
+    r"|NCCL .* failed: .*(remote process|network error)"
+    r"|.*CoordinationServiceError)",
+    re.DOTALL,
+)
+"""How XLA's errors begin when a process cannot be reached: on CPU, on GPU, at a barrier.
+
+On CPU it is a `ValueError`, so that its type does not tell it from other errors.
+"""
 
 
 def join(
@@ -64,18 +74,18 @@ def join(
     if jax.process_count() > 1:
         say(
             f"{jax.process_count()} processes with {jax.device_count()} devices; if one of them "
-            "ends all end, and the same commands go on from the newest checkpoint"
+            "ends all end, and the same commands resume from the newest checkpoint"
         )
 
 
 def say(line: str) -> None:
     """Print a line, once for all processes."""
     if is_first():
-        print(line)
+        print(line, flush=True)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files and talks."""
+    """Whether this process is the one that writes files and prints."""
     return jax.process_index() == 0
 
 
@@ -146,13 +156,12 @@ def ended_with_the_others() -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, ValueError) as error:
-        told = str(error).lower()
-        if jax.process_count() == 1 or not any(sign in told for sign in _SIGNS_OF_LOSS):
+        if jax.process_count() == 1 or not _LOST.match(str(error)):
             raise
         print(
             "error: another process of this run ended, or cannot be reached "
             f"({' '.join(str(error).split())[:200]}); see what it said, and start all processes "
-            "again with the same commands: they go on from the newest checkpoint",
+            "again with the same commands: they resume from the newest checkpoint",
             file=sys.stderr,
             flush=True,
         )

@@ -1,18 +1,27 @@
 """Leaving a run at a signal, after the step that is under way."""
 
+import os
 import signal
-from types import FrameType
+import time
+from contextlib import ExitStack
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
+from lopt.signals import heard, leave
+
+_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+_SAME = 1.0
+"""Seconds within which a signal that comes again is the same: `timeout` and SLURM send two."""
+
 
 class Interruption:
-    """Notes SIGTERM and SIGINT in place of dying of them; a context manager.
+    """Notes SIGTERM, SIGINT, SIGHUP and SIGQUIT in place of dying of them; a context manager.
 
-    Where a run has several processes, jax.distributed notes SIGTERM and passes it on to all of
-    them; SIGINT is turned into it.
+    A second signal ends the process at once. Where a run has several processes, jax.distributed
+    notes SIGTERM and passes it on to all of them; the others are turned into it.
 
     Attributes:
       signal: the number of the one that came; None as long as none did.
@@ -21,15 +30,15 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._alone = jax.process_count() == 1
+        self._stack = ExitStack()
 
     def __enter__(self) -> "Interruption":
-        noted = (signal.SIGTERM, signal.SIGINT) if self._alone else (signal.SIGINT,)
-        self._before = {s: signal.signal(s, self._note) for s in noted}
+        noted = (*_SIGNALS, signal.SIGTERM) if self._alone else _SIGNALS
+        self._stack.enter_context(heard(noted, self._note))
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._stack.close()
 
     def reached(self, step: int) -> bool:
         """Whether the run is to be left after this step; all processes agree on the step.
@@ -42,9 +51,10 @@ class Interruption:
             return True
         return self._alone and self.signal is not None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-        if not self._alone:
-            signal.raise_signal(signal.SIGTERM)
+    def _note(self, number: int) -> None:
+        if self.signal is None:
+            self.signal, self._when = number, time.monotonic()
+            if not self._alone:
+                os.kill(os.getpid(), signal.SIGTERM)
+        elif time.monotonic() > self._when + _SAME:
+            leave(128 + number)

@@ -44,7 +44,7 @@ class Report(NamedTuple):
       meta_loss: the mean over the problems, by their weights.
       gradient_norm: of the meta-gradient.
       skipped: meta-steps in a row, up to this one, that left theta as it was, because the
-        meta-gradient was not finite or all inner runs diverged.
+        meta-gradient was not finite, or theta after the step, or all inner runs diverged.
     """
 
     step: Int[Array, ""]
@@ -171,11 +171,13 @@ class MetaTraining:
         gradient = jax.tree.map(self._weigh, *gradients)
         norm = optax.tree.norm(gradient)
         alive = jnp.stack([m.diverged < 1 for m in metrics]).any()
-        sound = jnp.isfinite(norm) & alive
         updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
+        theta = optax.apply_updates(state.theta, updates)
+        finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(theta)]).all()
+        sound = jnp.isfinite(norm) & alive & finite
         theta, outer_state = jax.tree.map(
             lambda new, old: jnp.where(sound, new, old),
-            (optax.apply_updates(state.theta, updates), outer_state),
+            (theta, outer_state),
             (state.theta, state.outer_state),
         )
         skipped = jnp.where(sound, 0, state.skipped + 1)

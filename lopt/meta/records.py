@@ -1,34 +1,34 @@
-"""What a run tells while it goes: a progress bar, metrics.jsonl and TensorBoard events."""
+"""What a run records while it goes: metrics.jsonl, TensorBoard events, and how far it is."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from matplotlib.figure import Figure
 
-from lopt.atomic import write_atomically
+from lopt.atomic import replacing, write_atomically
 from lopt.meta.loop import Report
+from lopt.meta.progress import Progress
+from lopt.meta.tensorboard import Events
 from lopt.meta.validation import ValidationLoss
-
-_INTERVAL = 0.2
-"""Seconds between two refreshes of the progress bar."""
 
 _RECENT = 50
 """Meta-steps that the meta-loss shown is the mean of."""
+
+_log = logging.getLogger(__name__)
 
 
 class Recorder:
     """Records the report of every meta-step; a context manager.
 
     Attributes:
-      history: the meta-loss of each step, those of an earlier part of the run included.
-      validations: the validation loss of each step that has one.
+      history: step -> meta-loss, those of an earlier part of the run included.
+      validations: step -> validation loss, of each step that has one.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class Recorder:
 
         Args:
           workdir: where `metrics.jsonl` and `tensorboard/` go. What is there of steps after `done`
-            is dropped: they will be taken again.
+            is dropped: they will be taken again. Records that cannot be read are dropped with a
+            warning that counts them.
           problems: a name for each; with several, their metrics are recorded apart.
           done: meta-steps taken before.
           steps: meta-steps in all.
@@ -51,47 +52,44 @@ class Recorder:
             recorded apart.
         """
         file = workdir / "metrics.jsonl"
-        lines = _lines_until(file, done)
-        write_atomically(file, "".join(lines))
-        before = [json.loads(line) for line in lines]
-        self.history: list[float] = [line["meta_loss"] for line in before]
+        before = _records_until(file, done)
+        write_atomically(file, "".join(json.dumps(record) + "\n" for record in before.values()))
+        if len(before) < done:
+            lost = done - len(before)
+            _log.warning("%s: the records of %d of %d meta-steps are lost", file, lost, done)
+        self.history: dict[int, float] = {k: record["meta_loss"] for k, record in before.items()}
         self.validations: dict[int, float] = {
-            line["step"]: line["validation_loss"] for line in before if "validation_loss" in line
+            k: record["validation_loss"]
+            for k, record in before.items()
+            if "validation_loss" in record
         }
-        self._file = file.open("a")
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=done + 1)
-        self._bar = Progress(
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            expand=True,
-        )
+        self._file = file.open("a", encoding="utf-8")
+        self._events = Events(workdir / "tensorboard", done + 1)
+        self._progress = Progress(done, steps)
         self._problems, self._held_out = tuple(problems), tuple(held_out)
-        self._steps, self._done = steps, done
         self._inner_steps = 0
 
-    def recent_meta_loss(self, step: int) -> float:
-        """The mean meta-loss of the last meta-steps up to one of them."""
-        return float(np.mean(self.history[:step][-_RECENT:]))
+    def recent_meta_loss(self, step: int) -> float | None:
+        """The mean meta-loss of the last meta-steps up to one of them; None if all are lost."""
+        steps = range(step - _RECENT + 1, step + 1)
+        recent = [self.history[k] for k in steps if k in self.history]
+        return float(np.mean(recent)) if recent else None
 
     def __enter__(self) -> "Recorder":
-        self._bar.start()
-        self._row = self._bar.add_task("compiling", total=self._steps, completed=self._done)
-        self._start = self._shown = time.monotonic()
+        self._progress.__enter__()
         self._first = True
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._bar.stop()
+        self._progress.__exit__()
         self._file.close()
-        self._writer.close()
+        self._events.close()
 
     def flush(self) -> None:
         """Bring all records to the disk, as must be done before the state of their step is kept."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._writer.flush()
+        self._events.flush()
 
     def __call__(self, report: Report, validation: ValidationLoss | None = None) -> None:
         """Record one meta-step, and the validation loss of its theta if it was measured."""
@@ -103,21 +101,16 @@ class Recorder:
             self._start, self._first = time.monotonic(), False
         else:
             self._inner_steps += sum(int(m.inner_steps) for m in report.inner)
-        self.history.append(values["meta_loss"])
-        now = time.monotonic()
-        rate = self._inner_steps / max(now - self._start, 1e-9)
-        line = {"step": step, **values, "inner_steps_per_s": rate}
+        self.history[step] = values["meta_loss"]
+        values["inner_steps_per_s"] = self._inner_steps / max(time.monotonic() - self._start, 1e-9)
+        line = {"step": step, **values}
         self._file.write(json.dumps(line) + "\n")
-        for name, value in line.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, step)
-        if now - self._shown > _INTERVAL or step == self._steps:
-            self._shown = now
+        self._events.add(step, values)
+        if self._progress(step, lambda: self._words(line)):
             self._file.flush()
-            self._bar.update(self._row, completed=step, description=self._words(line))
 
     def _words(self, line: Mapping[str, float]) -> str:
-        """What the progress bar says after a meta-step, in some 75 columns for one problem."""
+        """What is said of a meta-step, in some 75 columns for one problem."""
         words = [f"loss {self.recent_meta_loss(line['step']):.4f}"]
         parts = [f"{line[f'meta_loss/{p}']:.3g}" for p in self._problems if len(self._problems) > 1]
         words += [f"({' '.join(parts)})"] if parts else []
@@ -145,30 +138,39 @@ class Unrecorded:
         """Nothing waits to be written."""
 
 
-def plot_meta_loss(
-    history: Sequence[float], path: Path, validations: Mapping[int, float] | None = None
-) -> None:
+def meta_loss_figure(
+    history: Mapping[int, float], validations: Mapping[int, float] | None = None
+) -> Figure:
     """A picture of the meta-loss against the meta-step, with its running mean.
 
     Args:
-      history: the meta-loss of each step.
-      path: of the picture.
-      validations: the validation loss of some steps, drawn as points.
+      history: step -> meta-loss.
+      validations: step -> validation loss, drawn as points.
     """
-    steps = np.arange(1, len(history) + 1)
-    width = max(1, len(history) // 25)
-    mean = np.convolve(history, np.ones(width) / width, mode="valid")
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    axes.plot(steps, history, color="C0", alpha=0.25, linewidth=0.8, label="one meta-step")
-    axes.plot(steps[width - 1 :], mean, color="C0", label=f"mean of {width}")
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    if history:
+        steps, losses = (np.array(list(values)) for values in (history.keys(), history.values()))
+        width = max(1, len(losses) // 25)
+        mean = np.convolve(losses, np.ones(width) / width, mode="valid")
+        axes.plot(steps, losses, color="C0", alpha=0.25, linewidth=0.8, label="one meta-step")
+        axes.plot(steps[width - 1 :], mean, color="C0", label=f"mean of {width}")
     if validations:
         points = list(validations), list(validations.values())
         axes.plot(*points, "o", color="C1", markersize=4, label="validation, held-out task")
     axes.set(xlabel="meta-step", ylabel="meta-loss", yscale="log")
-    axes.legend(frameon=False)
+    if axes.lines:
+        axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure
+
+
+def plot_meta_loss(
+    history: Mapping[int, float], path: Path, validations: Mapping[int, float] | None = None
+) -> None:
+    """Write the picture of `meta_loss_figure` as a PNG file."""
+    with replacing(path) as partial:
+        meta_loss_figure(history, validations).savefig(partial, format="png", dpi=150)
 
 
 def _values(report: Report, problems: Sequence[str]) -> dict[str, float]:
@@ -194,15 +196,16 @@ def _apart(name: str, problems: Sequence[str], values: Sequence[float]) -> dict[
     return {f"{name}/{problem}": v for problem, v in pairs} if len(problems) > 1 else {}
 
 
-def _lines_until(file: Path, step: int) -> list[str]:
-    """The whole lines of the first steps; a line cut short by a crash ends them."""
-    lines = []
-    if file.exists():
-        for line in file.read_text().splitlines(keepends=True):
-            try:
-                if json.loads(line)["step"] > step:
-                    break
-            except (json.JSONDecodeError, KeyError):
-                break
-            lines.append(line)
-    return lines
+def _records_until(file: Path, last: int) -> dict[int, dict[str, Any]]:
+    """The records that are whole of the steps up to the last one, by their step."""
+    records = {}
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        try:
+            record = json.loads(line)
+            step = record["step"]
+            _ = float(record["meta_loss"]), float(record.get("validation_loss", 0))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if isinstance(step, int) and 1 <= step <= last:
+            records[step] = record
+    return dict(sorted(records.items()))

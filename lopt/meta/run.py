@@ -1,9 +1,10 @@
 """A run of meta-training that survives: checkpoints, records, and signals that are obeyed."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from lopt.errors import UserError
 from lopt.meta.checkpoints import Checkpoints, Snapshot
@@ -12,6 +13,7 @@ from lopt.meta.interruption import Interruption
 from lopt.meta.loop import MetaTraining, Report, one_ahead
 from lopt.meta.records import Recorder, Unrecorded
 from lopt.meta.validation import Validation
+from lopt.meta.workdir import writing_to
 
 
 def finish(
@@ -45,19 +47,19 @@ def finish(
       The last snapshot, and what was recorded of the run.
 
     Raises:
-      UserError: if too many meta-steps in a row leave theta as it was, or the workdir can no
-        longer be written.
-      SystemExit: after SIGTERM or SIGINT, with a checkpoint of the step that was under way.
+      UserError: if too many meta-steps in a row, or all, leave theta as it was, or the workdir can
+        no longer be written.
+      SystemExit: after a signal, with a checkpoint of the step that was under way.
     """
     with (
-        _writing_to(workdir),
+        writing_to(workdir),
         Interruption() as interruption,
         Checkpoints(workdir / "checkpoints") as checkpoints,
     ):
         snapshot = checkpoints.latest(like=start)
-        done = int(snapshot.state.step)
+        done, report = int(snapshot.state.step), None
         if done:
-            say(f"going on after {done} of {steps} meta-steps")
+            say(f"resuming after {done} of {steps} meta-steps")
         sent = training.send(snapshot.state, steps)
         watched = one_ahead(validation.watch(sent, snapshot.best, done, steps))
         recorder = Recorder(workdir, names, done, steps, held_out) if is_first() else Unrecorded()
@@ -66,11 +68,7 @@ def finish(
                 snapshot, done = Snapshot(state, best), int(report.step)
                 record(report, loss)
                 if int(report.skipped) >= max_skipped:
-                    raise UserError(
-                        f"{max_skipped} meta-steps in a row, up to {done}, left theta as it was, "
-                        f"because {_reason(report)}; lower inner.learning_rate or "
-                        "estimator.sigma, or look for NaN in the data"
-                    )
+                    raise _stuck(max_skipped, done, report)
                 leave = interruption.reached(done)
                 if leave or done % checkpoint_every == 0:
                     record.flush()
@@ -78,23 +76,30 @@ def finish(
                 if leave:
                     break
     if done < steps:
-        say(f"stopped after {done} meta-steps; the same command goes on from there")
+        say(f"stopped after {done} meta-steps; the same command resumes from there")
         sys.exit(128 + interruption.signal)
+    if int(snapshot.state.skipped) >= steps:
+        raise _stuck(steps, done, report)
     return snapshot, record
 
 
-def _reason(report: Report) -> str:
-    if all(float(m.diverged) == 1 for m in report.inner):
-        return "all inner runs diverged"
-    return "the meta-gradient was not finite"
+def _stuck(skipped: int, step: int, report: Report | None) -> UserError:
+    """What to say of a run that does not move theta.
 
-
-@contextmanager
-def _writing_to(workdir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{workdir} can no longer be written ({error.strerror or error}); mend that, and the "
-            "same command goes on from the newest checkpoint"
-        ) from error
+    Args:
+      skipped: meta-steps in a row.
+      step: the last of them.
+      report: of that step; None if it was taken before this process.
+    """
+    because = ""
+    remedy = "lower inner.learning_rate or estimator.sigma, or look for NaN in the data"
+    if report is not None and all(float(m.diverged) == 1 for m in report.inner):
+        because = ", because all inner runs diverged"
+    elif report is not None and np.isfinite(report.gradient_norm):
+        because = ", because the steps would have made it not finite"
+        remedy = "lower outer.learning_rate"
+    elif report is not None:
+        because = ", because the meta-gradient was not finite"
+    return UserError(
+        f"{skipped} meta-steps in a row, up to {step}, left theta as it was{because}; {remedy}"
+    )

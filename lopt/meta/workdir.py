@@ -3,20 +3,39 @@
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 from jaxtyping import Array, PyTree
+from safetensors import SafetensorError
 
-from lopt.atomic import write_atomically
+from lopt.atomic import remove_partial, write_atomically
 from lopt.errors import UserError
+from lopt.lock import only_process
 from lopt.meta import distributed
+
+RESULT = "optimizer.safetensors"
+"""The file that a run writes last."""
+
+_CONFIG = "config.json"
+
+_WRITTEN = (
+    "checkpoints",
+    "metrics.jsonl",
+    "tensorboard",
+    "meta_loss.png",
+    "best.safetensors",
+    RESULT,
+)
+"""What a run writes besides its config."""
 
 _COPIES = 5
 """Checkpoints that a run has on disk at most, one that is being written included."""
@@ -35,36 +54,101 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
-def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Path:
-    """Make a folder the workdir of a run with this config, or find that it is.
+@contextmanager
+def claimed(workdir: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Hold a folder as the workdir of a run with this config; a context manager.
 
     Args:
       workdir: made if it is not there.
       config: plain data; saved in `config.json` with the versions.
 
     Raises:
-      UserError: if the folder is the workdir of another config (the first key that differs is
-        named), or cannot be written.
+      UserError: if another process is writing there, the folder is not the workdir of this config
+        (see `require_own`), or it cannot be written.
     """
-    workdir = Path(workdir)
-    file = workdir / "config.json"
-    config = json.loads(json.dumps(config))
     try:
-        if file.exists():
-            difference = _first_difference(json.loads(file.read_text())["config"], config)
-            if difference:
-                raise UserError(
-                    f"{workdir} holds a run of another config ({difference}); "
-                    "choose another --workdir, or remove that one"
-                )
-        else:
-            workdir.mkdir(parents=True, exist_ok=True)
-            write_atomically(
-                file, json.dumps({"config": config, "versions": versions()}, indent=2) + "\n"
-            )
-    except (OSError, json.JSONDecodeError, KeyError) as error:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise UserError(f"cannot use {workdir} as workdir: {error}") from error
-    return workdir
+    require_own(workdir, config)
+    with only_process(workdir):
+        require_own(workdir, config)
+        with writing_to(workdir):
+            remove_partial(workdir)
+            file = workdir / _CONFIG
+            if not file.exists():
+                found = {"config": config, "versions": versions()}
+                write_atomically(file, json.dumps(found, indent=2) + "\n")
+        yield
+
+
+def require_own(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Find out whether a folder is, or may become, the workdir of a run with this config.
+
+    Raises:
+      UserError: if it is the workdir of another config (the first key that differs is named), its
+        `config.json` is damaged, or it has none and files that a run would write over.
+    """
+    file = workdir / _CONFIG
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        foreign = [name for name in _WRITTEN if (workdir / name).exists()]
+        if foreign:
+            raise UserError(
+                f"{workdir} has {foreign[0]} and no config.json that tells whose it is; choose "
+                "another --workdir, or remove that file"
+            ) from None
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot use {workdir} as workdir: config.json: {error}") from error
+    try:
+        saved = json.loads(text)["config"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"cannot use {workdir} as workdir: its config.json is damaged "
+            f"({type(error).__name__}: {error}); restore it, or choose another --workdir"
+        ) from error
+    difference = _first_difference(saved, json.loads(json.dumps(config)))
+    if difference:
+        raise UserError(
+            f"{workdir} holds a run of another config ({difference}); choose another --workdir, "
+            "or remove that one"
+        )
+
+
+@contextmanager
+def writing_to(workdir: Path) -> Iterator[None]:
+    """Write what a run leaves; a context manager.
+
+    Raises:
+      UserError: in place of whatever error says that a file cannot be written.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{workdir} can no longer be written ({reason}); when it can, the same command resumes "
+            "from the newest checkpoint"
+        ) from error
+
+
+def _reason(error: Exception) -> str | None:
+    """Why the operating system refused a file, if that is what an error says.
+
+    TensorStore and safetensors put the system's number into the text of errors of their own.
+    """
+    if isinstance(error, BrokenPipeError):  # of what is printed
+        return None
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    number = re.search(r"os_error_code='(\d+)'|\(os error (\d+)\)", str(error))
+    return os.strerror(int(number[1] or number[2])) if number else None
 
 
 def require_space(workdir: Path, state: PyTree[Array]) -> None:
@@ -75,11 +159,9 @@ def require_space(workdir: Path, state: PyTree[Array]) -> None:
         checkpoints of a run take.
     """
     probe = workdir / "probe"
-    try:
+    with writing_to(workdir):
         write_atomically(probe, "")
         probe.unlink()
-    except OSError as error:
-        raise UserError(f"{workdir} cannot be written: {error}") from error
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     there = sum(f.stat().st_size for f in (workdir / "checkpoints").rglob("*") if f.is_file())
     needed, free = _COPIES * size + _RESERVE - there, shutil.disk_usage(workdir).free

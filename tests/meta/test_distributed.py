@@ -1,6 +1,7 @@
 """Runs in two processes, as processes on this host."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -99,7 +100,7 @@ def test_two_processes_give_the_theta_of_one(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_only_the_first_process_talks_and_writes(finished):
+def test_only_the_first_process_prints_and_writes(finished):
     workdir, ((_, first, _), (_, second, _)) = finished
     assert "2 processes with 4 devices" in first
     assert "wrote" in first
@@ -147,7 +148,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_checkpoint(stopped):
 def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped, tmp_path):
     before = len(losses_of(stopped[0]))
     copy = shutil.copytree(stopped[0], tmp_path / "copy")
-    for workdir, victim in ((copy, 0), (tmp_path / "anew", 1)):
+    for workdir, victim in ((copy, 0), (tmp_path / "straight", 1)):
         processes = launch_two(workdir, ENDLESS)
         wait_for_checkpoint(workdir, *processes, after=before)
         processes[victim].kill()
@@ -158,7 +159,7 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped
         else:
             assert "error: another process of this run ended" in err
             assert "start all processes again" in err
-    interrupted, straight = losses_of(copy), losses_of(tmp_path / "anew")
+    interrupted, straight = losses_of(copy), losses_of(tmp_path / "straight")
     common = min(len(interrupted), len(straight))
     assert common > before
     assert interrupted[:common] == straight[:common]
@@ -177,7 +178,7 @@ def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_all(stopped
     processes[0].send_signal(signal.SIGTERM)
     (code, out, err), (other, _, other_err) = ends(*processes)
     assert (code, other) == (128 + signal.SIGTERM,) * 2, (err, other_err)
-    assert f"going on after {before} of" in out
+    assert f"resuming after {before} of" in out
     assert f"checkpoint {newest} cannot be read" in err + other_err
 
 
@@ -218,6 +219,62 @@ def test_a_peer_that_does_not_come_is_one_line():
 def test_flags_that_make_no_sense_are_refused(arguments, words):
     with pytest.raises(UserError, match=words):
         distributed.join(*arguments)
+
+
+PEER = "[external/gloo/gloo/transport/tcp/pair.cc:538] Read error [10.0.0.1]:6569: Connection "
+
+
+class Ended(BaseException):
+    """In place of the end of a process."""
+
+
+@pytest.fixture
+def one_of_two(monkeypatch):
+    def end(status):
+        assert status == 1
+        raise Ended
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(os, "_exit", end)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(f"UNKNOWN: Gloo all-reduce failed: {PEER}reset by peer"),
+        ValueError(f"UNKNOWN: Gloo AllGather failed: {PEER}closed by peer"),
+        jax.errors.JaxRuntimeError(
+            "INTERNAL: NCCL operation ncclAllReduce(a, b) failed: remote process exited or there "
+            "was a network error. Last NCCL warning(error) log entry"
+        ),
+        jax.errors.JaxRuntimeError(
+            "DEADLINE_EXCEEDED: Barrier timed out. Id: save::0.\n\nRPC: /Barrier "
+            "[type.googleapis.com/tensorflow.CoordinationServiceError='']"
+        ),
+    ],
+)
+def test_what_is_raised_when_a_peer_is_lost_is_one_line(error, one_of_two, capsys):
+    with pytest.raises(Ended), distributed.ended_with_the_others():
+        raise error
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: another process of this run ended")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no step beyond the barrier"),
+        RuntimeError("libnccl.so.2: cannot open shared object file"),
+        jax.errors.JaxRuntimeError("INTERNAL: NCCL operation x failed: unhandled cuda error"),
+        jax.errors.JaxRuntimeError("INVALID_ARGUMENT: Gloo is not compiled in"),
+        ValueError("the coordination of shapes (3,) and (4,) failed"),
+        UserError("gloo: Connection reset by peer"),
+    ],
+)
+def test_other_errors_keep_their_traceback(error, one_of_two):
+    with pytest.raises(type(error)) as raised, distributed.ended_with_the_others():
+        raise error
+    assert raised.value is error
 
 
 def test_a_port_that_is_taken_is_refused():

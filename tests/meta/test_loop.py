@@ -80,12 +80,22 @@ def test_every_step_is_reported_once_and_counted():
     assert int(state.step) == 7
 
 
-def test_going_on_from_a_state_is_as_if_never_stopped():
+def test_resuming_from_a_state_is_as_if_never_stopped():
     training = MetaTraining([PROBLEM], [PES(2, 5, 20, sigma=0.1)], optax.adam(0.2))
     state = training.begin({"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
     whole = [s for s, _ in training.run(state, 6)]
     *_, (again, _) = training.run(whole[2], 6)
     assert again.theta["log_rate"] == whole[-1].theta["log_rate"]
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf")])
+def test_a_step_that_makes_theta_not_finite_is_skipped_and_counted(rate):
+    theta = {"log_rate": jnp.float32(-3.0), "unused": jnp.ones(2)}
+    state, reports = train(ES(pairs=2, horizon=3), theta, steps=2, rate=rate)
+    assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, state.theta, theta)))
+    assert int(state.outer_state[0].count) == 0
+    assert [int(r.skipped) for r in reports] == [1, 2]
+    assert all(np.isfinite(r.gradient_norm) for r in reports)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +119,7 @@ def test_one_problem_that_diverges_does_not_keep_the_others_from_learning():
 
 
 class Broken(ES):
-    """ES whose every second gradient is no number."""
+    """ES whose every second gradient is NaN."""
 
     def init(self, problem, theta, key):
         return jnp.int32(0)
@@ -120,7 +130,7 @@ class Broken(ES):
         return jax.tree.map(lambda g: g * factor, gradient), state + 1, metrics
 
 
-def test_a_gradient_that_is_no_number_is_skipped_and_counted():
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
     theta = {"log_rate": jnp.float32(-3.0)}
     first, reports = train(Broken(pairs=2, horizon=3), theta, steps=1)
     assert first.theta == theta

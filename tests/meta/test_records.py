@@ -1,9 +1,14 @@
 import json
+import os
+import struct
 
+import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from lopt.meta import Metrics, Report, ValidationLoss
-from lopt.meta.records import Recorder, plot_meta_loss
+from lopt.meta.progress import Progress
+from lopt.meta.records import Recorder, meta_loss_figure, plot_meta_loss
 
 
 def report(step, *diverged):
@@ -13,6 +18,24 @@ def report(step, *diverged):
 
 def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def events_of(file):
+    """The events of a file: of each its length in 8 bytes, 4 of checksum, itself, 4 of checksum."""
+    content, events = file.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("Q", content[:8])
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[12 + length + 4 :]
+    return events
+
+
+def redirect(file, other):
+    """Let what this process writes to a file go to another one."""
+    for descriptor in os.listdir("/proc/self/fd"):
+        path = f"/proc/self/fd/{descriptor}"
+        if os.path.exists(path) and os.path.realpath(path) == str(file.resolve()):
+            os.dup2(other.fileno(), int(descriptor))
 
 
 def test_metrics_of_several_problems_are_recorded_apart(tmp_path):
@@ -32,11 +55,34 @@ def test_everything_that_is_recorded_is_in_tensorboard_as_well(tmp_path, capsys)
         record(report(1, 0.25, 0.75))
         record.flush()
         (file,) = (tmp_path / "tensorboard").iterdir()
-        seen = file.read_bytes()
-    assert {*lines_of(tmp_path)[0]} - {"step"} == {
-        name for name in lines_of(tmp_path)[0] if f"\n{chr(len(name))}{name}".encode() in seen
-    }
+        events = events_of(file)
+    (line,) = lines_of(tmp_path)
+    assert events[-1].step == line.pop("step") == 1
+    shown = {value.tag: value.simple_value for value in events[-1].summary.value}
+    assert shown == pytest.approx(line)
     assert "(0.5 1.5)" in capsys.readouterr().out
+
+
+def test_tensorboard_is_told_which_steps_are_taken_again(tmp_path):
+    with Recorder(tmp_path, ("a",), 5, 9):
+        (file,) = (tmp_path / "tensorboard").iterdir()
+    assert [(e.step, e.session_log.status) for e in events_of(file)][-1] == (6, SessionLog.START)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no full disk to try")
+def test_an_event_file_that_cannot_be_written_ends_the_run_and_does_not_hold_it_up(tmp_path):
+    """Its library's own writer would wait forever, once its queue of ten events is full."""
+
+    def record_on_a_full_disk():
+        with open("/dev/full", "wb") as full, Recorder(tmp_path, ("a",), 0, 100) as record:
+            (file,) = (tmp_path / "tensorboard").iterdir()
+            redirect(file, full)
+            for step in range(1, 100):
+                record(report(step, 0.5))
+                record.flush()
+
+    with pytest.raises(OSError, match="No space"):
+        record_on_a_full_disk()
 
 
 def test_those_of_one_problem_are_not(tmp_path):
@@ -45,20 +91,76 @@ def test_those_of_one_problem_are_not(tmp_path):
     assert not [name for name in lines_of(tmp_path)[0] if "/" in name]
 
 
-def test_a_run_that_goes_on_keeps_the_records_of_the_steps_that_are_kept(tmp_path):
+def test_a_run_that_is_resumed_keeps_the_records_of_the_steps_that_are_kept(tmp_path):
     with Recorder(tmp_path, ("a",), 0, 4, ("c",)) as record:
         for step in (1, 2, 3):
             record(report(step, step / 8), ValidationLoss(float(step), (float(step),)))
     with Recorder(tmp_path, ("a",), 2, 4, ("c",)) as record:
-        assert (record.history, record.validations) == ([0.25, 0.5], {1: 1.0, 2: 2.0})
+        assert (record.history, record.validations) == ({1: 0.25, 2: 0.5}, {1: 1.0, 2: 2.0})
         record(report(3, 1.0))
         assert record.recent_meta_loss(2) == pytest.approx(0.375)
         assert record.recent_meta_loss(3) == pytest.approx((0.25 + 0.5 + 2) / 3)
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2, 3]
 
 
-def test_the_picture_shows_validations(tmp_path):
-    history = [1.0, 0.5, 0.4]
-    for name, validations in (("without", {}), ("with", {1: 0.9, 3: 0.5})):
-        plot_meta_loss(history, tmp_path / name, validations)
-    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe", b"[]", b"[" * 100_000, b'{"step": 2}', b"", b'{"meta_loss": 1.0, "st']
+)
+def test_records_that_are_lost_are_counted_and_the_others_kept(damage, tmp_path, caplog):
+    with Recorder(tmp_path, ("a",), 0, 4) as record:
+        for step in (1, 2, 3):
+            record(report(step, step / 8))
+    file = tmp_path / "metrics.jsonl"
+    first, _, third = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join((first, damage, third, b"")))
+    with Recorder(tmp_path, ("a",), 3, 4) as record:
+        assert record.history == {1: 0.25, 3: 0.75}
+        assert record.recent_meta_loss(3) == 0.5
+    assert f"{file}: the records of 1 of 3 meta-steps are lost" in caplog.text
+    assert [line["step"] for line in lines_of(tmp_path)] == [1, 3]
+
+
+def test_records_that_are_all_there_are_no_warning(tmp_path, caplog):
+    for done in (0, 1):
+        with Recorder(tmp_path, ("a",), done, 2) as record:
+            record(report(done + 1, 0.5))
+    assert not caplog.text
+
+
+def test_all_records_may_be_lost(tmp_path):
+    with Recorder(tmp_path, ("a",), 3, 3) as record:
+        assert record.recent_meta_loss(3) is None
+    plot_meta_loss(record.history, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_picture_shows_the_meta_loss_its_mean_and_the_validations():
+    history = {step: 2.0 / step for step in range(1, 101)}
+    validations = {30: 0.9, 100: 0.5}
+    (axes,) = meta_loss_figure(history, validations).axes
+    each, mean, points = axes.lines
+    assert dict(zip(*each.get_data(), strict=True)) == history
+    steps, means = mean.get_data()
+    assert list(steps) == list(range(4, 101))
+    np.testing.assert_allclose(means[0], np.mean([2.0, 1.0, 2 / 3, 0.5]))
+    assert dict(zip(*points.get_data(), strict=True)) == validations
+    assert (points.get_marker(), points.get_linestyle()) == ("o", "None")
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["one meta-step", "mean of 4", "validation, held-out task"]
+    assert len(meta_loss_figure(history).axes[0].lines) == 2
+
+
+def test_a_log_has_a_line_now_and_then_and_the_last(capsys, monkeypatch):
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("lopt.meta.progress.time.monotonic", lambda: float(next(clock)))
+    with Progress(5, 15) as progress:
+        for step in range(6, 16):
+            progress(step, lambda step=step: f"words of {step}")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "5/15 compiling"
+    assert lines[1:-1] == [
+        "6/15 words of 6 -:--:--",
+        "9/15 words of 9 0:01:00",
+        "12/15 words of 12 0:00:30",
+    ]
+    assert lines[-1] == "15/15 words of 15 0:00:00"

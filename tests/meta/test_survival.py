@@ -103,13 +103,13 @@ def test_a_run_killed_again_and_again_ends_as_if_it_never_was(reference, tmp_pat
 def test_a_signal_stops_a_run_after_a_checkpoint_and_it_goes_on(stopped, reference, tmp_path):
     workdir, code, out, err = stopped
     assert code == 128 + signal.SIGTERM, err
-    assert "the same command goes on from there" in out
+    assert "the same command resumes from there" in out
     assert not (workdir / RESULT).exists()
     steps = len((workdir / "metrics.jsonl").read_text().splitlines())
     assert checkpoints_of(workdir)[-1] == steps
     copy = copy_of(stopped, tmp_path)
     out, _ = finish(copy)
-    assert f"going on after {steps} of {STEPS} meta-steps" in out
+    assert f"resuming after {steps} of {STEPS} meta-steps" in out
     assert_same_run(copy, reference)
 
 
@@ -123,7 +123,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(stopped, refer
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     out, err = finish(copy)
     assert f"checkpoint {steps[-1]} cannot be read" in err
-    assert f"going on after {steps[-2]} of" in out
+    assert f"resuming after {steps[-2]} of" in out
     assert_same_run(copy, reference)
 
 
@@ -135,4 +135,4 @@ def test_damage_to_all_checkpoints_is_one_line(stopped, tmp_path):
             file.write_bytes(b"")
     ((code, _, err),) = processes.ends(launch(copy))
     assert code == 2
-    assert "remove the folder to start anew" in err.strip().splitlines()[-1]
+    assert "remove the folder to start over" in err.strip().splitlines()[-1]

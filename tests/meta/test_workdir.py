@@ -1,42 +1,121 @@
+import errno
 import json
+import os
 import shutil
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from lopt.errors import UserError
-from lopt.meta.workdir import claim, require_space
+from lopt.meta.workdir import claimed, require_own, require_space, writing_to
 
 CONFIG = {"seed": 0, "outer": {"steps": 3, "widths": (1, 2)}}
 
 
 def test_a_workdir_keeps_config_and_versions(tmp_path):
-    claim(tmp_path / "a" / "b", CONFIG)
-    saved = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
+    with claimed(tmp_path / "a" / "b", CONFIG):
+        saved = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
     assert saved["config"] == {"seed": 0, "outer": {"steps": 3, "widths": [1, 2]}}
     assert {"python", "jax", "lopt"} <= saved["versions"].keys()
 
 
 def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
-    claim(tmp_path, CONFIG)
-    claim(tmp_path, CONFIG)
+    for _ in range(2):
+        with claimed(tmp_path, CONFIG):
+            pass
     with pytest.raises(UserError, match=r"another config \(outer.steps is 3 there and 4 here\)"):
-        claim(tmp_path, {**CONFIG, "outer": {"steps": 4, "widths": (1, 2)}})
+        claimed(tmp_path, {**CONFIG, "outer": {"steps": 4, "widths": (1, 2)}}).__enter__()
     assert json.loads((tmp_path / "config.json").read_text())["config"]["outer"]["steps"] == 3
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}"])
-def test_a_broken_config_file_is_named_and_kept(text, tmp_path):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match="cannot use"):
-        claim(tmp_path, CONFIG)
-    assert (tmp_path / "config.json").read_text() == text
+def test_a_second_process_is_refused_and_changes_nothing(tmp_path):
+    with claimed(tmp_path, CONFIG):
+        before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+        with pytest.raises(UserError, match=rf"process {os.getpid()} on .* is writing there"):
+            claimed(tmp_path, CONFIG).__enter__()
+        assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+BROKEN = [b"", b"{", b"{}", b"[]", b"3", b"\xff\xfe{}", b"[" * 100_000, b'{"config": "x"}']
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
+def test_a_broken_config_file_is_named_and_kept(content, tmp_path):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot use|another config") as raised:
+        claimed(tmp_path, CONFIG).__enter__()
+    assert len(str(raised.value).splitlines()) == 1
+    assert (tmp_path / "config.json").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "metrics.jsonl", "meta_loss.png", "tensorboard", "best.safetensors"]
+)
+def test_files_of_nobody_knows_which_run_are_not_written_over(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"has {name} and no config.json"):
+        claimed(tmp_path, CONFIG).__enter__()
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_other_files_may_lie_in_a_workdir(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with claimed(tmp_path, CONFIG):
+        pass
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    with claimed(tmp_path, CONFIG):
+        (tmp_path / "optimizer.safetensors.0123.partial").write_text("")
+    with claimed(tmp_path, CONFIG):
+        assert sorted(os.listdir(tmp_path)) == [".lock", "config.json"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot use"):
-        claim(tmp_path / "file" / "run", CONFIG)
+        claimed(tmp_path / "file" / "run", CONFIG).__enter__()
+    with pytest.raises(UserError, match="cannot use"):
+        require_own(tmp_path / "file" / "run", CONFIG)
+
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, FULL, "run/metrics.jsonl"),
+        ValueError(
+            'RESOURCE_EXHAUSTED: Error writing local file "run/checkpoints/2/_sharding": Failed to '
+            "open: \"run/_sharding.__lock\": No space left on device [os_error_code='28']"
+        ),
+        SafetensorError(f"I/O error: {FULL} (os error {errno.ENOSPC})"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_disk_that_is_full_is_one_line_whatever_library_finds_it(error, tmp_path):
+    with pytest.raises(UserError) as raised, writing_to(tmp_path):
+        raise error
+    assert f"{tmp_path} can no longer be written ({FULL}); " in str(raised.value)
+
+
+def test_safetensors_says_what_the_system_says(tmp_path):
+    with pytest.raises(UserError, match="No such file or directory"), writing_to(tmp_path):
+        save_file({"x": np.zeros(1)}, tmp_path / "no folder" / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError("x"), BrokenPipeError(32, "x"), UserError("x")]
+)
+def test_other_errors_stay_what_they_are(error, tmp_path):
+    with pytest.raises(type(error)) as raised, writing_to(tmp_path):
+        raise error
+    assert raised.value is error
 
 
 def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_path, monkeypatch):
@@ -44,7 +123,7 @@ def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_p
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("lopt.meta.workdir.write_atomically", refuse)
-    with pytest.raises(UserError, match=r"cannot be written: .*Permission denied"):
+    with pytest.raises(UserError, match=r"can no longer be written \(Permission denied\)"):
         require_space(tmp_path, {"x": jnp.zeros(1)})
 
 

@@ -1,0 +1,45 @@
+"""Memory that is not there, in a line that says what asked for how much."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+
+from lopt.errors import UserError
+
+
+@contextmanager
+def memory_for(what: str, remedy: str) -> Iterator[None]:
+    """Run what may take more memory than there is.
+
+    Args:
+      what: is done.
+      remedy: what the user can do.
+
+    Raises:
+      UserError: in place of JAX's and NumPy's errors, with the size that was asked for.
+
+    Example:
+      >>> import numpy as np
+      >>> with memory_for("this array", "make it smaller"):
+      ...     np.empty(2**58)
+      Traceback (most recent call last):
+          ...
+      lopt.errors.UserError: this array asks for 2.00 EiB at a time, more memory than is free; ...
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        told = str(error)
+        if not isinstance(error, MemoryError) and not re.search("(?i)out[ _]of[ _]memory", told):
+            raise
+        size = re.search(r"allocat\w* ([\d.]+) ?(\w+)", told)
+        asked = f"{_in_words(*size.groups())} at a time, " if size else ""
+        raise UserError(f"{what} asks for {asked}more memory than is free; {remedy}") from error
+
+
+def _in_words(number: str, unit: str) -> str:
+    if unit.startswith("byte"):
+        return f"{int(number) / 2**30:,.1f} GiB"
+    return f"{number} {unit}"

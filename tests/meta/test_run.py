@@ -1,0 +1,65 @@
+"""Runs in this process; test_survival.py has those that are killed."""
+
+import resource
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.meta import ES, MetaTraining, Problem, Validation
+from lopt.meta.checkpoints import Snapshot
+from lopt.meta.run import finish
+from lopt.tasks import quadratic
+
+THETA = {"log_rate": jnp.float32(-3.0)}
+STEPS = 4
+
+
+def begin(rate, scale=1.0, theta=THETA):
+    """A run of meta-training before its first step."""
+    problem = Problem(quadratic(), lambda theta: optax.sgd(scale * jnp.exp(theta["log_rate"])))
+    training = MetaTraining([problem], [ES(pairs=1, horizon=2)], optax.sgd(rate))
+    validation = Validation([], 2, 10.0, 0, 1)
+    state = training.begin(theta, jax.random.key(0))
+    return training, validation, Snapshot(state, validation.begin(theta))
+
+
+def take(workdir, run, every=2, most=99):
+    options = {"steps": STEPS, "checkpoint_every": every, "max_skipped": most}
+    return finish(*run, workdir, ["quadratic"], **options)[0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "scale", "words"),
+    [
+        (float("nan"), 1.0, "the steps would have made it not finite; lower outer.learning_rate"),
+        (float("inf"), 1.0, "the steps would have made it not finite"),
+        (0.1, float("nan"), "all inner runs diverged"),
+    ],
+)
+def test_a_run_in_which_every_step_was_skipped_is_an_error(rate, scale, words, tmp_path):
+    run = begin(rate, scale)
+    with pytest.raises(UserError, match=f"4 meta-steps in a row, up to 4.*{words}"):
+        take(tmp_path, run)
+    with pytest.raises(UserError, match="4 meta-steps in a row, up to 4, left theta as it was; "):
+        take(tmp_path, run)  # from the checkpoint of its last step
+    with pytest.raises(UserError, match=f"2 meta-steps in a row, up to 2.*{words}"):
+        take(tmp_path / "at most", run, most=2)
+
+
+@pytest.fixture
+def small_files():
+    """Files end at 8 KiB, and the system refuses to write more, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(small_files, tmp_path):
+    more = jax.random.normal(jax.random.key(1), (10_000,))
+    run = begin(0.1, theta={**THETA, "unused": more})
+    small_files()
+    with pytest.raises(UserError, match=r"\(File too large\); .*the same command resumes"):
+        take(tmp_path, run)
