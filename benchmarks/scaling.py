@@ -1,4 +1,4 @@
-"""Inner steps per second over devices and over particles, and what devices tell one another.
+"""Inner steps per second over devices and over particles, and what devices exchange.
 
     python benchmarks/scaling.py [--repeats 7] [--plot docs/scaling.png]
 
@@ -13,9 +13,7 @@ The task and the rule are those of `configs/quickstart.py`, with truncations of 
 
 import argparse
 import json
-import math
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -29,6 +27,7 @@ import jax.numpy as jnp
 import optax
 
 from lopt.meta import ES, NRES, PES, TBPTT, Estimator, MetaState, MetaTraining, Problem
+from lopt.meta.communication import communication
 from lopt.meta.devices import particle_mesh
 from lopt.rules import UNFRule
 from lopt.tasks import Task, mlp
@@ -38,7 +37,6 @@ PARTICLES = (4, 16, 64, 256)
 FIXED = 64
 TRUNCATION = 10
 ESTIMATORS = (ES(8, 2), PES(8, 2, 8), NRES(8, 2, 8), TBPTT(8, 2, 8))
-BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
 
 
 Rule = Callable[[Any], optax.GradientTransformation]
@@ -69,45 +67,17 @@ def speed(particles: int, steps: int = 5) -> float:
     return int(report.inner[0].inner_steps) / statistics.median(seconds[2:])
 
 
-def collectives(hlo: str) -> dict[str, list[int]]:
-    """Of each kind of collective in a compiled program, the bytes of the result of each."""
-    found: dict[str, list[int]] = {}
-    kinds = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
-    for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", hlo):
-        size = sum(
-            BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
-            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes)
-        )
-        found.setdefault(kind, []).append(size)
-    return {kind: sorted(sizes, reverse=True) for kind, sizes in found.items()}
-
-
-def communication() -> list[dict[str, Any]]:
-    """What the devices of this process tell one another in a meta-step of each estimator.
+def exchanged() -> list[dict[str, Any]]:
+    """What the devices of this process exchange in a meta-step of each estimator.
 
     Theta is 1,000 numbers whose mean is a learning rate: its size is all that should matter.
     """
-    task, theta = mlp(widths=(4,), batch_size=8), jnp.full(1000, 0.1)
-    lines = []
+    task, theta, lines = mlp(widths=(4,), batch_size=8), jnp.full(1000, 0.1), []
     for estimator in ESTIMATORS:
         training, state = begin(task, lambda t: optax.adam(t.mean()), theta, estimator)
-        compiled = training.lower(state).compile()
-        lines.append(
-            {
-                "estimator": type(estimator).__name__,
-                "devices": jax.device_count(),
-                "theta_bytes": sum(x.nbytes for x in jax.tree.leaves(state.theta)),
-                "state_bytes": sum(x.nbytes for x in jax.tree.leaves(state.estimator_states)),
-                "collectives": collectives(compiled.as_text()),
-                "layout_stays": jax.tree.all(
-                    jax.tree.map(
-                        lambda x, after: x.sharding.is_equivalent_to(after, x.ndim),
-                        state,
-                        compiled.output_shardings[0],
-                    )
-                ),
-            }
-        )
+        found = communication(training, state)._asdict()
+        name, devices = type(estimator).__name__, jax.device_count()
+        lines.append({"estimator": name, "devices": devices, **found})
     return lines
 
 
@@ -194,7 +164,7 @@ def main() -> None:
         print(json.dumps(speed(options.particles)))
         return
     if options.communication:
-        print(json.dumps(communication()))
+        print(json.dumps(exchanged()))
         return
     with tempfile.TemporaryDirectory() as cache:
         lines = curves(options.repeats, cache)
