@@ -120,6 +120,8 @@ def test_an_error_while_writing_is_raised_and_leaves_no_thread_behind(tmp_path):
     before = threads()
     with pytest.raises(OSError, match="Not a directory"):
         save_to_a_folder_that_is_gone()
+    for thread in threads() - before:
+        thread.join(timeout=30)
     assert threads() <= before
 
 

@@ -60,6 +60,7 @@ def small_files():
 def test_a_checkpoint_that_cannot_be_written_is_one_line(small_files, tmp_path):
     more = jax.random.normal(jax.random.key(1), (10_000,))
     run = begin(0.1, theta={**THETA, "unused": more})
+    list(run[0].run(run[2].state, 1))  # compiled, and cached, as long as files may be large
     small_files()
     with pytest.raises(UserError, match=r"\(File too large\); .*the same command resumes"):
         take(tmp_path, run)
