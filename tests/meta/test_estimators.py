@@ -123,13 +123,13 @@ def test_the_mean_over_runs_of_random_length_is_the_gradient(kind):
 
         return jax.lax.scan(body, state, jax.random.split(key, count))[1]
 
-    ends = np.diff(np.log(np.arange(1, count + 2))) / np.log(count + 1)  # P(length = 1, 2, ...)
-    survive = np.append(ends[::-1].cumsum()[-2::-1], 0) / ends[::-1].cumsum()[::-1]
-    age = np.eye(count)[0]
-    ages = [age]
+    lengths = np.diff(np.log(np.arange(1, count + 2))) / np.log(count + 1)  # P(1), P(2), ...
+    at_least = lengths[::-1].cumsum()[::-1]
+    survive = np.append(at_least[1:], 0) / at_least
+    ages = [np.eye(count)[0]]
     for _ in range(count - 1):
-        ages.append(np.append(age @ (1 - survive), (age * survive)[:-1]))
-        age = ages[-1]
+        ended, older = ages[-1] @ (1 - survive), ages[-1] * survive
+        ages.append(np.append(ended, older[:-1]))
 
     def expected(of_steps):
         of_truncations = of_steps.reshape(count, TRUNCATION, *of_steps.shape[1:]).mean(1)

@@ -28,7 +28,7 @@ def test_the_list_has_every_task_and_every_data_set():
     table = {cells[0]: cells for cells in rows(result.stdout)}
     assert table["mlp"] == [
         "mlp",
-        "data='digits', widths=(32,), batch_size=64",
+        "data='digits', widths=(32,), activation='relu', batch_size=64",
         "2,410",
         "digits of scikit-learn",
     ]
