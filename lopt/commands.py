@@ -99,7 +99,8 @@ def parse_flags(known: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     except flags.Error as error:
         if isinstance(error.__context__, UserError):  # absl puts the command line before it
             raise error.__context__ from None
-        if "config" in known and not known["config"].present:
+        required = "config" in known and known["config"].validators
+        if required and not known["config"].present:
             raise UserError("a config is needed: --config=configs/quickstart.py") from error
         raise
     if "workdir" in known and known["workdir"].value == "":

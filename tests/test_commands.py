@@ -24,10 +24,6 @@ def meta_train(workdir, *arguments):
     return run("meta_train.py", f"--workdir={workdir}", *(arguments or TINY))
 
 
-def compare(*arguments):
-    return run("-m", "lopt.compare", *arguments)
-
-
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a folder") / "run"
@@ -188,53 +184,6 @@ def test_mistakes_in_a_run_are_one_line_and_leave_nothing(arguments, words, tmp_
     assert not workdir.exists()
 
 
-def test_a_comparison_leaves_its_report(workdir, tmp_path):
-    result = compare(
-        f"--optimizer={workdir / 'optimizer.safetensors'}",
-        f"--workdir={tmp_path / 'report'}",
-        "--steps=5",
-        "--seeds=2",
-        "--task=mlp(widths=(3,), batch_size=8)",
-    )
-    assert result.returncode == 0, result.stderr
-    data = json.loads((tmp_path / "report" / "results.json").read_text())
-    assert data["task"] == "mlp(widths=(3,), batch_size=8)"
-    assert (data["steps"], data["seeds"]) == (5, 2)
-    names = [o["name"] for o in data["optimizers"] if o["best"]]
-    assert names == ["learned", "adam", "sgdm"]
-    text = (tmp_path / "report" / "report.md").read_text()
-    assert "wins" in text
-    assert "wins" in result.stdout
-    assert (tmp_path / "report" / "curves.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--task=mlpp",), ("unknown task 'mlpp'", "did you mean mlp")),
-        (("--task=mlp(width=3)",), ("no argument 'width'", "did you mean widths")),
-        (("--task=mlp(3",), ("cannot read",)),
-        (("--baselines=adam,sgd",), ("unknown baseline 'sgd'", "did you mean sgdm")),
-        (("--seeds=0",), ("seeds",)),
-    ],
-)
-def test_mistakes_in_a_comparison_are_one_line(arguments, words, workdir, tmp_path):
-    optimizer = f"--optimizer={workdir / 'optimizer.safetensors'}"
-    result = compare(optimizer, f"--workdir={tmp_path / 'report'}", *arguments)
-    assert_refused(result, *words)
-    assert not (tmp_path / "report").exists()
-
-
-def test_a_broken_optimizer_file_is_one_line_and_keeps_the_old_report(workdir, tmp_path):
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes((workdir / "optimizer.safetensors").read_bytes()[:200])
-    (tmp_path / "report.md").write_text("old")
-    assert_refused(compare(f"--optimizer={broken}", f"--workdir={tmp_path}"), "damaged")
-    missing = tmp_path / "none.safetensors"
-    assert_refused(compare(f"--optimizer={missing}", f"--workdir={tmp_path}"), "no optimizer file")
-    assert (tmp_path / "report.md").read_text() == "old"
-
-
 def test_a_gru_meta_trains_and_its_file_names_its_text(tmp_path):
     result = meta_train(
         tmp_path / "run",
@@ -281,22 +230,6 @@ def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
     assert line["validation_loss"] == pytest.approx(0.75 * parts[0] + 0.25 * parts[1])
     provenance = load(tmp_path / "run" / "optimizer.safetensors").provenance
     assert provenance["sources"] == ["digits of scikit-learn", ""]
-    assert_refused(
-        compare(
-            f"--optimizer={tmp_path / 'run' / 'optimizer.safetensors'}", f"--workdir={tmp_path}"
-        ),
-        "compare on one task",
-    )
     tied = meta_train(tmp_path / "tied", *flags, "--config.rule.layers=exact")
     assert_refused(tied, "tied to one architecture", "relational or pointwise")
     assert not (tmp_path / "tied").exists()
-
-
-def test_an_optimizer_tied_to_another_architecture_is_one_line(tmp_path):
-    assert meta_train(tmp_path / "run", *TINY, "--config.rule.layers=exact").returncode == 0
-    result = compare(
-        f"--optimizer={tmp_path / 'run' / 'optimizer.safetensors'}",
-        f"--workdir={tmp_path / 'report'}",
-        "--task=mlp(widths=(5,))",
-    )
-    assert_refused(result, "Dense_0/bias axis 0", "4", "5")

@@ -1,17 +1,23 @@
-"""Learned optimizers beside tuned baselines: sweeps over learning rates, reports, pictures."""
+"""Optimizers beside each other: every one tuned alike, in tables and pictures."""
 
-from lopt.compare.baselines import BASELINES, LEARNING_RATES
-from lopt.compare.report import markdown, plot, table
-from lopt.compare.results import Results
-from lopt.compare.trials import Trial, run_trials
+from lopt.compare.baselines import BASELINES, Baseline
+from lopt.compare.comparison import compare
+from lopt.compare.contenders import Contender, contenders
+from lopt.compare.controls import tensor_normalized_adam
+from lopt.compare.grid import Budget, Search
+from lopt.compare.muon import muon
+from lopt.compare.results import Comparison, Standing
 
 __all__ = [
     "BASELINES",
-    "LEARNING_RATES",
-    "Results",
-    "Trial",
-    "markdown",
-    "plot",
-    "run_trials",
-    "table",
+    "Baseline",
+    "Budget",
+    "Comparison",
+    "Contender",
+    "Search",
+    "Standing",
+    "compare",
+    "contenders",
+    "muon",
+    "tensor_normalized_adam",
 ]

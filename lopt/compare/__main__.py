@@ -1,92 +1,114 @@
-"""Compare a learned optimizer with tuned baselines.
+"""Compare optimizers, fairly tuned.
 
+python -m lopt.compare --config=configs/compare/small.py --workdir=runs/small
 python -m lopt.compare --optimizer=runs/quickstart/optimizer.safetensors \
     --workdir=runs/quickstart/report
+
+The same command resumes a comparison that was interrupted.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import product
+import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import jax
-import optax
 from absl import flags
+from ml_collections import ConfigDict, config_flags
 from rich.console import Console
-from rich.progress import track
 
 from lopt.commands import run
-from lopt.compare.baselines import BASELINES, LEARNING_RATES
-from lopt.compare.report import markdown, plot, table
-from lopt.compare.results import Results
-from lopt.compare.trials import Maker, Trial, run_trials
-from lopt.errors import UserError
-from lopt.meta.workdir import write_atomically
-from lopt.parts import build, describe, parse
-from lopt.rules import LearnedOptimizer, load
-from lopt.schedules import SCHEDULES
-from lopt.tasks import MIXTURES, TASKS, Task
+from lopt.compare.baselines import BASELINES
+from lopt.compare.comparison import compare
+from lopt.compare.contenders import UNTRAINED
+from lopt.compare.provenance import own_steps, own_tasks
+from lopt.compare.tables import tables, verdicts
+from lopt.errors import UserError, suggest
+from lopt.rules import load
+from lopt.signals import heard, leave
 
-_OPTIMIZER = flags.DEFINE_string("optimizer", None, "A file that meta_train.py wrote.")
-_TASK = flags.DEFINE_string(
-    "task", None, "name or name(argument=value, ...); by default what it was meta-trained on."
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/compare/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where trials and reports go.")
+_OPTIMIZER = flags.DEFINE_list("optimizer", [], "Files that meta_train.py or lopt.save wrote.")
+_TASK = flags.DEFINE_multi_string(
+    "task", [], "name or name(argument=value, ...); by default what it was meta-trained on."
 )
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Training steps; by default as in meta-training.", lower_bound=1
 )
-_SEEDS = flags.DEFINE_integer("seeds", 16, "Runs of each setting.", lower_bound=1)
-_BASELINES = flags.DEFINE_list("baselines", list(BASELINES), "Optimizers to compare with.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the report goes.")
-flags.mark_flags_as_required(["optimizer", "workdir"])
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each setting.", lower_bound=1)
+_RATES = flags.DEFINE_integer("rates", 7, "Learning rates of each optimizer.", lower_bound=1)
+_BASELINES = flags.DEFINE_list(
+    "baselines",
+    ["adamw", "sgdm", "muon", "tensor_normalized_adam", UNTRAINED],
+    "Optimizers to compare with.",
+)
+_REFERENCE = flags.DEFINE_string("reference", None, "What speedups refer to; adamw, or the first.")
+flags.mark_flags_as_required(["workdir"])
+
+_SHORT = ("optimizer", "task", "steps", "seeds", "rates", "baselines", "reference")
+_KEYS = {"optimizers", "tasks", "steps", "seeds"}
+_MORE = {"rates", "schedules", "weight_decays", "reference", "measure", "time_steps"}
+
+_STEPS_UNLESS_SAID = 1000
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run every setting, and write results.json, report.md and curves.png."""
+    """Compare, and write results.json, report.md and report.html to the workdir."""
     del argv
-    learned = load(_OPTIMIZER.value)
-    baselines = {name: BASELINES[name] for name in _BASELINES.value}
-    part = parse(_TASK.value) if _TASK.value else learned.provenance["task"]
-    if part["name"] in MIXTURES:
-        raise UserError("compare on one task: --task=name, or --task='name(argument=value, ...)'")
-    task = build(TASKS, part)
-    workdir = Path(_WORKDIR.value)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {workdir}: {error}") from error
-
     console = Console()
-    trials: list[Trial] = []
-    for job in track(list(_jobs(task, learned, baselines)), "comparing", console=console):
-        trials += job()
-    results = Results(describe(part), trials)
-    write_atomically(workdir / "results.json", json.dumps(results.to_dict(), indent=1) + "\n")
-    plot(results, workdir / "curves.png")
-    write_atomically(workdir / "report.md", markdown(results, "curves.png"))
-    console.print(table(results))
-    for verdict in results.verdicts():
-        console.print(verdict)
-    console.print(f"wrote {workdir / 'report.md'}, results.json and curves.png")
+    plan = _from_config() if _CONFIG.value is not None else _from_flags()
+    workdir = Path(_WORKDIR.value)
+    with heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _stop):
+        results = compare(**plan, workdir=workdir, console=console)
+        try:
+            results.save(workdir)
+        except OSError as error:
+            raise UserError(f"{workdir} cannot be written: {error.strerror or error}") from error
+    console.print(tables(results))
+    for sentence in verdicts(results):
+        console.print(sentence, soft_wrap=True, highlight=False)
+    console.print(f"wrote {workdir / 'report.html'}, report.md and results.json", soft_wrap=True)
 
 
-def _jobs(
-    task: Task, learned: LearnedOptimizer, baselines: Mapping[str, Maker]
-) -> Iterator[Callable[[], list[Trial]]]:
-    """A call for each optimizer and schedule; the learned one runs as it was meta-trained."""
-    inner = learned.provenance["inner"]
-    steps = _STEPS.value or inner["steps"]
+def _stop(number: int) -> None:
+    """End the process, whatever it is doing: what is on the disk is whole at any time."""
+    print("stopped; the same command resumes after the trials that are done", file=sys.stderr)
+    leave(128 + number)
 
-    def make(learning_rate: optax.Schedule) -> optax.GradientTransformation:
-        return learned.transformation(learning_rate, task.spec)
 
-    params, _ = jax.eval_shape(task.init, jax.random.key(0))
-    jax.eval_shape(make(optax.constant_schedule(0.0)).init, params)
-    trial = partial(run_trials, task, steps=steps, seeds=_SEEDS.value)
-    rate, schedule = [inner["learning_rate"]], inner["schedule"]
-    yield partial(trial, "learned", "learned", make, rate, schedule)
-    for (name, baseline), schedule in product(baselines.items(), SCHEDULES):
-        yield partial(trial, name, "baseline", baseline, LEARNING_RATES, schedule)
+def _from_config() -> dict[str, Any]:
+    """What `compare` is called with, from a config file."""
+    given = [f"--{name}" for name in _SHORT if flags.FLAGS[name].present]
+    if given:
+        raise UserError(f"{given[0]} and --config: what one says is in the other; give one of them")
+    config = _CONFIG.value
+    plan = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    for key in plan:
+        if key not in _KEYS | _MORE:
+            raise UserError(f"no key {key!r} in a comparison; {suggest(key, _KEYS | _MORE)}")
+    missing = sorted(_KEYS - plan.keys())
+    if missing:
+        raise UserError(f"the config of a comparison needs the key {missing[0]!r}")
+    return plan
+
+
+def _from_flags() -> dict[str, Any]:
+    """What `compare` is called with, from the short form."""
+    if not _OPTIMIZER.value:
+        raise UserError("what is to be compared? give --config=FILE or --optimizer=FILE")
+    if not any(_BASELINES.value):
+        raise UserError(f"--baselines is empty; name some of {', '.join(BASELINES)}")
+    first = load(_OPTIMIZER.value[0])
+    return {
+        "optimizers": [*_BASELINES.value, *_OPTIMIZER.value],
+        "tasks": _TASK.value or own_tasks(first, _OPTIMIZER.value[0]),
+        "steps": _STEPS.value or own_steps(first) or _STEPS_UNLESS_SAID,
+        "seeds": _SEEDS.value,
+        "rates": _RATES.value,
+        "schedules": ("constant", "cosine"),
+        "reference": _REFERENCE.value,
+    }
 
 
 if __name__ == "__main__":

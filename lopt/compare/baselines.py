@@ -1,16 +1,84 @@
-"""What learned optimizers are compared with, and the settings that each is tried at."""
+"""The optimizers to compare with, by name, and where their learning rates are searched."""
 
-import numpy as np
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 import optax
+from optax import contrib
 
+from lopt.compare.controls import tensor_normalized_adam
+from lopt.compare.muon import muon
 from lopt.parts import Parts
 
-BASELINES = Parts(
-    "baseline",
-    adam=optax.adam,
-    sgdm=lambda learning_rate: optax.sgd(learning_rate, momentum=0.9),
-)
-"""name -> (learning-rate schedule -> optax transformation)."""
 
-LEARNING_RATES = tuple(float(f"{x:.2g}") for x in np.logspace(-4, 0, 17))
-"""Four to the decade, from 1e-4 to 1: every baseline is tried at each, under each schedule."""
+@dataclass(frozen=True)
+class Baseline:
+    """An optimizer and how it is tuned.
+
+    Attributes:
+      make: takes `learning_rate`, and, if it has such arguments, `weight_decay`, `spec` and
+        `total_steps`.
+      rate: the centre of the grid of its learning rates.
+      scheduled: whether its learning rate follows a schedule.
+    """
+
+    make: Callable[..., optax.GradientTransformation]
+    rate: float
+    scheduled: bool = True
+
+
+def sm3(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """`optax.sm3`, which takes no schedule, with one.
+
+    Args:
+      learning_rate: a number or a schedule.
+    """
+    return optax.chain(optax.scale_by_sm3(), optax.scale_by_learning_rate(learning_rate))
+
+
+BASELINES = Parts(
+    "optimizer",
+    sgd=Baseline(optax.sgd, 0.3),
+    sgdm=Baseline(partial(optax.sgd, momentum=0.9), 0.1),
+    nesterov=Baseline(partial(optax.sgd, momentum=0.9, nesterov=True), 0.1),
+    adam=Baseline(optax.adam, 0.01),
+    adamw=Baseline(optax.adamw, 0.01),
+    nadam=Baseline(optax.nadam, 0.01),
+    nadamw=Baseline(optax.nadamw, 0.01),
+    adamax=Baseline(optax.adamax, 0.01),
+    adabelief=Baseline(optax.adabelief, 0.01),
+    amsgrad=Baseline(optax.amsgrad, 0.01),
+    radam=Baseline(optax.radam, 0.01),
+    yogi=Baseline(optax.yogi, 0.01),
+    adagrad=Baseline(optax.adagrad, 0.1),
+    rmsprop=Baseline(optax.rmsprop, 0.01),
+    adafactor=Baseline(optax.adafactor, 0.1),
+    sm3=Baseline(sm3, 0.1),
+    novograd=Baseline(optax.novograd, 0.01),
+    lamb=Baseline(optax.lamb, 0.03),
+    lars=Baseline(optax.lars, 10.0),
+    lion=Baseline(optax.lion, 1e-3),
+    sign_sgd=Baseline(optax.sign_sgd, 1e-3),
+    adan=Baseline(optax.adan, 0.01),
+    muon=Baseline(muon, 0.03),
+    muon_default=Baseline(contrib.muon, 0.03),
+    schedule_free_adamw=Baseline(contrib.schedule_free_adamw, 0.01, scheduled=False),
+    schedule_free_sgd=Baseline(contrib.schedule_free_sgd, 1.0, scheduled=False),
+    prodigy=Baseline(contrib.prodigy, 1.0),
+    dadapt_adamw=Baseline(contrib.dadapt_adamw, 1.0),
+    dog=Baseline(contrib.dog, 1.0),
+    dowg=Baseline(contrib.dowg, 1.0),
+    cocob=Baseline(contrib.cocob, 1.0),
+    momo=Baseline(contrib.momo, 1.0),
+    momo_adam=Baseline(contrib.momo_adam, 0.01),
+    ademamix=Baseline(contrib.ademamix, 0.01),
+    simplified_ademamix=Baseline(contrib.simplified_ademamix, 1e-3),
+    adopt=Baseline(contrib.adopt, 0.01),
+    acprop=Baseline(contrib.acprop, 0.01),
+    madgrad=Baseline(contrib.madgrad, 0.01),
+    galore=Baseline(contrib.galore, 0.01),
+    sophia=Baseline(contrib.sophia, 1e-3),
+    tensor_normalized_adam=Baseline(tensor_normalized_adam, 0.01),
+)
+"""The optimizers of optax and optax.contrib with their defaults, and a control, by name."""

@@ -1,94 +1,241 @@
-"""What trials say: the best of each optimizer, who won, and all of it as data."""
+"""The results of a comparison: who was how fast, on each task and over all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from lopt.compare.trials import Trial
+from lopt.compare.curves import smooth, speedup, steps_to
+from lopt.compare.statistics import Interval, interquartile_mean, profile_scores
+from lopt.compare.trials import Entry, Trial
 
 
-@dataclass(frozen=True)
-class Results:
-    """The trials of a comparison.
+class Standing(NamedTuple):
+    """How an optimizer stands over all tasks.
 
     Attributes:
-      task: what was trained, as text.
-      trials: every optimizer at every setting.
+      speedup: over the reference, in steps.
+      in_time: over the reference, in wall-clock time; NaN where it was not measured.
+      wins: tasks on which it is faster than the reference, its interval above one.
+      ties: tasks on which its interval contains one.
+      losses: the other tasks.
+      best_on: tasks on which no optimizer ends lower on every seed.
+      profile: the score of its performance profile.
+      failed: tasks on which it could not run, or every trial diverged.
     """
 
-    task: str
-    trials: Sequence[Trial]
+    speedup: Interval
+    in_time: Interval
+    wins: int
+    ties: int
+    losses: int
+    best_on: int
+    profile: float
+    failed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+      kinds: "baseline", "control", "learned" or "own" for the name of each optimizer.
+      steps: of a run of each task, by the task's name.
+      entries: what each optimizer did on each task.
+      reference: the name of the optimizer that speedups refer to.
+      measure: what an optimizer's best setting is lowest in.
+      seeds: runs of each setting.
+      budget: trials of an optimizer that is tuned.
+      sources: where each task's data are from.
+    """
+
+    kinds: Mapping[str, str]
+    steps: Mapping[str, int]
+    entries: Mapping[tuple[str, str], Entry]
+    reference: str
+    measure: str
+    seeds: int
+    budget: int
+    sources: Mapping[str, str]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The optimizers, in the order of their trials."""
-        return tuple(dict.fromkeys(t.name for t in self.trials))
+    def optimizers(self) -> tuple[str, ...]:
+        """Their names, the reference first."""
+        return (self.reference, *(name for name in self.kinds if name != self.reference))
 
-    def of(self, name: str) -> list[Trial]:
-        """All trials of an optimizer."""
-        return [t for t in self.trials if t.name == name]
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.steps)
 
-    def best(self, name: str, by: str = "mean_loss") -> Trial:
-        """The trial of an optimizer with the lowest `mean_loss` or `final_loss`."""
-        return min(self.of(name), key=lambda t: getattr(t, by))
+    def best(self, task: str, optimizer: str) -> Trial | None:
+        """The trial at an optimizer's best setting on a task; None if it could not run."""
+        entry = self.entries[task, optimizer]
+        return entry.best(self.measure) if entry.trials else None
+
+    def speedups(self, task: str, optimizer: str) -> Float[np.ndarray, " seeds"]:
+        """In steps, of each seed; NaN if the reference could not run.
+
+        An optimizer that could not run counts as one that diverged.
+        """
+        reference, other = self.best(task, self.reference), self.best(task, optimizer)
+        if reference is None:
+            return np.full(self.seeds, np.nan)
+        if other is None:
+            return np.full(self.seeds, 1 / self.steps[task])
+        pairs = zip(reference.curves, other.curves, strict=True)
+        return np.array([speedup(a, b) for a, b in pairs])
+
+    def slowdown(self, task: str, optimizer: str) -> float:
+        """The time of a step over that of the reference."""
+        own, reference = (self.entries[task, name].step_ms for name in (optimizer, self.reference))
+        return own / reference
+
+    def on_task(self, task: str, optimizer: str) -> Interval:
+        """The mean speedup over the seeds of one task."""
+        return interquartile_mean(self.speedups(task, optimizer)[None])
+
+    @cached_property
+    def standings(self) -> dict[str, Standing]:
+        """How each optimizer stands over all tasks on which the reference could run."""
+        judged = [t for t in self.tasks if self.best(t, self.reference) is not None]
+        steps = np.array([[self._steps_needed(t, o) for t in judged] for o in self.optimizers])
+        scores = profile_scores(steps) if judged else np.full(len(self.optimizers), np.nan)
+        winners = {task: self.winners(task) for task in judged}
+        return {
+            name: self._standing(name, judged, winners, float(score))
+            for name, score in zip(self.optimizers, scores, strict=True)
+        }
+
+    def winners(self, task: str) -> list[str]:
+        """The optimizer that ends lowest, and those that are not behind it on every seed."""
+        finals = {
+            name: best.final_losses
+            for name in self.optimizers
+            if (best := self.best(task, name)) is not None and np.isfinite(best.final_losses).all()
+        }
+        if not finals:
+            return []
+        lowest = finals[min(finals, key=lambda name: finals[name].mean())]
+        return [name for name, losses in finals.items() if not (losses > lowest).all()]
+
+    def steps_needed(self, optimizers: Sequence[str]) -> Float[np.ndarray, "optimizers tasks"]:
+        """Steps to the reference's final loss; infinite where an optimizer does not get there."""
+        judged = [t for t in self.tasks if self.best(t, self.reference) is not None]
+        return np.array([[self._steps_needed(t, o) for t in judged] for o in optimizers])
+
+    def _steps_needed(self, task: str, optimizer: str) -> float:
+        """The median over seeds of the steps to the reference's final loss on the same seed."""
+        reference, other = self.best(task, self.reference), self.best(task, optimizer)
+        if other is None:
+            return float("inf")
+        pairs = zip(reference.curves, other.curves, strict=True)
+        needed = [steps_to(b, a[-1]) if np.isfinite(b[-1]) else np.inf for a, b in pairs]
+        return float(np.median(needed))
+
+    def _standing(
+        self, name: str, judged: Sequence[str], winners: Mapping[str, list[str]], score: float
+    ) -> Standing:
+        nothing = Interval(float("nan"), float("nan"), float("nan"))
+        if not judged:
+            return Standing(nothing, nothing, 0, 0, 0, 0, score, len(self.tasks))
+        scores = np.stack([self.speedups(task, name) for task in judged])
+        times = np.array([[self.slowdown(task, name)] for task in judged])
+        each = [interquartile_mean(row[None]) for row in scores]
+        entries = [self.entries[task, name] for task in self.tasks]
+        return Standing(
+            interquartile_mean(scores),
+            interquartile_mean(scores / times),
+            sum(i.mean > 1 and not i.is_tie for i in each),
+            sum(i.is_tie for i in each),
+            sum(i.mean < 1 and not i.is_tie for i in each),
+            sum(name in winners[task] for task in judged),
+            score,
+            sum(bool(e.error) or all(t.diverged.all() for t in e.trials) for e in entries),
+        )
+
+    def table(self) -> Any:
+        """The standings as a table for terminals."""
+        from lopt.compare.tables import standings_table
+
+        return standings_table(self)
+
+    def plot(self) -> Any:
+        """The learning curves, the speedups and the rest as matplotlib figures, by name."""
+        from lopt.compare.figures import figures
+
+        return figures(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `results.json`, `report.md` with its pictures, and `report.html` to a folder."""
+        from lopt.compare.report import write
+
+        write(self, Path(folder))
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the tables and the figures."""
+        from lopt.compare.html import body
+
+        return body(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; a number that is not finite is None."""
-        seeds, steps = self.trials[0].losses.shape
-        best = {name: self.best(name) for name in self.names}
         return {
-            "task": self.task,
-            "steps": steps,
-            "seeds": seeds,
+            "reference": self.reference,
+            "measure": self.measure,
+            "seeds": self.seeds,
+            "trials": self.budget,
             "optimizers": [
+                {"name": name, "kind": self.kinds[name], **_plain(standing._asdict())}
+                for name, standing in self.standings.items()
+            ],
+            "tasks": [
                 {
-                    "name": t.name,
-                    "kind": t.kind,
-                    "learning_rate": t.learning_rate,
-                    "schedule": t.schedule,
-                    "mean_loss": _plain(t.mean_losses.mean()),
-                    "mean_loss_per_seed": _plain(t.mean_losses),
-                    "final_loss": _plain(t.final_losses.mean()),
-                    "final_loss_per_seed": _plain(t.final_losses),
-                    **{f"test_{k}": _plain(v.mean()) for k, v in t.metrics.items()},
-                    "curve": _plain(t.losses.mean(0)),
-                    "best": t is best[t.name],
+                    "name": task,
+                    "steps": self.steps[task],
+                    "source": self.sources[task],
+                    "optimizers": [self._entry(task, name) for name in self.optimizers],
                 }
-                for t in self.trials
+                for task in self.tasks
             ],
         }
 
-    def verdicts(self) -> list[str]:
-        """Who won against each baseline, one sentence for each learned optimizer and measure."""
-        kinds = {t.name: t.kind for t in self.trials}
-        learned = [n for n in self.names if kinds[n] == "learned"]
-        baselines = [n for n in self.names if kinds[n] == "baseline"]
-        return [
-            self._verdict(a, b, measure)
-            for a in learned
-            for b in baselines
-            for measure in ("mean_loss", "final_loss")
-        ]
-
-    def _verdict(self, learned: str, baseline: str, measure: str) -> str:
-        a, b = self.best(learned, measure), self.best(baseline, measure)
-        x, y = getattr(a, measure), getattr(b, measure)
-        winner, how = (learned, "below") if x < y else (baseline, "not below")
-        lower = int((_per_seed(a, measure) < _per_seed(b, measure)).sum())
-        return (
-            f"{measure.replace('_', ' ')}: {winner} wins. {learned} reaches {x:.4g}, {how} "
-            f"{baseline}'s best of {len(self.of(baseline))} settings, {y:.4g} "
-            f"({b.learning_rate:g}, {b.schedule}); lower on {lower} of {len(a.losses)} seeds."
-        )
-
-
-def _per_seed(trial: Trial, measure: str) -> np.ndarray:
-    return trial.mean_losses if measure == "mean_loss" else trial.final_losses
+    def _entry(self, task: str, name: str) -> dict[str, Any]:
+        entry, best = self.entries[task, name], self.best(task, name)
+        return {
+            "name": name,
+            "error": entry.error,
+            "at_edge": entry.at_edge,
+            "speedup": _plain(self.on_task(task, name)._asdict()),
+            "speedup_per_seed": _plain(self.speedups(task, name)),
+            "step_ms": _plain(entry.step_ms),
+            "state_bytes": entry.state_bytes,
+            "trials": [
+                {
+                    **t.setting._asdict(),
+                    "best": t is best,
+                    "mean_loss": _plain(t.mean_losses),
+                    "final_loss": _plain(t.final_losses),
+                    "diverged": [bool(d) for d in t.diverged],
+                    **{f"held_out_{k}": _plain(v) for k, v in t.metrics.items()},
+                }
+                for t in entry.trials
+            ],
+            "curve": _plain(smooth(best.losses).mean(0)) if best else None,
+        }
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, Interval):
+        return _plain(value._asdict())
+    if isinstance(value, int | str):
+        return value
     if np.ndim(value):
         return [_plain(v) for v in value]
     return float(f"{value:.6g}") if np.isfinite(value) else None

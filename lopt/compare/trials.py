@@ -1,27 +1,39 @@
-"""Training runs of optimizers side by side: same seeds, same batches, every setting."""
+"""What a training run leaves: its losses, and what held-out data say of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float
 
-from lopt.meta.unroll import start, unroll
-from lopt.schedules import SCHEDULES
-from lopt.tasks import Task
+from lopt.compare.curves import smooth
 
-_FIRST_SEED = 1_000_000
-"""Trials take the seeds from here on, far from those that meta-training is given."""
+DIVERGED = 2.0
+"""A run diverged if its final loss is so many times its first, or no finite number."""
 
-FINAL_SHARE = 0.05
-"""The share of the steps, at the end of a run, that the final loss is the mean of."""
+MEASURES = ("final_loss", "mean_loss", "held_out_loss")
+"""What a setting can be chosen by."""
 
-Maker = Callable[[optax.Schedule], optax.GradientTransformation]
+
+class Setting(NamedTuple):
+    """What an optimizer is tried at.
+
+    Attributes:
+      learning_rate: the peak; None for an optimizer that brings its own.
+      schedule: a name in `lopt.schedules.SCHEDULES`; empty if the optimizer brings its own.
+      weight_decay: None for the optimizer's default.
+    """
+
+    learning_rate: float | None = None
+    schedule: str = ""
+    weight_decay: float | None = None
+
+    def __str__(self) -> str:
+        if self.learning_rate is None:
+            return "its own"
+        decay = "" if self.weight_decay is None else f", decay {self.weight_decay:g}"
+        return f"{self.learning_rate:.2g} {self.schedule}{decay}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,91 +41,78 @@ class Trial:
     """One optimizer at one setting, trained from several seeds.
 
     Attributes:
-      name: of the optimizer.
-      kind: "learned" or "baseline".
-      learning_rate: the peak.
-      schedule: a name in `lopt.schedules.SCHEDULES`.
+      setting: what it was tried at.
       losses: of each seed and step, on the step's own batch, before the step.
-      metrics: of each seed, on the held-out split after the last step.
+      metrics: of each seed, on the held-out split after the last step; `"loss"` among them.
     """
 
-    name: str
-    kind: str
-    learning_rate: float
-    schedule: str
+    setting: Setting
     losses: Float[np.ndarray, "seeds steps"]
     metrics: dict[str, Float[np.ndarray, " seeds"]]
+
+    @cached_property
+    def curves(self) -> Float[np.ndarray, "seeds steps"]:
+        """The smoothed losses."""
+        return smooth(self.losses)
+
+    @property
+    def final_losses(self) -> Float[np.ndarray, " seeds"]:
+        """The last smoothed loss of each seed; infinite if the run diverged to no number."""
+        return self.curves[:, -1]
 
     @property
     def mean_losses(self) -> Float[np.ndarray, " seeds"]:
         """The mean loss over each seed's run."""
-        return self.losses.mean(1)
+        return _worst_if_not_finite(np.asarray(self.losses, np.float64).mean(1))
 
     @property
-    def final_losses(self) -> Float[np.ndarray, " seeds"]:
-        """The mean loss over the last `FINAL_SHARE` of each seed's run."""
-        last = max(1, round(FINAL_SHARE * self.losses.shape[1]))
-        return self.losses[:, -last:].mean(1)
+    def held_out_losses(self) -> Float[np.ndarray, " seeds"]:
+        """The held-out loss of each seed."""
+        return _worst_if_not_finite(self.metrics["loss"])
 
     @property
-    def mean_loss(self) -> float:
-        """The mean loss over all steps and seeds; infinite if a seed's is not finite."""
-        return _worst_if_not_finite(self.mean_losses.mean())
+    def diverged(self) -> Bool[np.ndarray, " seeds"]:
+        """Whether each seed's run diverged."""
+        return ~(self.final_losses <= DIVERGED * self.losses[:, 0])
 
-    @property
-    def final_loss(self) -> float:
-        """The mean final loss over seeds; infinite if a seed's is not finite."""
-        return _worst_if_not_finite(self.final_losses.mean())
-
-
-def run_trials(
-    task: Task,
-    name: str,
-    kind: str,
-    make: Maker,
-    learning_rates: Sequence[float],
-    schedule_name: str,
-    steps: int,
-    seeds: int,
-) -> list[Trial]:
-    """Train with each learning rate from each seed, all in one compiled call.
-
-    Seed i means the same initial params and the same batches for every optimizer.
-
-    Args:
-      task: what is trained.
-      name: what the trials are called.
-      kind: "learned" or "baseline".
-      make: learning-rate schedule -> optimizer.
-      learning_rates: the peaks.
-      schedule_name: a name in `lopt.schedules.SCHEDULES`, the same for all.
-      steps: training steps of a run.
-      seeds: how many runs each setting gets.
-    """
-    keys = jnp.stack([jax.random.key(_FIRST_SEED + i) for i in range(seeds)])
-    peaks = jnp.asarray(learning_rates, jnp.float32)
-
-    @jax.jit
-    def train_all(task: Task) -> tuple[Array, dict[str, Array]]:
-        train = partial(_train, task, make, schedule_name, steps)
-        return jax.vmap(jax.vmap(train, (None, 0)), (0, None))(peaks, keys)
-
-    losses, metrics = jax.tree.map(np.asarray, train_all(task))
-    return [
-        Trial(
-            name, kind, float(lr), schedule_name, losses[i], {k: v[i] for k, v in metrics.items()}
+    def score(self, measure: str) -> float:
+        """The mean over seeds of a measure in `MEASURES`; infinite if a seed's is."""
+        return float(
+            {
+                "final_loss": self.final_losses,
+                "mean_loss": self.mean_losses,
+                "held_out_loss": self.held_out_losses,
+            }[measure].mean()
         )
-        for i, lr in enumerate(learning_rates)
-    ]
 
 
-def _train(
-    task: Task, make: Maker, schedule_name: str, steps: int, peak: Array, key: Array
-) -> tuple[Array, dict[str, Any]]:
-    optimizer = make(SCHEDULES[schedule_name](peak, steps))
-    run, losses = unroll(task, optimizer, start(task, optimizer, key, steps), steps)
-    return losses.values, task.evaluate(run.params, run.model_state)
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """All that an optimizer did on a task.
+
+    Attributes:
+      trials: one for each setting that was tried.
+      error: why there are none, in a line; empty if there are.
+      at_edge: "lowest" or "highest" if the best learning rate is one of those at the end of its
+        grid; otherwise empty.
+      state_bytes: the size of the optimizer's state.
+      step_ms: milliseconds of a step of one run; NaN where it was not measured.
+    """
+
+    trials: tuple[Trial, ...] = ()
+    error: str = ""
+    at_edge: str = ""
+    state_bytes: int = 0
+    step_ms: float = float("nan")
+
+    def best(self, measure: str) -> Trial:
+        """The trial that is lowest in a measure."""
+        return min(self.trials, key=lambda t: t.score(measure))
+
+    def timed(self, step_ms: float) -> "Entry":
+        """The same with the time of a step."""
+        return replace(self, step_ms=step_ms)
 
 
-def _worst_if_not_finite(value: float) -> float:
-    return float(value) if np.isfinite(value) else float("inf")
+def _worst_if_not_finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.inf)

@@ -67,16 +67,25 @@ def step(
 ) -> tuple[Run, Float[Array, ""]]:
     """One inner step; returns the loss of the batch before the step.
 
-    The optimizer's `update` is given the extra arguments `value`, that loss, and `total_steps`, the
-    length of the run.
+    The optimizer's `update` is given the extra arguments `value`, that loss, `obj_fn`, the batch's
+    loss as a function of the params, and `total_steps`, the length of the run.
     """
     batch_key, loss_key = jax.random.split(jax.random.fold_in(run.key, run.step))
     batch = task.batch(run.model_state, batch_key)
     grad = jax.value_and_grad(task.loss, has_aux=True)
     (loss, model_state), grads = grad(run.params, run.model_state, batch, loss_key)
     optimizer = optax.with_extra_args_support(optimizer)
+
+    def batch_loss(params: PyTree[Array]) -> Float[Array, ""]:
+        return task.loss(params, run.model_state, batch, loss_key)[0]
+
     updates, opt_state = optimizer.update(
-        grads, run.opt_state, run.params, value=loss, total_steps=run.length
+        grads,
+        run.opt_state,
+        run.params,
+        value=loss,
+        obj_fn=batch_loss,
+        total_steps=run.length,
     )
     params = optax.apply_updates(run.params, updates)
     return Run(params, model_state, opt_state, run.step + 1, run.length, run.key), loss

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ RESULT = "optimizer.safetensors"
 
 _CONFIG = "config.json"
 
-_WRITTEN = (
+WRITTEN = (
     "checkpoints",
     "metrics.jsonl",
     "tensorboard",
@@ -35,7 +35,7 @@ _WRITTEN = (
     "best.safetensors",
     RESULT,
 )
-"""What a run writes besides its config."""
+"""What a run of meta-training writes besides its config."""
 
 _COPIES = 5
 """Checkpoints that a run has on disk at most, one that is being written included."""
@@ -55,12 +55,15 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def claimed(workdir: Path, config: Mapping[str, Any]) -> Iterator[None]:
+def claimed(
+    workdir: Path, config: Mapping[str, Any], written: Sequence[str] = WRITTEN
+) -> Iterator[None]:
     """Hold a folder as the workdir of a run with this config; a context manager.
 
     Args:
       workdir: made if it is not there.
       config: plain data; saved in `config.json` with the versions.
+      written: the files that a run writes besides.
 
     Raises:
       UserError: if another process is writing there, the folder is not the workdir of this config
@@ -70,9 +73,9 @@ def claimed(workdir: Path, config: Mapping[str, Any]) -> Iterator[None]:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot use {workdir} as workdir: {error}") from error
-    require_own(workdir, config)
+    require_own(workdir, config, written)
     with only_process(workdir):
-        require_own(workdir, config)
+        require_own(workdir, config, written)
         with writing_to(workdir):
             remove_partial(workdir)
             file = workdir / _CONFIG
@@ -82,7 +85,7 @@ def claimed(workdir: Path, config: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
-def require_own(workdir: Path, config: Mapping[str, Any]) -> None:
+def require_own(workdir: Path, config: Mapping[str, Any], written: Sequence[str] = WRITTEN) -> None:
     """Find out whether a folder is, or may become, the workdir of a run with this config.
 
     Raises:
@@ -93,7 +96,7 @@ def require_own(workdir: Path, config: Mapping[str, Any]) -> None:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        foreign = [name for name in _WRITTEN if (workdir / name).exists()]
+        foreign = [name for name in written if (workdir / name).exists()]
         if foreign:
             raise UserError(
                 f"{workdir} has {foreign[0]} and no config.json that tells whose it is; choose "

@@ -11,6 +11,7 @@ from lopt.tasks.families import (
     label_subset,
     reparametrize,
 )
+from lopt.tasks.from_arrays import ArraysTask, from_arrays
 from lopt.tasks.language import LanguageModel
 from lopt.tasks.mixture import MIXTURES, Mixture, build_mixture, mixture
 from lopt.tasks.mlp import autoencoder, mlp, residual_mlp
@@ -25,6 +26,7 @@ from lopt.tasks.vit import vit
 __all__ = [
     "MIXTURES",
     "TASKS",
+    "ArraysTask",
     "Classification",
     "DataTask",
     "Family",
@@ -40,6 +42,7 @@ __all__ = [
     "build_untrusted",
     "cnn",
     "data_subset",
+    "from_arrays",
     "initial_scale",
     "input_scale",
     "label_noise",

@@ -1,114 +1,249 @@
-import json
+"""The comparison tested against itself: what is known must come out."""
 
+import json
+import re
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from lopt.compare import BASELINES, LEARNING_RATES, Results, Trial, markdown, plot, run_trials
-from lopt.tasks import mlp, quadratic
+from lopt.compare import compare
+from lopt.compare.curves import FINAL_SHARE
+from lopt.compare.tables import on_task, standings, verdicts
+from lopt.errors import UserError
+from lopt.rules import LearnedOptimizer, UNFRule, save
+from lopt.symmetry import Axes, PermutationSpec
+from lopt.tasks import Quadratic, quadratic
+
+ANY_SPACE = PermutationSpec({"x": Axes("x")}, {"x": 1})
 
 
-def trial(name, kind, rate, losses, schedule="cosine"):
-    losses = np.asarray(losses, float)
-    return Trial(name, kind, rate, schedule, losses, {"accuracy": np.full(len(losses), 0.5)})
+def every_other_step(optimizer):
+    """An optimizer that stands still at every other step: half as fast, whatever the task."""
+
+    def init(params):
+        return optimizer.init(params), jnp.int32(0)
+
+    def update(grads, state, params=None):
+        inner, count = state
+        updates, moved = optimizer.update(grads, inner, params)
+        moves = count % 2 == 1
+        updates = jax.tree.map(lambda u: jnp.where(moves, u, 0), updates)
+        inner = jax.tree.map(lambda new, old: jnp.where(moves, new, old), moved, inner)
+        return updates, (inner, count + 1)
+
+    return optax.GradientTransformation(init, update)
+
+
+def nan_from(step):
+    def update(grads, count, params=None):
+        bad = jnp.where(count >= step, jnp.nan, 1.0)
+        return jax.tree.map(lambda g: -0.1 * bad * g, grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.int32(0), update)
+
+
+def breaks(learning_rate):
+    def update(grads, state, params=None):
+        raise RuntimeError("broken on purpose")
+
+    return optax.GradientTransformation(lambda params: (), update)
 
 
 @pytest.fixture
-def results():
-    falling = np.linspace(1.0, 0.0, 40)
-    return Results(
-        "a task",
-        [
-            trial("learned", "learned", 0.02, [falling, falling]),
-            trial("adam", "baseline", 0.1, [falling + 0.3, falling + 0.1]),
-            trial("adam", "baseline", 0.2, [falling * 0 + 0.65, falling * 0 + 0.65]),
-            trial("adam", "baseline", 1.0, [falling, falling * np.nan]),
-        ],
+def learned():
+    rule = UNFRule(layers="pointwise", widths=(2,), features=("gradient",))
+    return LearnedOptimizer(rule, rule.init(jax.random.key(0), ANY_SPACE), None, {})
+
+
+def test_an_identical_copy_ties_even_when_it_is_tuned(regression):
+    found = compare(
+        {"adamw": "adamw", "copy": "adamw"},
+        {"a": regression, "b": quadratic(3, noise=0.1)},
+        steps=30,
+        seeds=3,
+        rates=5,
+        time_steps=False,
     )
+    copy = found.standings["copy"]
+    assert copy.speedup == (1, 1, 1)
+    assert (copy.wins, copy.ties, copy.losses, copy.best_on) == (0, 2, 0, 2)
+    assert copy.profile == found.standings["adamw"].profile == 1
+    for task in ("a", "b"):
+        one, other = (found.best(task, name) for name in ("adamw", "copy"))
+        assert one.setting == other.setting
+        np.testing.assert_array_equal(one.losses, other.losses)
 
 
-def test_measures_are_means_over_steps_and_seeds():
-    t = trial("a", "baseline", 0.1, [np.arange(100.0), np.arange(100.0) + 2])
-    assert t.mean_loss == 49.5 + 1
-    assert t.final_loss == 97 + 1
+def test_adam_that_stands_still_at_every_other_step_is_half_as_fast():
+    """Without noise each of its steps is one of Adam's; smoothing delays by half its window."""
+    task = quadratic(dimension=4, condition=3.0)
+    adam = optax.adam(0.02)
+    found = compare(
+        {"adam": adam, "handicapped": every_other_step(adam)},
+        {"quadratic": task},
+        steps=400,
+        seeds=4,
+        time_steps=False,
+    )
+    handicapped = found.standings["handicapped"].speedup
+    assert handicapped.mean == pytest.approx(0.5, abs=FINAL_SHARE / 2)
+    assert handicapped.high < 0.55
 
 
-def test_the_best_is_the_lowest_and_never_one_that_diverged(results):
-    assert results.best("adam").learning_rate == 0.2
-    assert results.best("adam", "final_loss").learning_rate == 0.1
+def test_gradient_descent_on_a_bowl_is_as_fast_as_its_closed_form_says():
+    """With curvature one, the loss falls by (1 - rate)^2 a step, so the speedups are known."""
+    steps, slow, fast = 300, 0.01, 0.04
+    found = compare(
+        {"slow": optax.sgd(slow), "fast": optax.sgd(fast)},
+        {"bowl": Quadratic(jnp.ones(5))},
+        steps=steps,
+        seeds=2,
+        time_steps=False,
+    )
+    window = round(FINAL_SHARE * steps)
+
+    def smoothed(rate):
+        losses = (1 - rate) ** (2.0 * np.arange(steps))
+        return np.array([losses[max(0, t - window) : t].mean() for t in range(1, steps + 1)])
+
+    a, b = smoothed(slow), smoothed(fast)
+    expected = steps / (1 + np.argmax(b <= a[-1]))
+    assert expected == pytest.approx(np.log(1 - fast) / np.log(1 - slow), rel=0.1)
+    assert found.standings["fast"].speedup.mean == pytest.approx(expected, rel=1e-2)
+    back = compare(
+        {"fast": optax.sgd(fast), "slow": optax.sgd(slow)},
+        {"bowl": Quadratic(jnp.ones(5))},
+        steps=steps,
+        seeds=2,
+        time_steps=False,
+    )
+    expected = (1 + np.argmax(b <= a[-1])) / steps
+    assert back.standings["slow"].speedup.mean == pytest.approx(expected, rel=1e-2)
 
 
-def test_results_json_has_every_point_and_one_best_for_each_name(results):
-    data = json.loads(json.dumps(results.to_dict(), allow_nan=False))
-    assert (data["task"], data["steps"], data["seeds"]) == ("a task", 40, 2)
-    assert [o["learning_rate"] for o in data["optimizers"]] == [0.02, 0.1, 0.2, 1.0]
-    assert [o["learning_rate"] for o in data["optimizers"] if o["best"]] == [0.02, 0.2]
-    keys = {"name", "kind", "learning_rate", "schedule", "mean_loss", "final_loss", "curve"}
-    for o in data["optimizers"]:
-        assert keys | {"test_accuracy"} <= o.keys()
-        assert len(o["curve"]) == 40
-    assert data["optimizers"][3]["mean_loss"] is None
+def test_an_optimizer_that_breaks_is_a_row_that_says_so(regression):
+    found = compare(
+        {"sgdm": "sgdm", "breaks": breaks, "nan": nan_from(3)},
+        {"mine": regression},
+        steps=20,
+        seeds=2,
+        rates=3,
+        time_steps=False,
+    )
+    rows = {row[0]: row for row in on_task(found, "mine")}
+    assert rows["breaks"][-1] == "failed: RuntimeError: broken on purpose"
+    assert rows["nan"][-1] == "NaN or infinite from step 5 on, at every setting"
+    for name in ("breaks", "nan"):
+        place = found.standings[name]
+        assert place.speedup.mean == 1 / 20
+        assert (place.losses, place.failed, place.best_on, place.profile) == (1, 1, 0, 0)
+    assert found.standings["sgdm"].failed == 0
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert "failed: RuntimeError" in found._repr_html_()
 
 
-def test_the_report_says_who_won_whoever_it_is(results):
-    text = markdown(results, "curves.png")
-    assert "mean loss: learned wins" in text
-    assert "of 3 settings" in text
-    assert "lower on 2 of 2 seeds" in text
-    worse = [trial("learned", "learned", 0.02, [np.full(40, 2.0)] * 2), *results.trials[1:]]
-    text = markdown(Results("a task", worse), "curves.png")
-    assert "mean loss: adam wins" in text
-    assert "final loss: adam wins" in text
-    assert "lower on 0 of 2 seeds" in text
+def test_a_reference_that_breaks_leaves_the_others_without_speedups(regression):
+    found = compare(
+        {"breaks": breaks, "sgd": optax.sgd(0.1)}, {"mine": regression}, steps=5, seeds=2
+    )
+    assert found.reference == "breaks"
+    assert np.isnan(found.standings["sgd"].speedup.mean)
+    assert standings(found)[0][1] == "–"
+    assert found._repr_html_()
+
+
+def test_a_theta_of_nan_is_a_row_that_says_so(regression, learned):
+    theta = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), learned.theta)
+    broken = LearnedOptimizer(learned.rule, theta, None, {})
+    optimizers = {"sgd": optax.sgd(0.1), "nan": broken}
+    found = compare(optimizers, {"mine": regression}, steps=8, seeds=2, time_steps=False)
+    rows = {row[0]: row for row in on_task(found, "mine")}
+    assert "NaN" in rows["nan, tuned"][-1]
+
+
+def test_a_file_without_provenance_is_tuned_and_one_with_it_is_run_at_its_default_too(
+    regression, learned, tmp_path
+):
+    save(tmp_path / "bare.safetensors", learned)
+    inner = {"learning_rate": 0.02, "schedule": "cosine", "steps": 10}
+    told = LearnedOptimizer(learned.rule, learned.theta, None, {"inner": inner})
+    save(tmp_path / "told.safetensors", told)
+    files = [str(tmp_path / f"{name}.safetensors") for name in ("bare", "told")]
+    names = ["sgdm", "untrained", *files]
+    found = compare(names, {"mine": regression}, steps=10, seeds=2, rates=5, time_steps=False)
+    assert found.optimizers == ("sgdm", "untrained", "bare, tuned", "told", "told, tuned")
+    assert [len(found.entries["mine", name].trials) for name in found.optimizers] == [5, 5, 5, 1, 5]
+    assert found.kinds["told"] == "learned"
+    assert len(verdicts(found)) == 3
+    at_default = found.best("mine", "told")
+    same = [t for t in found.entries["mine", "told, tuned"].trials if t.setting[0] == 0.02]
+    np.testing.assert_allclose(at_default.losses, same[0].losses, rtol=1e-4)
+
+
+def test_a_comparison_is_written_as_reports_that_need_nothing_else(regression, tmp_path):
+    found = compare(
+        {"adamw": "adamw", "lion": "lion"},
+        {"mine": regression, "bowl": quadratic(3)},
+        steps=20,
+        seeds=2,
+        rates=3,
+    )
+    found.save(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") == 4
+    assert not re.search(r"""<(script|link|img|iframe)|(src|href)=["'](?!#)""", page)
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', page)) <= set(ids)
+    text = (tmp_path / "report.md").read_text()
+    for picture in re.findall(r"\]\((.*?)\)", text):
+        assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
+    data = json.loads((tmp_path / "results.json").read_text())
+    assert [t["name"] for t in data["tasks"]] == ["mine", "bowl"]
+    for task in data["tasks"]:
+        for optimizer in task["optimizers"]:
+            assert len(optimizer["trials"]) == 3
+            assert sum(trial["best"] for trial in optimizer["trials"]) == 1
+            assert optimizer["state_bytes"] > 0
+            assert optimizer["step_ms"] > 0
+            assert len(optimizer["curve"]) == 20
+    lion, adamw = (
+        next(o for o in data["tasks"][0]["optimizers"] if o["name"] == name)
+        for name in ("lion", "adamw")
+    )
+    assert lion["state_bytes"] < 0.7 * adamw["state_bytes"]
 
 
 @pytest.mark.parametrize(
-    ("metrics", "column", "cell"),
+    ("change", "words"),
     [
-        ({"loss": 0.5, "accuracy": 0.9}, "test accuracy", "90.00 %"),
-        ({"loss": 0.5, "bits_per_character": 2.5}, "test bits per character", "2.500"),
-        ({"loss": 0.25}, "test loss", "0.2500"),
+        ({"optimizers": ["adan", "adamm"]}, "unknown optimizer 'adamm'; did you mean"),
+        ({"optimizers": []}, "no optimizers to compare"),
+        ({"optimizers": ["adam", "adam"]}, "two optimizers are called 'adam'"),
+        ({"optimizers": ["nowhere:make"]}, "cannot import 'nowhere'"),
+        ({"optimizers": ["optax:adamm"]}, "optax has no function 'adamm'"),
+        ({"optimizers": ["none.safetensors"]}, "no optimizer file"),
+        ({"optimizers": {"x": 3}}, "x: an optimizer must be a name"),
+        ({"tasks": []}, "no tasks to compare on"),
+        ({"tasks": ["quadratik"]}, "unknown task 'quadratik'; did you mean quadratic"),
+        ({"steps": 0}, "steps must be a positive integer"),
+        ({"steps": (3, 4)}, "one for each of the 1 tasks"),
+        ({"seeds": 0}, "seeds must be a positive integer"),
+        ({"reference": "adamw"}, "the reference 'adamw' does not take part"),
+        ({"measure": "loss"}, "unknown measure 'loss'"),
     ],
 )
-def test_the_report_has_the_tasks_own_metric_of_held_out_data(metrics, column, cell):
-    arrays = {name: np.full(2, value) for name, value in metrics.items()}
-    t = Trial("learned", "learned", 0.1, "cosine", np.ones((2, 40)), arrays)
-    lines = [line for line in markdown(Results("a task", [t]), "").splitlines() if "|" in line]
-    assert lines[0].endswith(f"| {column} |")
-    assert lines[2].endswith(f"| {cell} |")
+def test_mistakes_are_one_line(change, words):
+    given = {"optimizers": ["adam"], "tasks": ["quadratic"], "steps": 3} | change
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        compare(**given)
+    assert "\n" not in str(caught.value)
 
 
-def test_the_picture_is_drawn(results, tmp_path):
-    plot(results, tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_trials_are_plain_training_runs():
-    task = quadratic(dimension=3, condition=2.0)
-    trials = run_trials(
-        task, "sgd", "baseline", optax.sgd, (0.1, 0.5), "constant", steps=3, seeds=2
-    )
-    curvature = np.asarray(task.curvature)
-    for t, rate in zip(trials, (0.1, 0.5), strict=True):
-        assert t.losses.shape == (2, 3)
-        assert t.learning_rate == rate
-        shrink = (1 - rate * curvature) ** 2
-        assert np.all(t.losses[:, 1] <= t.losses[:, 0] * shrink.max() * 1.001)
-        assert np.all(t.losses[:, 1] >= t.losses[:, 0] * shrink.min() * 0.999)
-    np.testing.assert_allclose(trials[0].losses[:, 0], trials[1].losses[:, 0], rtol=1e-6)
-
-
-def test_every_baseline_trains_on_the_same_start_and_its_best_rate_is_inside_the_grid():
-    task = mlp(widths=(8,), batch_size=16)
-    starts = []
-    for name, make in BASELINES.items():
-        trials = run_trials(task, name, "baseline", make, LEARNING_RATES, "cosine", 40, seeds=2)
-        starts.append(trials[0].losses[:, 0])
-        best = Results("mlp", trials).best(name)
-        assert LEARNING_RATES[0] < best.learning_rate < LEARNING_RATES[-1]
-        assert best.mean_loss < starts[0].mean()
-    np.testing.assert_allclose(*starts, rtol=1e-5)
-
-
-def test_the_grid_is_fine_enough():
-    assert len(LEARNING_RATES) >= 7
+def test_functions_by_name_are_tuned_as_others(regression):
+    found = compare(["optax:adabelief"], {"mine": regression}, steps=5, seeds=1, rates=3)
+    assert found.optimizers == ("adabelief",)
+    assert len(found.entries["mine", "adabelief"].trials) == 3

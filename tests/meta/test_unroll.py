@@ -48,11 +48,11 @@ def test_batches_depend_on_key_and_step_only():
 def test_the_optimizer_is_told_the_loss_and_the_length_of_the_run():
     seen = []
 
-    def update(updates, state, params=None, *, value, total_steps):
-        seen.extend((value, total_steps))
+    def update(updates, state, params=None, *, value, obj_fn, total_steps):
+        seen.extend((value, obj_fn(params), total_steps))
         return updates, state
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: (), update)
-    task = quadratic()
+    task = quadratic(noise=0.3)
     _, loss = step(task, optimizer, start(task, optimizer, jax.random.key(0), 7))
-    assert seen == [loss, 7]
+    assert seen == [loss, loss, 7]

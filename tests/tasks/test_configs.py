@@ -14,7 +14,10 @@ from lopt.schedules import SCHEDULES
 from lopt.tasks import build_mixture
 
 FOLDER = Path(__file__).parents[2] / "configs"
-FILES = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.py"))
+FILES = sorted(
+    p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.py") if p.parent.name != "compare"
+)
+"""The configs of meta-training; those of comparisons have their test in tests/compare."""
 
 EMBEDDED = {
     "fashion_mnist(side=8)": "digits",

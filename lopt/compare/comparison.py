@@ -1,0 +1,169 @@
+"""Comparing: every optimizer on every task, tuned with the same number of trials."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from lopt.compare.contenders import Contender, contenders, own_function
+from lopt.compare.grid import Budget
+from lopt.compare.heat import Heat
+from lopt.compare.progress import progress
+from lopt.compare.results import Comparison
+from lopt.compare.runs import Runs
+from lopt.compare.store import Memory, Store
+from lopt.compare.trials import MEASURES, Entry
+from lopt.errors import UserError, suggest
+from lopt.parts import build
+from lopt.tasks import TASKS, Task
+
+REFERENCE = "adamw"
+"""What speedups refer to, if it takes part and nothing else is said."""
+
+
+def compare(
+    optimizers: Sequence[Any] | Mapping[str, Any],
+    tasks: Sequence[Any] | Mapping[str, Any],
+    *,
+    steps: int | Sequence[int] = 1000,
+    seeds: int = 3,
+    rates: int = 7,
+    schedules: Sequence[str] = ("cosine",),
+    weight_decays: Sequence[float] = (),
+    reference: str | None = None,
+    measure: str = "final_loss",
+    time_steps: bool = True,
+    workdir: str | os.PathLike | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Train every optimizer on every task, tuned alike, from the same seeds on the same batches.
+
+    Args:
+      optimizers: as `lopt.compare.contenders` takes them: names of baselines, files of learned
+        optimizers, optax transformations, functions of `learning_rate`.
+      tasks: each a `Task`, a text such as `"mlp(widths=(64,))"`, or `"module:function"`. As a
+        mapping they have names of their own.
+      steps: of a run; one number for all tasks, or one for each.
+      seeds: runs of each setting.
+      rates: learning rates that are tried of each schedule and weight decay.
+      schedules: names in `lopt.schedules.SCHEDULES`.
+      weight_decays: none for the default of each optimizer.
+      reference: the name of the optimizer that speedups refer to; adamw if it takes part,
+        otherwise the first.
+      measure: what an optimizer's best setting is lowest in: "final_loss", "mean_loss" or
+        "held_out_loss".
+      time_steps: whether the time of a step is measured, for speedups in wall-clock time.
+      workdir: where trials are kept as they come; the same call then resumes a killed one. By
+        default they are in memory only.
+      console: where it is said how far it is; nowhere by default.
+
+    Returns:
+      The results: print its `table()`, look at its `plot()`, or let a notebook show it.
+
+    Raises:
+      UserError: for a mistake in the arguments, or a workdir of another comparison. What goes
+        wrong in an optimizer itself is a row of the results that says so.
+
+    Example:
+      >>> import optax
+      >>> from lopt.compare import compare
+      >>> optimizers = {"sgd": optax.sgd(0.1), "slow": optax.sgd(0.05)}
+      >>> found = compare(optimizers, ["quadratic"], steps=40, seeds=2, time_steps=False)
+      >>> found.reference, found.standings["slow"].speedup.mean < 0.6
+      ('sgd', True)
+    """
+    entrants, built = contenders(optimizers), _tasks(tasks)
+    lengths = _lengths(steps, len(built))
+    budget = Budget(rates, tuple(schedules), tuple(weight_decays))
+    if not isinstance(seeds, int) or seeds < 1:
+        raise UserError(f"seeds must be a positive integer, not {seeds!r}")
+    if measure not in MEASURES:
+        raise UserError(f"unknown measure {measure!r}; {suggest(measure, MEASURES)}")
+    names = [c.name for c in entrants]
+    reference = reference or (REFERENCE if REFERENCE in names else names[0])
+    if reference not in names:
+        raise UserError(
+            f"the reference {reference!r} does not take part; {suggest(reference, names)}"
+        )
+    for contender in entrants:
+        _require_one_fits(contender, built.values(), lengths)
+    plan = {
+        "kind": "comparison",
+        "tasks": dict(zip(built, lengths, strict=True)),
+        "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in entrants},
+        "seeds": seeds,
+        "rates": rates,
+        "schedules": list(schedules),
+        "weight_decays": list(weight_decays),
+        "measure": measure,
+    }
+    entries: dict[tuple[str, str], Entry] = {}
+    store = Memory() if workdir is None else Store(workdir, plan)
+    with store, progress(console) as shown:
+        shown.of(sum(c.trials(budget) for c in entrants) * len(built))
+        for (name, task), length in zip(built.items(), lengths, strict=True):
+            runs = Runs(task, length, seeds)
+            heat = Heat(name, runs, budget, measure, time_steps, store, shown)
+            found = heat.entries(entrants)
+            entries |= {(name, optimizer): entry for optimizer, entry in found.items()}
+    return Comparison(
+        kinds={c.name: c.kind for c in entrants},
+        steps=plan["tasks"],
+        entries=entries,
+        reference=reference,
+        measure=measure,
+        seeds=seeds,
+        budget=budget.trials,
+        sources={name: task.source for name, task in built.items()},
+    )
+
+
+def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
+    if isinstance(tasks, str | Task):
+        tasks = [tasks]
+    if not isinstance(tasks, Mapping):
+        given, tasks = list(tasks), {}
+        for task in given:
+            name = task if isinstance(task, str) else type(task).__name__
+            number = 1 + sum(known.split("#")[0] == name for known in tasks)
+            tasks[name if number == 1 else f"{name}#{number}"] = task
+    if not tasks:
+        raise UserError(f"no tasks to compare on; name some of {', '.join(TASKS)}")
+    return {name: _task(given) for name, given in tasks.items()}
+
+
+def _task(given: Any) -> Task:
+    """A task, however it is given."""
+    if isinstance(given, str) and ":" in given and given.partition(":")[0].isidentifier():
+        given = own_function(given)()
+    task = given if isinstance(given, Task) else build(TASKS, given)
+    if not isinstance(task, Task):
+        raise UserError(f"{given!r} makes a {type(task).__name__}, not a lopt.tasks.Task")
+    return task
+
+
+def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
+    lengths = [steps] * tasks if isinstance(steps, int) else list(steps)
+    if len(lengths) != tasks or not all(isinstance(n, int) and n > 0 for n in lengths):
+        raise UserError(
+            f"steps must be a positive integer, or one for each of the {tasks} tasks, not {steps!r}"
+        )
+    return lengths
+
+
+def _require_one_fits(contender: Contender, tasks: Iterable[Task], lengths: Sequence[int]) -> None:
+    """Raise a user's mistake at once if an optimizer can be made for no task because of it."""
+    mistakes = []
+    for task, length in zip(tasks, lengths, strict=True):
+        try:
+            rate = None if contender.search is None else (lambda count: 0.0)
+            params, _ = jax.eval_shape(task.init, jax.random.key(0))
+            jax.eval_shape(contender.make(rate, None, task, length).init, params)
+            return
+        except UserError as error:
+            mistakes.append(error)
+        except Exception:
+            return
+    raise mistakes[0]

@@ -1,0 +1,70 @@
+"""Learning curves: how they are smoothed, and how steps are read off them."""
+
+import numpy as np
+from jaxtyping import Float
+
+FINAL_SHARE = 0.05
+"""The share of a run that losses are averaged over; the final loss is the mean of the last."""
+
+
+def window(steps: int) -> int:
+    """How many steps a smoothed loss is the mean of.
+
+    >>> window(1000), window(10)
+    (50, 1)
+    """
+    return max(1, round(FINAL_SHARE * steps))
+
+
+def smooth(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... steps"]:
+    """Each loss with those before it, averaged over a window; its last value is the final loss.
+
+    The first values are means over the steps there are. From the first loss that is not finite
+    on, a curve is infinite.
+
+    >>> smooth(np.array([4.0, 2.0, np.nan, 1.0]))
+    array([ 4.,  2., inf, inf])
+    """
+    losses = np.asarray(losses, np.float64)
+    steps = losses.shape[-1]
+    sound = np.logical_and.accumulate(np.isfinite(losses), axis=-1)
+    sums = np.cumsum(np.where(sound, losses, 0.0), axis=-1)
+    before = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+    end = np.arange(1, steps + 1)
+    begin = np.maximum(0, end - window(steps))
+    means = (before[..., end] - before[..., begin]) / (end - begin)
+    return np.where(sound, means, np.inf)
+
+
+def steps_to(curve: Float[np.ndarray, " steps"], loss: float) -> float:
+    """The first step, counted from one, at which a curve is at a loss or below; or infinity.
+
+    >>> steps_to(np.array([3.0, 2.0, 1.0, 2.0]), 2.5)
+    2.0
+    """
+    reached = curve <= loss
+    return float(reached.argmax() + 1) if reached.any() else float("inf")
+
+
+def speedup(reference: Float[np.ndarray, " steps"], other: Float[np.ndarray, " steps"]) -> float:
+    """How many times as fast `other` trains as `reference`, both smoothed and of the same steps.
+
+    It is the steps that the reference needs to its final loss over those that the other needs.
+    Where the other never gets there, it is the steps that the reference needs to the other's final
+    loss over all steps: a factor below one, and the smallest, one over the steps, for a run that
+    diverged (whatever it reached before).
+
+    Example:
+      >>> slow, fast = np.array([8.0, 4.0, 2.0, 1.0]), np.array([4.0, 1.0, 0.5, 0.1])
+      >>> speedup(slow, fast), speedup(fast, slow), speedup(slow, slow)
+      (2.0, 0.5, 1.0)
+    """
+    target, steps = reference[-1], len(reference)
+    if not np.isfinite(other[-1]):
+        return 1 / steps if np.isfinite(target) else 1.0
+    if not np.isfinite(target):
+        return float(steps)
+    needed = steps_to(other, target)
+    if np.isfinite(needed):
+        return steps_to(reference, target) / needed
+    return steps_to(reference, other[-1]) / steps

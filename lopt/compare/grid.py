@@ -1,0 +1,164 @@
+"""Which settings an optimizer is tried at: the same number for every one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from lopt.compare.trials import Entry, Setting, Trial
+from lopt.errors import UserError
+from lopt.schedules import SCHEDULES
+
+DECADES = 3.0
+"""How far a grid of learning rates reaches from its lowest to its highest."""
+
+REFINED = 2
+"""How many of a grid's rates are set after the others, around the best of them."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The trials that every optimizer gets: one for each rate, schedule and weight decay.
+
+    An optimizer that has no schedule or no weight decay spends its trials on a finer grid of
+    learning rates.
+
+    Attributes:
+      rates: learning rates of each schedule and weight decay.
+      schedules: names in `lopt.schedules.SCHEDULES`.
+      weight_decays: none for the default of each optimizer.
+    """
+
+    rates: int = 7
+    schedules: Sequence[str] = ("cosine",)
+    weight_decays: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        """Raise a `UserError` for no rates, no schedules, or an unknown schedule."""
+        if not isinstance(self.rates, int) or self.rates < 1:
+            raise UserError(f"rates must be a positive integer, not {self.rates!r}")
+        if not self.schedules:
+            raise UserError("schedules is empty; name one, such as cosine")
+        for name in self.schedules:
+            _ = SCHEDULES[name]
+
+    @property
+    def trials(self) -> int:
+        """How many trials an optimizer gets on a task."""
+        return self.rates * len(self.schedules) * max(1, len(self.weight_decays))
+
+
+@dataclass(frozen=True)
+class Search:
+    """How an optimizer's settings are searched.
+
+    Attributes:
+      centre: of its grid of learning rates.
+      scheduled: whether its learning rate follows a schedule.
+      decays: whether it has a weight decay.
+    """
+
+    centre: float
+    scheduled: bool = True
+    decays: bool = False
+
+    def combinations(self, budget: Budget) -> list[tuple[str, float | None]]:
+        """The schedules and weight decays, each of which gets a grid of learning rates."""
+        schedules = tuple(budget.schedules) if self.scheduled else ("constant",)
+        decays = tuple(budget.weight_decays) if self.decays else ()
+        return list(product(schedules, decays or (None,)))
+
+
+def tune(
+    search: Search,
+    budget: Budget,
+    measure: str,
+    run: Callable[[Sequence[Setting]], list[Trial]],
+) -> Entry:
+    """Try an optimizer at a grid, then around the best of it.
+
+    Of each schedule and weight decay all rates but two are spread evenly on a log axis. The last
+    two lie halfway to the neighbours of the best one, or beyond it if it is at an edge. Grids of
+    fewer than five rates are tried at once.
+
+    Args:
+      search: where the grid lies.
+      budget: how many trials it has.
+      measure: what the best is lowest in.
+      run: trains at some settings.
+    """
+    trials = run(coarse(search, budget))
+    if later := finer(search, budget, trials, measure):
+        trials = trials + run(later)
+    return Entry(tuple(trials), at_edge=edge(trials, measure))
+
+
+def coarse(search: Search, budget: Budget) -> list[Setting]:
+    """The settings that an optimizer is tried at first."""
+    combinations = search.combinations(budget)
+    rates = budget.trials // len(combinations)
+    at_first = rates - _refined(rates)
+    return [Setting(rate, *c) for c in combinations for rate in grid(search.centre, at_first)]
+
+
+def finer(search: Search, budget: Budget, trials: Sequence[Trial], measure: str) -> list[Setting]:
+    """The settings that it is tried at then, given its first trials; of a small grid none."""
+    combinations = search.combinations(budget)
+    if not _refined(budget.trials // len(combinations)):
+        return []
+    found = []
+    for combination in combinations:
+        of_it = [t for t in trials if t.setting[1:] == combination]
+        best = min(of_it, key=lambda t: t.score(measure)).setting.learning_rate
+        rates = refined([t.setting.learning_rate for t in of_it], best)
+        found += [Setting(rate, *combination) for rate in rates]
+    return found
+
+
+def grid(centre: float, rates: int) -> tuple[float, ...]:
+    """Rates around a centre, evenly on a log axis.
+
+    >>> grid(0.01, 4)
+    (0.00032, 0.0032, 0.032, 0.32)
+    """
+    if rates == 1:
+        return (_rounded(centre),)
+    exponents = np.linspace(-DECADES / 2, DECADES / 2, rates)
+    return tuple(_rounded(centre * 10**x) for x in exponents)
+
+
+def refined(rates: Sequence[float], best: float) -> tuple[float, float]:
+    """Two more rates: at half the way to the neighbours of the best, or beyond it at an edge.
+
+    >>> refined((0.01, 0.1, 1.0), 0.1), refined((0.01, 0.1, 1.0), 1.0)
+    ((0.032, 0.32), (10.0, 100.0))
+    """
+    rates = sorted(rates)
+    ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1))
+    if best == rates[0]:
+        factors = ratio**-2, ratio**-1
+    elif best == rates[-1]:
+        factors = ratio, ratio**2
+    else:
+        factors = ratio**-0.5, ratio**0.5
+    return tuple(_rounded(best * factor) for factor in factors)
+
+
+def edge(trials: Sequence[Trial], measure: str) -> str:
+    """Which end of its grid the best of several rates is at: "lowest", "highest", or ""."""
+    best = min(trials, key=lambda t: t.score(measure)).setting
+    rates = [t.setting.learning_rate for t in trials if t.setting[1:] == best[1:]]
+    if len(set(rates)) < 2:
+        return ""
+    ends = {min(rates): "lowest", max(rates): "highest"}
+    return ends.get(best.learning_rate, "")
+
+
+def _refined(rates: int) -> int:
+    """How many of a grid's rates are set after the others."""
+    return REFINED if rates >= 5 else 0
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.2g}")

@@ -1,0 +1,98 @@
+"""The report as one page of HTML that needs no other file."""
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from lopt.compare.figures import figures
+from lopt.compare.palette import looks
+from lopt.compare.results import Comparison
+from lopt.compare.tables import STANDINGS, Row, columns, on_task, standings, verdicts
+from lopt.compare.wording import CAPTIONS, how, title
+
+_STYLE = """
+.lopt { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 84rem;
+  margin: 0 auto; padding: 1rem 1.5rem 3rem; }
+.lopt h1 { font-size: 1.5rem; margin: .5rem 0 1rem; }
+.lopt h2 { font-size: 1.1rem; margin: 2.2rem 0 .5rem; }
+.lopt figure { margin: 1.2rem 0; overflow-x: auto; }
+.lopt figure svg { max-width: 100%; height: auto; }
+.lopt figcaption, .lopt .how { color: #555; font-size: .9rem; max-width: 60rem; }
+.lopt .scroll { overflow-x: auto; }
+.lopt table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.lopt th, .lopt td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid #e5e5e5; }
+.lopt th { border-bottom: 1px solid #888; font-weight: 600; }
+.lopt th:first-child, .lopt td:first-child { text-align: left; }
+.lopt td:last-child { text-align: left; }
+.lopt i.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px;
+  margin-right: .5em; vertical-align: -0.05em; }
+.lopt li { margin: .2rem 0; }
+"""
+
+
+def page(results: Comparison, pictures: Mapping[str, Figure]) -> str:
+    """A whole page: verdicts, the table over all tasks, the pictures, a table of each task."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title(results))}</title>\n</head>\n<body>\n"
+        f"{_body(results, pictures, title(results))}\n</body>\n</html>\n"
+    )
+
+
+def body(results: Comparison) -> str:
+    """What a notebook shows."""
+    return _body(results, figures(results), "")
+
+
+def _body(results: Comparison, pictures: Mapping[str, Figure], heading: str) -> str:
+    keys = {name: look.color for name, look in looks(results.optimizers, results.reference).items()}
+    parts = [f"<style>{_STYLE}</style>", '<div class="lopt">']
+    parts += [f"<h1>{escape(heading)}</h1>"] if heading else []
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdicts(results))
+    parts += [f"<ul>{said}</ul>"] if said else []
+    parts += [
+        _table(STANDINGS, standings(results), keys),
+        f'<p class="how">{escape(how(results))}</p>',
+    ]
+    for name, figure in pictures.items():
+        caption = escape(CAPTIONS[name])
+        parts.append(
+            f'<figure role="img" aria-label="{caption}">{svg(figure, name)}'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    for task in results.tasks:
+        where = f"{results.steps[task]} steps. {results.sources[task]}"
+        parts += [f"<h2>{escape(task)}</h2>", f'<p class="how">{escape(where)}</p>']
+        parts.append(_table(columns(results, task), on_task(results, task), keys))
+    return "\n".join([*parts, "</div>"])
+
+
+def svg(figure: Figure, name: str) -> str:
+    """A figure as SVG to stand within a page: the same figure gives the same text."""
+    written = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    # Ids are the page's, not the picture's: two pictures must not share one.
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
+
+
+def _table(header: Row, rows: Iterable[Row], keys: Mapping[str, str]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    lines = []
+    for name, *cells in rows:
+        key = f'<i class="key" style="background:{keys[name]}"></i>'
+        others = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        lines.append(f"<tr><td>{key}{escape(name)}</td>{others}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )

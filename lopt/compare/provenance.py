@@ -1,0 +1,47 @@
+"""What a learned optimizer's file says of its meta-training; nobody has looked at it."""
+
+import math
+from collections.abc import Mapping
+
+from lopt.errors import UserError
+from lopt.parts import describe, parse
+from lopt.rules import LearnedOptimizer
+from lopt.tasks import MIXTURES, Task, build_untrusted
+
+_LONGEST = 10**6
+"""Steps of a run that a file may ask for."""
+
+
+def own_tasks(learned: LearnedOptimizer, file: str) -> dict[str, Task]:
+    """The tasks of a learned optimizer's meta-training, by their texts.
+
+    Args:
+      learned: what the file holds.
+      file: its name, for the message.
+
+    Raises:
+      UserError: if it does not say; as `lopt.tasks.build_untrusted`.
+    """
+    part = learned.provenance.get("task")
+    part = parse(part) if isinstance(part, str) else part
+    if not isinstance(part, Mapping) or "name" not in part:
+        raise UserError(
+            f"{file} does not say what it was meta-trained on; give --task=name, or "
+            "--task='name(argument=value, ...)'"
+        )
+    parts = part.get("tasks", ()) if part["name"] in MIXTURES else [part]
+    return {describe(part): build_untrusted(part) for part in parts}
+
+
+def own_steps(learned: LearnedOptimizer) -> int | None:
+    """The steps of a run in a learned optimizer's meta-training; None if it does not say."""
+    inner = learned.provenance.get("inner")
+    steps = inner.get("steps") if isinstance(inner, Mapping) else None
+    return steps if isinstance(steps, int) and 0 < steps <= _LONGEST else None
+
+
+def own_rate(learned: LearnedOptimizer) -> float | None:
+    """The learning rate that theta was meta-trained with; None if it does not say."""
+    inner = learned.provenance.get("inner")
+    rate = inner.get("learning_rate") if isinstance(inner, Mapping) else None
+    return float(rate) if isinstance(rate, int | float) and 0 < rate < math.inf else None

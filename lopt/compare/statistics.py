@@ -1,0 +1,106 @@
+"""Means over seeds and tasks with their intervals."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+TRIM = 0.25
+"""The share that an interquartile mean leaves out at either end."""
+
+_CONFIDENCE = 0.95
+_RESAMPLES = 2000
+
+PROFILE_END = 4.0
+"""The factor up to which a performance profile is scored."""
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % bootstrap interval, NaN where there is too little to resample."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether an interval of ratios contains one."""
+        return not (self.low > 1 or self.high < 1)
+
+
+def interquartile_mean(
+    scores: Float[np.ndarray, "tasks seeds"],
+) -> Interval:
+    """The mean of the middle half of all scores, of all tasks and seeds together.
+
+    The interval resamples the tasks and, independently, the seeds (percentile bootstrap): what is
+    the same for all tasks, or for all seeds, does not average out. With one task, or one seed, it
+    resamples the other only.
+
+    Example:
+      >>> interquartile_mean(np.array([[0.0, 2.0], [2.0, 100.0]])).mean
+      2.0
+    """
+    mean = float(stats.trim_mean(scores, TRIM, axis=None))
+    sizes = [size for size in scores.shape if size > 1]
+    if not sizes or not np.isfinite(scores).all():
+        return Interval(mean, float("nan"), float("nan"))
+
+    def resampled(*chosen: np.ndarray, axis: int) -> np.ndarray:
+        del axis
+        tasks = chosen[0] if scores.shape[0] > 1 else np.zeros_like(chosen[0][..., :1])
+        seeds = chosen[-1] if scores.shape[1] > 1 else np.zeros_like(chosen[-1][..., :1])
+        drawn = scores[tasks[..., :, None], seeds[..., None, :]]
+        return stats.trim_mean(drawn.reshape(*drawn.shape[:-2], -1), TRIM, axis=-1)
+
+    found = stats.bootstrap(
+        [np.arange(size) for size in sizes],
+        resampled,
+        n_resamples=_RESAMPLES,
+        confidence_level=_CONFIDENCE,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
+
+
+def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
+    """Of the mean over seeds; NaN for one seed."""
+    if len(values) < 2:
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def profile(
+    steps: Float[np.ndarray, "optimizers tasks"], factors: Float[np.ndarray, " factors"]
+) -> Float[np.ndarray, "optimizers factors"]:
+    """The share of tasks on which an optimizer needs at most so many times the least steps.
+
+    These are the performance profiles of Dolan & Moré (2002) that AlgoPerf scores with
+    (arXiv 2306.07179).
+
+    Args:
+      steps: that each optimizer needs on each task; infinite where it does not get there.
+      factors: from one on.
+
+    Example:
+      >>> profile(np.array([[10.0, 40.0], [20.0, np.inf]]), np.array([1.0, 2.0]))
+      array([[1. , 1. ],
+             [0. , 0.5]])
+    """
+    with np.errstate(invalid="ignore"):
+        ratios = steps / steps.min(axis=0)
+    return np.mean(ratios[:, :, None] <= factors, axis=1)
+
+
+def profile_scores(
+    steps: Float[np.ndarray, "optimizers tasks"],
+) -> Float[np.ndarray, " optimizers"]:
+    """The mean height of each profile from a factor of one to `PROFILE_END`, as in AlgoPerf."""
+    with np.errstate(invalid="ignore"):
+        ratios = steps / steps.min(axis=0)
+    within = np.where(np.isfinite(ratios), np.clip(PROFILE_END - ratios, 0.0, None), 0.0)
+    return within.mean(axis=1) / (PROFILE_END - 1)

@@ -1,0 +1,238 @@
+"""The results in rows: of each task, and over all of them."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from lopt.compare.results import Comparison
+from lopt.compare.statistics import Interval, standard_error
+from lopt.compare.trials import Trial
+
+Row = tuple[str, ...]
+
+STANDINGS = (
+    "optimizer",
+    "times as fast, in steps",
+    "in time",
+    "faster / level / slower",
+    "best on",
+    "profile",
+    "failed on",
+)
+"""The columns of the table over all tasks."""
+
+_ON_TASK = (
+    "optimizer",
+    "best setting",
+    "trials",
+    "final loss",
+    "mean loss",
+    "{held_out}",
+    "diverged",
+    "ms a step",
+    "state",
+    "times as fast",
+    "in time",
+    "note",
+)
+
+
+_IN_TERMINAL = (0, 1, 3, 5, 9, 10, 11)
+"""Those of these columns that a terminal has room for."""
+
+
+def standings(results: Comparison) -> list[Row]:
+    """A row for each optimizer over all tasks, the fastest first."""
+    places = results.standings
+    order = sorted(places, key=lambda name: -_sortable(places[name].speedup.mean))
+    return [
+        (
+            name,
+            interval(places[name].speedup),
+            interval(places[name].in_time),
+            f"{places[name].wins} / {places[name].ties} / {places[name].losses}",
+            f"{places[name].best_on} of {len(results.tasks)}",
+            number(places[name].profile),
+            str(places[name].failed or ""),
+        )
+        for name in order
+    ]
+
+
+def columns(results: Comparison, task: str) -> Row:
+    """The columns of a task's table."""
+    best = next((b for name in results.optimizers if (b := results.best(task, name))), None)
+    held_out = _held_out(best)[0] if best else "held-out loss"
+    return tuple(name.format(held_out=held_out) for name in _ON_TASK)
+
+
+def on_task(results: Comparison, task: str) -> list[Row]:
+    """A row for each optimizer on a task, the lowest final loss first."""
+
+    def place(name: str) -> float:
+        best = results.best(task, name)
+        return math.inf if best is None else best.score("final_loss")
+
+    return [_row(results, task, name) for name in sorted(results.optimizers, key=place)]
+
+
+def verdicts(results: Comparison) -> list[str]:
+    """A sentence for each optimizer that is no baseline: how it stands against the reference."""
+    return [
+        _verdict(results, name)
+        for name in results.optimizers
+        if results.kinds[name] in ("learned", "own") and name != results.reference
+    ]
+
+
+def standings_table(results: Comparison) -> Table:
+    """The table over all tasks, for a terminal."""
+    title = f"over {len(results.tasks)} tasks and {results.seeds} seeds, beside {results.reference}"
+    return _table(title, STANDINGS, standings(results))
+
+
+def tables(results: Comparison) -> RenderableType:
+    """All tables, for a terminal."""
+    of_tasks = [
+        _table(
+            f"{task}, {results.steps[task]} steps",
+            _narrow(columns(results, task)),
+            map(_narrow, on_task(results, task)),
+        )
+        for task in results.tasks
+    ]
+    return Group(*of_tasks, standings_table(results))
+
+
+def _narrow(row: Row) -> Row:
+    return tuple(row[i] for i in _IN_TERMINAL)
+
+
+def number(value: float) -> str:
+    """Three figures, or a dash for what is not known.
+
+    >>> number(1234.5), number(0.01234), number(float("nan")), number(float("inf"))
+    ('1230', '0.0123', '–', '∞')
+    """
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{float(f'{value:.3g}'):g}"
+
+
+def interval(value: Interval) -> str:
+    """A mean with its interval.
+
+    >>> interval(Interval(1.5, 1.25, 2.0)), interval(Interval(1.5, float("nan"), float("nan")))
+    ('1.5 [1.25, 2]', '1.5')
+    """
+    if math.isnan(value.low):
+        return number(value.mean)
+    return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
+
+
+def _row(results: Comparison, task: str, name: str) -> Row:
+    entry, best = results.entries[task, name], results.best(task, name)
+    if best is None:
+        return (name, *[""] * (len(_ON_TASK) - 2), f"failed: {entry.error}")
+    diverged = np.concatenate([t.diverged for t in entry.trials])
+    reference = results.entries[task, results.reference]
+    speedup, slowdown = results.on_task(task, name), results.slowdown(task, name)
+    in_time = Interval(*(value / slowdown for value in speedup))
+    return (
+        name,
+        str(best.setting),
+        str(len(entry.trials)),
+        _with_error(best.final_losses),
+        _with_error(best.mean_losses),
+        _held_out(best)[1],
+        f"{diverged.mean():.0%}",
+        f"{number(entry.step_ms)} (×{number(slowdown)})",
+        f"{_size(entry.state_bytes)} (×{_ratio(entry.state_bytes, reference.state_bytes)})",
+        interval(speedup),
+        interval(in_time),
+        _note(entry.at_edge, best),
+    )
+
+
+def _note(at_edge: str, best: Trial) -> str:
+    if not np.isfinite(best.final_losses).any():
+        return f"NaN or infinite from step {_first_bad(best)} on, at every setting"
+    if best.diverged.all():
+        return "diverged at every setting"
+    return f"best at the {at_edge} rate tried" if at_edge else ""
+
+
+def _first_bad(trial: Trial) -> int:
+    return int(1 + np.argmax(~np.isfinite(trial.losses).all(0)))
+
+
+def _verdict(results: Comparison, name: str) -> str:
+    place = results.standings[name]
+    compared = len(results.tasks) * results.seeds
+    in_time = f", {number(place.in_time.mean)} in time" if _known(place.in_time.mean) else ""
+    failed = f"; it failed on {place.failed}" if place.failed else ""
+    if len(results.tasks) > 1:
+        over = f"interquartile mean of {compared} runs, 95 % interval "
+        tasks = (
+            f"faster on {place.wins} of {len(results.tasks)} tasks, level on {place.ties}, "
+            f"slower on {place.losses}"
+        )
+    else:
+        over, tasks = f"mean of {compared} runs, 95 % interval ", ""
+    interval_words = (
+        f" ({over}{number(place.speedup.low)} to {number(place.speedup.high)})"
+        if _known(place.speedup.low)
+        else ""
+    )
+    sentence = (
+        f"{name} is {number(place.speedup.mean)} times as fast as {results.reference} in steps"
+        f"{interval_words}{in_time}"
+    )
+    return f"{sentence}; {tasks}{failed}." if tasks else f"{sentence}{failed}."
+
+
+def _held_out(trial: Trial) -> tuple[str, str]:
+    """What people look at of held-out data, and its mean: accuracy, bits, or the loss."""
+    mean = {name: values.mean() for name, values in trial.metrics.items()}
+    if "accuracy" in mean:
+        return "held-out accuracy", f"{mean['accuracy']:.1%}".replace("%", " %")
+    if "bits_per_character" in mean:
+        return "held-out bits/character", number(mean["bits_per_character"])
+    return "held-out loss", number(mean["loss"])
+
+
+def _with_error(values: np.ndarray) -> str:
+    error = standard_error(values)
+    mean = number(float(values.mean()))
+    return f"{mean} ± {error:.1g}" if math.isfinite(error) else mean
+
+
+def _size(size: int) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit:
+            return f"{number(size / unit)} {name}"
+    return f"{size} B"
+
+
+def _ratio(value: float, reference: float) -> str:
+    return number(value / reference) if reference else "–"
+
+
+def _known(value: float) -> bool:
+    return not math.isnan(value)
+
+
+def _sortable(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def _table(title: str, header: Iterable[str], rows: Iterable[Row]) -> Table:
+    table = Table(*header, title=title)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,92 @@
+"""A user's own task, from functions and arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lopt.errors import UserError
+from lopt.tasks.task import Batch, Params, State, Task, require_positive
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class ArraysTask(Task):
+    """A model's loss on batches of arrays; see `from_arrays`.
+
+    Attributes:
+      data: what batches are drawn from.
+      held_out: what is evaluated on.
+      begin: key -> fresh params.
+      batch_loss: (params, batch) -> mean loss.
+      batch_size: examples per step, drawn with replacement.
+    """
+
+    data: PyTree[Array]
+    held_out: PyTree[Array]
+    begin: Callable[[Array], Params] = field(metadata={"static": True})
+    batch_loss: Callable[[Params, Batch], Array] = field(metadata={"static": True})
+    batch_size: int = field(default=64, metadata={"static": True})
+
+    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+        return self.begin(key), ()
+
+    def batch(self, state: State, key: Array) -> Batch:  # noqa: D102
+        examples = jax.random.randint(key, (self.batch_size,), 0, _examples(self.data))
+        return jax.tree.map(lambda x: x[examples], self.data)
+
+    def loss(  # noqa: D102
+        self, params: Params, state: State, batch: Batch, key: Array
+    ) -> tuple[Float[Array, ""], State]:
+        return self.batch_loss(params, batch), state
+
+    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:  # noqa: D102
+        return {"loss": self.batch_loss(params, self.held_out)}
+
+
+def from_arrays(
+    init: Callable[[Array], Params],
+    loss: Callable[[Params, Batch], Array],
+    data: PyTree[Array],
+    held_out: PyTree[Array] | None = None,
+    batch_size: int = 64,
+) -> ArraysTask:
+    """A task of one's own: a model's parameters, its loss, and arrays of examples.
+
+    Args:
+      init: key -> fresh params.
+      loss: (params, batch) -> the mean loss of a batch, which has the structure of `data`.
+      data: arrays, or a pytree of them, with the examples along their first axis.
+      held_out: likewise, evaluated in one call of `loss`; by default the data themselves.
+      batch_size: examples per step, drawn with replacement.
+
+    Raises:
+      UserError: if the arrays are not of one number of examples.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> x = jnp.linspace(-1, 1, 50)[:, None]
+      >>> task = from_arrays(
+      ...     lambda key: {"w": jax.random.normal(key, (1, 1))},
+      ...     lambda params, batch: jnp.mean((batch[0] @ params["w"] - batch[1]) ** 2),
+      ...     data=(x, 3 * x),
+      ... )
+      >>> params, state = task.init(jax.random.key(0))
+      >>> sorted(task.evaluate(params, state))
+      ['loss']
+    """
+    require_positive("from_arrays", batch_size=batch_size)
+    data = jax.tree.map(jnp.asarray, data)
+    held_out = data if held_out is None else jax.tree.map(jnp.asarray, held_out)
+    for arrays in (data, held_out):
+        _examples(arrays)
+    return ArraysTask(data, held_out, init, loss, batch_size)
+
+
+def _examples(arrays: PyTree[Array]) -> int:
+    numbers = {x.shape[0] if x.ndim else None for x in jax.tree.leaves(arrays)}
+    if len(numbers) != 1 or None in numbers:
+        raise UserError("all arrays must have the same number of examples along their first axis")
+    return numbers.pop()

@@ -1,0 +1,184 @@
+"""The command line as a process: what it writes, and how it answers mistakes and signals."""
+
+import json
+import signal
+import time
+
+import jax
+import pytest
+from processes import assert_refused, ends, launch, run
+
+from lopt.rules import LearnedOptimizer, UNFRule, save
+from lopt.symmetry import Axes, PermutationSpec
+
+CONFIG = """
+from ml_collections import ConfigDict
+
+
+def get_config():
+    return ConfigDict({
+        "optimizers": ("sgdm", "adamw", "lion"),
+        "tasks": ("quadratic", "mlp(widths=(3,), batch_size=8)"),
+        "steps": 6,
+        "seeds": 2,
+        "rates": 5,
+        "time_steps": False,
+    })
+"""
+
+
+@pytest.fixture(scope="module")
+def optimizer(tmp_path_factory):
+    """A file without meta-training, whose provenance names a task."""
+    file = tmp_path_factory.mktemp("an optimizer") / "optimizer.safetensors"
+    rule = UNFRule(layers="pointwise", widths=(2,), features=("gradient",))
+    theta = rule.init(jax.random.key(0), PermutationSpec({"x": Axes("x")}, {"x": 1}))
+    provenance = {
+        "task": "quadratic(dimension=3)",
+        "inner": {"learning_rate": 0.02, "schedule": "cosine", "steps": 6},
+    }
+    save(file, LearnedOptimizer(rule, theta, None, provenance))
+    return file
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(CONFIG)
+    return f"--config={file}"
+
+
+def compare(*arguments):
+    return run("-m", "lopt.compare", *arguments)
+
+
+def trials_of(workdir):
+    return {p: p.read_bytes() for p in workdir.rglob("*.npz")}
+
+
+def test_the_short_form_compares_on_the_task_of_meta_training(optimizer, tmp_path):
+    flags = (f"--optimizer={optimizer}", "--seeds=2", "--rates=1", "--baselines=sgdm,adamw")
+    result = compare(*flags, f"--workdir={tmp_path / 'report'}")
+    assert result.returncode == 0, result.stderr
+    data = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [(t["name"], t["steps"]) for t in data["tasks"]] == [("quadratic(dimension=3)", 6)]
+    names = ["adamw", "sgdm", "learned", "learned, tuned"]
+    assert [o["name"] for o in data["optimizers"]] == names
+    assert "times as fast as adamw" in result.stdout
+    assert "times as fast as adamw" in (tmp_path / "report" / "report.md").read_text()
+    lines = [line for line in result.stdout.splitlines() if " trials, " in line]
+    assert [line.split(": ")[2] for line in lines] == ["sgdm", "adamw", "learned", "learned, tuned"]
+
+
+def test_a_killed_comparison_resumes_to_the_same_results(config, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    result = compare(config, f"--workdir={whole}")
+    assert result.returncode == 0, result.stderr
+
+    process = launch("-m", "lopt.compare", config, f"--workdir={killed}")
+    deadline = time.monotonic() + 120
+    while len(trials_of(killed)) < 6:
+        assert process.poll() is None, ends(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    second = compare(config, f"--workdir={killed}")
+    process.kill()
+    process.wait()
+    assert_refused(second, "is in use", f"process {process.pid}")
+    before = trials_of(killed)
+    assert len(before) < 30
+
+    damaged = next(iter(before))
+    damaged.write_bytes(before.pop(damaged)[:100])
+    result = compare(config, f"--workdir={killed}")
+    assert result.returncode == 0, result.stderr
+    after = trials_of(killed)
+    assert before.items() <= after.items()
+    for name in ("results.json", "report.md", "report.html"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_an_edited_config_is_refused_and_the_difference_named(config, tmp_path):
+    workdir = tmp_path / "run"
+    flags = (config, f"--workdir={workdir}", "--config.tasks=('quadratic',)", "--config.rates=1")
+    assert compare(*flags).returncode == 0
+    before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
+    result = compare(*flags, "--config.seeds=3")
+    assert_refused(result, "another config", "seeds is 2 there and 3 here")
+    del before[workdir / ".lock"]
+    for file, contents in before.items():
+        assert file.read_bytes() == contents
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_comparison_at_once_with_a_line(config, number, tmp_path):
+    process = launch("-m", "lopt.compare", config, f"--workdir={tmp_path / 'run'}")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "config.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    ((code, _, err),) = ends(process, timeout=20)
+    assert code == 128 + number
+    assert err.strip() == "stopped; the same command resumes after the trials that are done"
+
+
+def test_reports_of_something_else_are_not_overwritten(config, tmp_path):
+    (tmp_path / "report.md").write_text("mine")
+    result = compare(config, f"--workdir={tmp_path}")
+    assert_refused(result, "has report.md", "choose another --workdir")
+    assert (tmp_path / "report.md").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.py", "report.md"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("what is to be compared?", "--optimizer=FILE")),
+        (("--task=mlpp",), ("unknown task 'mlpp'", "did you mean mlp")),
+        (("--baselines=",), ("--baselines is empty",)),
+        (("--seeds=0",), ("seeds",)),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(arguments, words, optimizer, tmp_path):
+    given = [f"--optimizer={optimizer}", *arguments] if arguments else []
+    result = compare(f"--workdir={tmp_path / 'run'}", *given)
+    assert_refused(result, *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_in_a_config_are_one_line(config, optimizer, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    assert_refused(compare(config, workdir, "--seeds=3"), "--seeds and --config")
+    text = CONFIG.replace('"seeds"', '"seed"')
+    (tmp_path / "config.py").write_text(text)
+    assert_refused(compare(config, workdir), "no key 'seed'", "did you mean seeds")
+
+
+def test_an_optimizer_without_provenance_needs_a_task(tmp_path):
+    rule = UNFRule(layers="pointwise", widths=(2,), features=("gradient",))
+    theta = rule.init(jax.random.key(0), PermutationSpec({"x": Axes("x")}, {"x": 1}))
+    file = tmp_path / "bare.safetensors"
+    save(file, LearnedOptimizer(rule, theta, None, {}))
+    flags = (f"--optimizer={file}", f"--workdir={tmp_path / 'run'}", "--baselines=sgdm")
+    assert_refused(compare(*flags), "does not say what it was meta-trained on", "--task=name")
+    small = ("--task=quadratic", "--steps=4", "--seeds=1", "--rates=1")
+    result = compare(*flags, *small)
+    assert result.returncode == 0, result.stderr
+    assert "learned, tuned is" in result.stdout
+
+
+def test_a_theta_tied_to_another_architecture_is_refused_before_anything_runs(tmp_path):
+    rule = UNFRule(layers="exact", widths=(2,), features=("gradient",))
+    axes, sizes = {"x": Axes("coordinates")}, {"coordinates": 4}
+    spec = PermutationSpec(axes, sizes, fixed=["coordinates"])
+    learned = LearnedOptimizer(rule, rule.init(jax.random.key(0), spec), spec, {})
+    save(tmp_path / "tied.safetensors", learned)
+    result = compare(
+        f"--optimizer={tmp_path / 'tied.safetensors'}",
+        f"--workdir={tmp_path / 'run'}",
+        "--task=quadratic(dimension=5)",
+    )
+    assert_refused(result, "x axis 0", "4", "5")
+    assert not (tmp_path / "run").exists()

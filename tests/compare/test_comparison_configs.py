@@ -1,0 +1,42 @@
+"""Every config of a comparison names optimizers and tasks that exist."""
+
+import inspect
+import runpy
+from pathlib import Path
+
+import pytest
+
+from lopt.compare import BASELINES, compare
+from lopt.compare.comparison import _lengths, _tasks
+from lopt.compare.contenders import UNTRAINED
+from lopt.compare.grid import Budget
+
+FOLDER = Path(__file__).parents[2] / "configs" / "compare"
+
+
+def config_of(name, *arguments):
+    return runpy.run_path(str(FOLDER / name))["get_config"](*arguments).to_dict()
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("*.py")))
+def test_a_config_can_run(name):
+    config = config_of(name)
+    assert config.keys() <= inspect.signature(compare).parameters.keys()
+    known = {*BASELINES, UNTRAINED}
+    optimizers = config["optimizers"]
+    texts = optimizers.values() if isinstance(optimizers, dict) else optimizers
+    assert all(text in known or text.endswith(".safetensors") for text in texts)
+    assert config["reference"] in optimizers
+    _lengths(config["steps"], len(_tasks(config["tasks"])))
+    Budget(config["rates"], config["schedules"])
+
+
+def test_the_small_config_is_a_fair_comparison_on_all_four_architectures():
+    config = config_of("small.py", "a.safetensors,b.safetensors")
+    assert config["optimizers"][-2:] == ("a.safetensors", "b.safetensors")
+    assert {"muon", "tensor_normalized_adam", UNTRAINED} < set(config["optimizers"])
+    assert len(config["optimizers"]) >= 8
+    names = {task.split("(")[0] for task in config["tasks"]}
+    assert {"mlp", "cnn", "rnn", "transformer"} <= names
+    assert len(names) >= 6
+    assert (config["rates"], config["seeds"]) == (7, 3)
