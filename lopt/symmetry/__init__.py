@@ -1,4 +1,4 @@
-"""Permutation symmetries of weight spaces: the spec, its inference from a function, its proof."""
+"""Permutation symmetries of weight spaces: the spec, its inference from a function, its check."""
 
 from lopt.symmetry.axes import Axes
 from lopt.symmetry.blocks import block_groups, merge, split

@@ -1,4 +1,4 @@
-"""The numeric proof of a permutation spec."""
+"""The numeric check of a permutation spec."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 from flax import nnx
+from flax.core.meta import AxisMetadata
 from jaxtyping import PyTree
 
 Path = tuple[Hashable, ...]
@@ -15,16 +16,17 @@ def leaves_with_path(tree: PyTree[Any]) -> list[tuple[Path, Any]]:
     """(path, leaf) of each leaf, in the order of `jax.tree.leaves`.
 
     A path tells keys, fields and indices, not kinds of containers. Flax NNX hands out a model's
-    params as variables or as bare arrays; both are at the variable's path.
+    params as variables or as bare arrays, and linen's partitioned params come in boxes; arrays are
+    at the path of the variable or the box.
 
     >>> from flax import nnx
     >>> leaves_with_path({"dense": [1.0, nnx.Param(2.0)]})
     [(('dense', 0), 1.0), (('dense', 1), 2.0)]
     """
     found = []
-    for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=_is_variable):
+    for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=_is_box):
         plain = tuple(map(_plain, path))
-        if _is_variable(leaf):
+        if _is_box(leaf):
             inner = jax.tree.leaves_with_path(leaf)
             found += [((*plain, *map(_plain, rest)), value) for (_, *rest), value in inner]
         else:
@@ -44,8 +46,8 @@ def name_of(path: Path) -> str:
     return "/".join(map(str, path))
 
 
-def _is_variable(node: Any) -> bool:
-    return isinstance(node, nnx.Variable)
+def _is_box(node: Any) -> bool:
+    return isinstance(node, nnx.Variable | AxisMetadata)
 
 
 def _plain(entry: Any) -> Hashable:

@@ -1,6 +1,7 @@
 """One spec fits a model's params in whichever containers they come."""
 
 import equinox as eqx
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,6 +81,18 @@ def test_a_network_returns_the_form_that_it_is_given(kind):
     for params, output in zip(FORMS.values(), outputs, strict=True):
         assert jax.tree.structure(output) == jax.tree.structure(params)
         jax.tree.map(np.testing.assert_array_equal, *map(jax.tree.leaves, (output, outputs[0])))
+
+
+def test_a_spec_fits_partitioned_params_in_their_boxes_and_without():
+    kernel_init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
+    model = nn.Sequential([nn.Dense(6, kernel_init=kernel_init), nn.relu, nn.Dense(2)])
+    boxed = model.init(jax.random.key(0), X)
+    bare = nn.unbox(boxed)
+    assert jax.tree.structure(boxed) != jax.tree.structure(bare)
+    spec = infer_spec(model.apply, boxed, X)
+    assert spec.groups == ("layers_0",)
+    assert spec == infer_spec(model.apply, bare, X) == spec.like(bare)
+    assert check_spec(model.apply, bare, spec, X)
 
 
 class Dense(eqx.Module):

@@ -10,7 +10,7 @@ import optax
 import pytest
 from jax.extend import core
 from jax.interpreters import mlir
-from proof import random_params
+from zoo import random_params
 
 import lopt.symmetry.interpret as interpret
 from lopt.errors import UserError

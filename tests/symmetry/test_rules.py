@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from proof import written
+from zoo import written
 
 from lopt.symmetry import check_spec, infer_spec
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 from flax import nnx
-from proof import prove, random_params
+from zoo import random_params, verify
 
 TOKENS = jax.random.randint(jax.random.key(0), (2, 6), 0, 11)
 IMAGES = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
@@ -76,7 +76,7 @@ def test_linen_transformer_loss(block_type):
         logits = model.apply(params, tokens)[:, :-1]
         return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:]).mean()
 
-    prove(
+    verify(
         loss,
         init(model, TOKENS),
         TOKENS,
@@ -116,7 +116,7 @@ class Stacked(nn.Module):
 
 
 def test_layers_stacked_with_scan():
-    prove(
+    verify(
         Stacked().apply,
         init(Stacked(), TOKENS),
         TOKENS,
@@ -181,7 +181,7 @@ def test_gpt_with_fused_projections_and_tied_embeddings(take_apart):
       down{i}/kernel     m{i} d
       down{i}/bias       d
     """
-    prove(
+    verify(
         model.apply,
         init(model, TOKENS),
         TOKENS,
@@ -206,7 +206,7 @@ class VisionTransformer(nn.Module):
 
 
 def test_vision_transformer():
-    prove(
+    verify(
         VisionTransformer().apply,
         init(VisionTransformer(), IMAGES),
         IMAGES,
@@ -246,7 +246,7 @@ def test_nnx_transformer_with_split_state():
     model = NnxTransformer(nnx.Rngs(0))
     model.eval()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
-    spec = prove(
+    spec = verify(
         lambda p, rest, tokens: nnx.merge(graph, p, rest)(tokens),
         params,
         rest,
@@ -288,7 +288,7 @@ def test_haiku_attention_merges_heads_and_width():
 
     model = hk.without_apply_rng(hk.transform(forward))
     x = jax.random.normal(jax.random.key(3), (2, 6, 5))
-    prove(
+    verify(
         model.apply,
         init(model, x),
         x,
@@ -316,7 +316,7 @@ def test_haiku_attention_merges_heads_and_width():
 def test_equinox_attention():
     model = eqx.nn.MultiheadAttention(2, 8, key=jax.random.key(2))
     params, static = eqx.partition(model, eqx.is_array)
-    prove(
+    verify(
         lambda p, x: eqx.combine(p, static)(x, x, x),
         params,
         jax.random.normal(jax.random.key(3), (6, 8)),

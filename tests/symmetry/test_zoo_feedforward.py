@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from proof import prove, random_params
+from zoo import random_params, verify
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
 VECTORS = jax.random.normal(jax.random.key(1), (4, 5))
@@ -31,7 +31,7 @@ class Autoencoder(nn.Module):
 
 def test_autoencoder_loss():
     model = Autoencoder()
-    prove(
+    verify(
         lambda p, x: jnp.mean((model.apply(p, x) - x) ** 2),
         init(model, VECTORS),
         VECTORS,
@@ -54,7 +54,7 @@ def test_autoencoder_loss():
 def test_equinox_mlp():
     model = eqx.nn.MLP(5, 3, 7, 2, key=jax.random.key(2))
     params, static = eqx.partition(model, eqx.is_array)
-    prove(
+    verify(
         lambda p, x: jax.vmap(eqx.combine(p, static))(x),
         params,
         VECTORS,
@@ -79,7 +79,7 @@ def test_haiku_residual_mlp():
         return hk.Linear(1, name="head")(x)[:, 0]
 
     model = hk.without_apply_rng(hk.transform(forward))
-    prove(
+    verify(
         model.apply,
         init(model, VECTORS),
         VECTORS,
@@ -137,7 +137,7 @@ STATISTICS = """
 
 
 def test_cnn_with_batch_statistics_among_the_params():
-    prove(Cnn().apply, init(Cnn(), IMAGES), IMAGES, expect=CNN + STATISTICS, a=4, b=6, S=4)
+    verify(Cnn().apply, init(Cnn(), IMAGES), IMAGES, expect=CNN + STATISTICS, a=4, b=6, S=4)
 
 
 def test_cnn_loss_with_batch_statistics_as_args():
@@ -150,7 +150,7 @@ def test_cnn_loss_with_batch_statistics_as_args():
         return cross_entropy(logits, labels)
 
     args = variables["batch_stats"], IMAGES, LABELS
-    prove(loss, variables["params"], *args, expect=CNN, a=4, b=6, S=4)
+    verify(loss, variables["params"], *args, expect=CNN, a=4, b=6, S=4)
 
 
 class Block(nn.Module):
@@ -184,7 +184,7 @@ class ResNet(nn.Module):
 def test_resnet_loss(pre_activation):
     model = ResNet(pre_activation)
     norm1 = "s" if pre_activation else "t"
-    prove(
+    verify(
         lambda p, x, labels: cross_entropy(model.apply(p, x), labels),
         init(model, IMAGES),
         IMAGES,
@@ -229,7 +229,7 @@ class Separable(nn.Module):
 
 def test_depthwise_separable_and_grouped_convolutions():
     model = Separable()
-    prove(
+    verify(
         model.apply,
         init(model, IMAGES),
         IMAGES,
@@ -268,7 +268,7 @@ class Normalized(nn.Module):
 
 def test_group_norm_permutes_groups_and_channels_within_them():
     model = Normalized()
-    prove(
+    verify(
         model.apply,
         init(model, IMAGES),
         IMAGES,
@@ -305,7 +305,7 @@ class UNet(nn.Module):
 
 def test_unet_with_concatenating_skips():
     model = UNet()
-    prove(
+    verify(
         model.apply,
         init(model, IMAGES),
         IMAGES,
@@ -362,7 +362,7 @@ def test_mlp_mixer():
       channel_down{i}/kernel  h{i} c
       channel_down{i}/bias    c
     """
-    prove(
+    verify(
         model.apply,
         init(model, IMAGES),
         IMAGES,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from proof import prove, random_params
+from zoo import random_params, verify
 
 SEQUENCES = jax.random.normal(jax.random.key(0), (2, 6, 5))
 TOKENS = jax.random.randint(jax.random.key(1), (2, 4), 0, 11)
@@ -56,7 +56,7 @@ class TwoLayers(nn.Module):
 )
 def test_linen_cells(cell, tensors):
     model = TwoLayers(cell)
-    prove(
+    verify(
         lambda p, x, y: jnp.mean((model.apply(p, x) - y) ** 2),
         init(model, SEQUENCES),
         SEQUENCES,
@@ -78,7 +78,7 @@ def test_haiku_lstm_concatenates_input_and_state(unroll):
         return hk.Linear(3, name="head")(x)
 
     model = hk.without_apply_rng(hk.transform(forward))
-    prove(
+    verify(
         model.apply,
         init(model, SEQUENCES),
         SEQUENCES,
@@ -103,7 +103,7 @@ def test_haiku_gru():
         return hk.Linear(3, name="head")(x[:, -1])
 
     model = hk.without_apply_rng(hk.transform(forward))
-    prove(
+    verify(
         model.apply,
         init(model, SEQUENCES),
         SEQUENCES,
@@ -130,7 +130,7 @@ def test_equinox_lstm_under_vmap():
 
         return jnp.sum(jax.vmap(run)(x) ** 2)
 
-    prove(
+    verify(
         loss,
         cell,
         SEQUENCES,
@@ -151,7 +151,7 @@ class Bidirectional(nn.Module):
 
 
 def test_bidirectional_rnn():
-    prove(
+    verify(
         Bidirectional().apply,
         init(Bidirectional(), SEQUENCES),
         SEQUENCES,
@@ -185,4 +185,4 @@ def test_encoder_hands_its_state_to_the_decoder():
         + linen_gru("decoder", "e", "a")
         + "embed/embedding V e \n head/kernel a Y \n head/bias Y"
     )
-    prove(loss, params, SEQUENCES, TOKENS, expect=tensors, a=4, e=6)
+    verify(loss, params, SEQUENCES, TOKENS, expect=tensors, a=4, e=6)

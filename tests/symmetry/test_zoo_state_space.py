@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from proof import prove, random_params
+from zoo import random_params, verify
 
 from lopt.symmetry import infer_spec
 
@@ -247,7 +247,7 @@ MODELS = {
 def test_blocks_along_time(name):
     block, tensors, sizes = MODELS[name]
     model = LanguageModel(block)
-    prove(
+    verify(
         model.loss,
         init(model, TOKENS),
         TOKENS,

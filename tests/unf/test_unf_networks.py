@@ -1,8 +1,5 @@
 """What networks over weight spaces promise beside equivariance."""
 
-import doctest
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -213,11 +210,3 @@ def test_unknown_options_are_refused():
         UNF(SPEC, (2,), "exact", kernel_init="fanin").init(jax.random.key(0), draw(SPEC, 3))
     with pytest.raises(UserError, match="no pooling 'all'"):
         InvariantUNF(SPEC, (2,), (1,), pooling="all").init(jax.random.key(0), draw(SPEC, 3))
-
-
-@pytest.mark.parametrize("name", ["exact", "network", "plan", "pointwise", "relational", "roles"])
-def test_examples_in_docstrings_run(name):
-    module = importlib.import_module(f"lopt.unf.{name}")
-    result = doctest.testmod(module)
-    assert result.attempted
-    assert not result.failed

@@ -8,7 +8,7 @@ from lopt.symmetry.axes import groups_of, size_of
 from lopt.symmetry.paths import leaves_with_path, name_of
 
 
-def prove(fn, params, *args, expect, **sizes):
+def verify(fn, params, *args, expect, **sizes):
     """Inference finds the spec that a person wrote down, and numbers confirm every word of it.
 
     Args:
