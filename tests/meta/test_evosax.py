@@ -89,10 +89,10 @@ def theirs(algorithm, estimator, draw_keys, run_keys):
     for i, (draw_key, run_key) in enumerate(zip(draw_keys, run_keys, strict=True)):
         if i % (HORIZON // TRUNCATION) == 0:
             fresh = estimator.fresh(PROBLEM, THETA, run_key, over_pairs, PAIRS)
-            runs = twice(PROBLEM, fresh).runs
+            runs = twice(PROBLEM, fresh.runs)
         population, state = es.ask(draw_key, state, params)
         runs, losses = truncation(population, runs)
-        state, _ = es.tell(jax.random.key(2), population, losses.mean(1), state, params)
+        state, _ = es.tell(jax.random.key(2), population, losses.values.mean(1), state, params)
         unravel = jax.flatten_util.ravel_pytree(THETA)[1]
         yield unravel(state.opt_state[0]), es.get_mean(state)
 
