@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
-from lopt.tasks.task import Batch, Params, State, Task, require_positive
+from lopt.parts import require_positive
+from lopt.tasks.task import Batch, Params, State, Task
 
 
 @jax.tree_util.register_dataclass

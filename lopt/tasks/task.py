@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
-from lopt.parts import require_positive  # noqa: F401
 from lopt.symmetry import PermutationSpec, infer_spec
 
 Params = PyTree[Array]
