@@ -1,10 +1,13 @@
 """Learned optimizers as safetensors files: theta, its rule, and where it comes from."""
 
 import dataclasses
+import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from lopt.rules.registry import RULES, name_of
 from lopt.rules.rule import Rule
 from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
+from lopt.symmetry.axes import groups_of
 from lopt.symmetry.spec import require_spec
 
 
@@ -123,6 +127,10 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
             raise UserError("its provenance is not a mapping")
         with jax.ensure_compile_time_eval():  # arrays, within a function that is traced too
             theta = jax.tree.map(jnp.asarray, unflatten_dict(tensors, sep="/"))
+        if rule.tied and spec is None:
+            raise UserError("its theta is tied to an architecture, and it has no spec")
+        if rule.tied:
+            _require_listable(spec, theta)
         _require_theta_of(rule, spec, theta)
     return LearnedOptimizer(rule, theta, spec, provenance)
 
@@ -164,6 +172,23 @@ def optimizer(
       UserError: as `load` and `LearnedOptimizer.transformation`.
     """
     return load(path).transformation(learning_rate, spec, total_steps)
+
+
+def _require_listable(spec: PermutationSpec, theta: PyTree[Array]) -> None:
+    """Refuse axes with more set partitions than theta has coefficients; to list them takes long."""
+    coefficients = sum(x.size for x in jax.tree.leaves(theta))
+    for path, axes in spec.entries:
+        together = Counter(groups_of(axis)[0] for axis in axes)
+        if math.prod(_bell(min(2 * n, 20)) for n in together.values()) > coefficients:
+            raise UserError(f"this is not the theta of its spec: it is too small for {path}")
+
+
+def _bell(n: int) -> int:
+    """The number of set partitions of n elements, from the Bell triangle."""
+    row = [1]
+    for _ in range(n - 1):
+        row = [*accumulate([row[-1], *row])]
+    return row[-1]
 
 
 def _require_theta_of(rule: Rule, spec: PermutationSpec | None, theta: PyTree[Array]) -> None:

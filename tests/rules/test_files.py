@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 import lopt
 from lopt.errors import UserError
-from lopt.rules import LearnedOptimizer, UNFRule, archive, load, save
+from lopt.rules import LearnedOptimizer, UNFRule, archive, files, load, save
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.tasks import mlp
 
@@ -219,6 +219,28 @@ def test_malformed_metadata_are_one_line(contents, message, space, tmp_path):
         load(path)
     assert "o.safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("axes", [["h"] * 8, ["h"] * 4 + ["k"] * 4, ["h"] * 100_000])
+def test_a_spec_whose_terms_take_long_to_list_is_refused(axes, space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    save(path, learned("exact", space))
+    spec = {"tensors": [[["w"], axes]], "sizes": {"h": 2, "k": 2}, "fixed": []}
+    rewrite(path, lambda c: {**c, "spec": json.dumps(spec)})
+    with pytest.raises(UserError, match="it is too small for"):
+        load(path)
+
+
+def test_a_tied_rule_without_its_spec_is_refused(space, tmp_path):
+    path = tmp_path / "o.safetensors"
+    save(path, learned("exact", space))
+    rewrite(path, lambda c: {**c, "spec": None})
+    with pytest.raises(UserError, match="tied to an architecture, and it has no spec"):
+        load(path)
+
+
+def test_set_partitions_are_counted():
+    assert [files._bell(n) for n in range(1, 8)] == [1, 2, 5, 15, 52, 203, 877]
 
 
 @pytest.mark.parametrize("text", ["", "{", 100_000 * "[", "[" * 5000 + "]" * 5000, "NaN"])
