@@ -52,11 +52,14 @@ _MORE = {"rates", "schedules", "weight_decays", "reference", "measure", "time_st
 
 _STEPS_UNLESS_SAID = 1000
 
+_WIDTH = 160
+"""Columns of what is printed where there is no terminal."""
+
 
 def main(argv: Sequence[str]) -> None:
     """Compare, and write results.json, report.md and report.html to the workdir."""
     del argv
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     plan = _from_config() if _CONFIG.value is not None else _from_flags()
     workdir = Path(_WORKDIR.value)
     with heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _stop):

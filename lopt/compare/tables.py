@@ -172,28 +172,31 @@ def _first_bad(trial: Trial) -> int:
 
 
 def _verdict(results: Comparison, name: str) -> str:
-    place = results.standings[name]
-    compared = len(results.tasks) * results.seeds
-    in_time = f", {number(place.in_time.mean)} in time" if _known(place.in_time.mean) else ""
-    failed = f"; it failed on {place.failed}" if place.failed else ""
-    if len(results.tasks) > 1:
-        over = f"interquartile mean of {compared} runs, 95 % interval "
-        tasks = (
-            f"faster on {place.wins} of {len(results.tasks)} tasks, level on {place.ties}, "
-            f"slower on {place.losses}"
-        )
-    else:
-        over, tasks = f"mean of {compared} runs, 95 % interval ", ""
-    interval_words = (
-        f" ({over}{number(place.speedup.low)} to {number(place.speedup.high)})"
-        if _known(place.speedup.low)
-        else ""
-    )
-    sentence = (
-        f"{name} is {number(place.speedup.mean)} times as fast as {results.reference} in steps"
-        f"{interval_words}{in_time}"
-    )
-    return f"{sentence}; {tasks}{failed}." if tasks else f"{sentence}{failed}."
+    place, tasks = results.standings[name], len(results.tasks)
+    words = f"{name} is {number(place.speedup.mean)} times as fast as {results.reference} in steps"
+    if not math.isnan(place.speedup.low):
+        over = "interquartile mean" if tasks > 1 else "mean"
+        low, high = number(place.speedup.low), number(place.speedup.high)
+        words += f" ({over} of {tasks * results.seeds} runs, 95 % interval {low} to {high})"
+    if not math.isnan(place.in_time.mean):
+        words += f", {number(place.in_time.mean)} in time"
+    if tasks > 1:
+        words += f"; faster on {place.wins} of {tasks} tasks, level on {place.ties}, slower on "
+        words += str(place.losses)
+    words += f"; it failed on {place.failed}" if place.failed else ""
+    return f"{words}{_fastest_baseline(results)}."
+
+
+def _fastest_baseline(results: Comparison) -> str:
+    speeds = {
+        name: results.standings[name].speedup.mean
+        for name, kind in results.kinds.items()
+        if kind == "baseline" and name != results.reference
+    }
+    if not speeds:
+        return ""
+    name = max(speeds, key=lambda name: _sortable(speeds[name]))
+    return f"; the fastest baseline is {name}, {number(speeds[name])} times as fast in steps"
 
 
 def _held_out(trial: Trial) -> tuple[str, str]:
@@ -221,10 +224,6 @@ def _size(size: int) -> str:
 
 def _ratio(value: float, reference: float) -> str:
     return number(value / reference) if reference else "–"
-
-
-def _known(value: float) -> bool:
-    return not math.isnan(value)
 
 
 def _sortable(value: float) -> float:

@@ -103,6 +103,21 @@ def test_schedule_free_optimizers_are_evaluated_at_their_average(regression, tra
     assert abs(at_average - at_params) > 1e-3
 
 
+def test_weight_decay_is_that_of_the_setting(regression, runs):
+    settings = [Setting(0.05, "constant", decay) for decay in (0.0, 2.0)]
+    program = Program(
+        runs, lambda rate, decay: optax.adamw(rate, weight_decay=decay), settings[0], 6
+    )
+    without, strong = program(settings)
+    for trial, decay in ((without, 0.0), (strong, 2.0)):
+        optimizer = optax.adamw(0.05, weight_decay=decay)
+        run = start(regression, optimizer, jax.random.key(1_000_000), 6)
+        one_step = jax.jit(lambda run, optimizer=optimizer: step(regression, optimizer, run))
+        for t in range(6):
+            run, loss = one_step(run)
+            np.testing.assert_allclose(trial.losses[0, t], loss, rtol=1e-4)
+
+
 def test_the_state_of_adam_is_two_averages_and_two_counts(runs):
     program = Program(runs, MAKERS["adamw"], MOVING, 3)
     params = 4 * 3 + 3
