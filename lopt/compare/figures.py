@@ -17,6 +17,9 @@ from lopt.compare.trials import Trial
 _PANEL = (4.7, 3.1)
 """Inches of a task's panel, its labels included."""
 
+_ALONE = (7.2, 4.2)
+"""Those of a panel that is the only one."""
+
 _POINTS = 400
 """Steps of a curve that are drawn."""
 
@@ -82,7 +85,9 @@ def speedups(results: Comparison) -> Figure:
     for y, name in enumerate(names):
         color, place = look_of[name].color, places[name]
         of_tasks = [results.on_task(task, name).mean for task in results.tasks]
-        axes.plot(of_tasks, [y + 0.12] * len(of_tasks), "|", color=color, alpha=0.6, markersize=7)
+        if len(of_tasks) > 1:
+            style = {"color": color, "alpha": 0.6, "markersize": 7}
+            axes.plot(of_tasks, [y + 0.12] * len(of_tasks), "|", **style)
         if np.isfinite(place.speedup.low):
             ends = [place.speedup.low, place.speedup.high]
             axes.plot(ends, [y + 0.12] * 2, color=color, linewidth=2.4, solid_capstyle="round")
@@ -98,7 +103,7 @@ def speedups(results: Comparison) -> Figure:
     axes.set_yticks(range(len(names)), names)
     for tick, name in zip(axes.get_yticklabels(), names, strict=True):
         tick.set_color(ink(look_of[name].color))
-    words = "filled: in steps, with the tasks as ticks"
+    words = "filled: in steps" + (", each task a tick" if len(results.tasks) > 1 else "")
     words += "; open: in wall-clock time" if timed else ""
     axes.set_xlabel(f"times as fast as {results.reference} ({words})", fontsize="small")
     axes.set(xscale="log", ylim=(-0.6, len(names) - 0.4))
@@ -162,8 +167,8 @@ def _panels(results: Comparison) -> Figure:
     tasks = len(results.tasks)
     across = min(2, tasks)
     down = -(-tasks // across)
-    size = (_PANEL[0] * across, _PANEL[1] * down)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = _PANEL if tasks > 1 else _ALONE
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
     for i, task in enumerate(results.tasks):
         axes = figure.add_subplot(down, across, i + 1)
         axes.set_title(task, fontsize="small", loc="left")

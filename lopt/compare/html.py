@@ -23,8 +23,8 @@ _STYLE = """
 .lopt figure svg { max-width: 100%; height: auto; }
 .lopt figcaption, .lopt .how { color: #555; font-size: .9rem; max-width: 60rem; }
 .lopt .scroll { overflow-x: auto; }
-.lopt table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-.lopt th, .lopt td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap;
+.lopt table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
+.lopt th, .lopt td { padding: .25rem .6rem .25rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid #e5e5e5; }
 .lopt th { border-bottom: 1px solid #888; font-weight: 600; }
 .lopt th:first-child, .lopt td:first-child { text-align: left; }

@@ -35,12 +35,14 @@ class Label(NamedTuple):
 def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     """Write labels at the right of a panel, apart from each other, each tied to its line's end.
 
-    The axes must have their final scales and limits.
+    The axes must have their final scales; their limits are held.
 
     Args:
       axes: of the panel.
       labels: one for each line.
     """
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
     low, high = axes.get_ylim()
     shown = [label for label in labels if np.isfinite(label.y)]
     shown.sort(key=lambda label: label.y)
@@ -56,7 +58,7 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
         if label.x < axes.get_xlim()[1]:
             ends_at = [label.x, axes.get_xlim()[1]]
             tie = {"color": label.color, "linewidth": 0.6, "linestyle": ":", "alpha": 0.6}
-            axes.plot(ends_at, [label.y] * 2, scalex=False, scaley=False, **tie)
+            axes.plot(ends_at, [label.y] * 2, **tie)
         line = {"color": label.color, "linewidth": 0.6, "alpha": 0.7, "clip_on": False}
         axes.plot([1.0, 1.03], [end, place], transform=axes.transAxes, **line)
         axes.text(

@@ -75,7 +75,7 @@ class Program:
       make: makes the optimizer.
     """
 
-    def __init__(self, runs: Runs, make: Maker, given: Setting, most: int):
+    def __init__(self, runs: Runs, make: Maker, given: Setting, most: int, room: int | None = None):
         """See the class.
 
         Args:
@@ -83,9 +83,11 @@ class Program:
           make: makes the optimizer.
           given: a setting; which of its values are None is the same for all.
           most: runs that will be trained at once, if they fit.
+          room: bytes that they may work on; by default as many as suit the device.
         """
         self.runs, self.make = runs, make
         self._given, self._most = given, most
+        self._room = default_room() if room is None else room
         self._compiled: Callable[..., Any] | None = None
 
     def compile(self) -> None:
@@ -190,11 +192,11 @@ class Program:
     @cached_property
     def _together(self) -> int:
         """How many runs at once work on no more than the memory allows; whole settings at best."""
-        fit = max(1, int(memory() // max(1, self._working_set())))
+        fit = max(1, self._room // max(1, self.working_set()))
         seeds = self.runs.seeds
         return min(self._most, fit if fit < seeds else fit - fit % seeds)
 
-    def _working_set(self) -> int:
+    def working_set(self) -> int:
         """Bytes of all that one step of one run computes: no less than it holds at a time."""
 
         def one_step(task: Task, starts: Run, values: Array, shape: Array) -> Any:
@@ -228,9 +230,9 @@ def _averages(state: Any) -> bool:
     return isinstance(state, optax.contrib.ScheduleFreeState)
 
 
-def memory() -> float:
+def default_room() -> int:
     """Bytes that the runs of one call may work on."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         return _CACHE
-    return _SHARE * (device.memory_stats() or {}).get("bytes_limit", 2**32)
+    return int(_SHARE * (device.memory_stats() or {}).get("bytes_limit", 2**32))

@@ -6,7 +6,6 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.compare import runs as runs_module
 from lopt.compare.runs import Program, Runs, shape
 from lopt.compare.trials import Setting
 from lopt.meta.unroll import start, step
@@ -56,11 +55,9 @@ def test_runs_are_plain_training_runs(regression, trained):
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
-def test_runs_that_are_cut_to_fit_the_memory_are_the_same(runs, trained, at_once, monkeypatch):
-    program = Program(runs, MAKERS["adamw"], MOVING, 6)
-    needed = program._working_set()
-    monkeypatch.setattr(runs_module, "memory", lambda: (at_once + 0.5) * needed)
-    cut = Program(runs, MAKERS["adamw"], MOVING, 6)
+def test_runs_that_are_cut_to_fit_the_memory_are_the_same(runs, trained, at_once):
+    needed = Program(runs, MAKERS["adamw"], MOVING, 6).working_set()
+    cut = Program(runs, MAKERS["adamw"], MOVING, 6, room=at_once * needed)
     assert cut._together == {1: 1, 2: 2, 5: 3}[at_once]
     for ours, expected in zip(cut([STILL, MOVING]), trained["adamw"], strict=True):
         np.testing.assert_allclose(ours.losses, expected.losses, rtol=1e-5)
