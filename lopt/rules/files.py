@@ -90,7 +90,9 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     Its metadata hold the rule, the provenance, and the spec if theta is tied to one, as JSON.
 
     Raises:
-      UserError: if theta is tied to params that are not dicts within dicts.
+      UserError: if theta is tied to params that are not dicts within dicts, or is not finite, or
+        the provenance is not plain data.
+      OSError: if the file cannot be written; an old one is as it was.
     """
     spec = None if learned.spec is None else learned.spec.to_json()
     if spec is not None and PermutationSpec.from_json(spec) != learned.spec:
@@ -111,7 +113,8 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
     """Read a learned optimizer from its file.
 
     Raises:
-      UserError: if the file is missing, damaged, or not one that `save` wrote.
+      UserError: if the file is missing, or is not as `save` wrote it: damaged, of another format,
+        with metadata that do not make sense, with a theta that is not finite. Nothing in it is run.
     """
     path = Path(path).expanduser()
     tensors, contents = read_archive(path)
