@@ -1,6 +1,7 @@
 """All optimizers of a comparison on one task."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -58,28 +59,25 @@ class Heat:
         found: dict[str, Entry] = {}
         timers: dict[str, StepTimer] = {}
         times = self.store.times(self.name)
+        names = [contender.name for contender in contenders]
+        timed = self.time_steps and not set(names) <= set(times)
         jax.block_until_ready(self.runs.starts.params)
         with ThreadPoolExecutor(1) as background:
-            for contender, prepared in self._one_ahead(contenders, times, background):
+            for contender, prepared in self._one_ahead(contenders, timed, background):
                 found[contender.name] = entry = self._entry(contender, prepared)
                 if not entry.error and prepared.result().timer is not None:
                     timers[contender.name] = prepared.result().timer
-        if timers:
-            times = step_times(timers)
+        if timed:
+            measured = step_times(timers)
+            times = {name: measured.get(name, math.nan) for name in names}
             self.store.keep_times(self.name, times)
         return {
-            name: replace(entry, step_ms=times.get(name, float("nan")))
-            for name, entry in found.items()
+            name: replace(entry, step_ms=times.get(name, math.nan)) for name, entry in found.items()
         }
 
     def _one_ahead(
-        self,
-        contenders: Sequence[Contender],
-        times: Mapping[str, float],
-        background: ThreadPoolExecutor,
+        self, contenders: Sequence[Contender], timed: bool, background: ThreadPoolExecutor
     ) -> Iterator[tuple[Contender, "Future[Prepared]"]]:
-        known = {c.name for c in contenders} <= set(times)
-        timed = self.time_steps and not known
         waiting: list[tuple[Contender, Future[Prepared]]] = []
         for contender in contenders:
             prepare = background.submit(self._prepare, contender, timed)

@@ -102,9 +102,9 @@ class Comparison:
     @cached_property
     def standings(self) -> dict[str, Standing]:
         """How each optimizer stands over all tasks on which the reference could run."""
-        judged = [t for t in self.tasks if self.best(t, self.reference) is not None]
-        steps = np.array([[self._steps_needed(t, o) for t in judged] for o in self.optimizers])
-        scores = profile_scores(steps) if judged else np.full(len(self.optimizers), np.nan)
+        judged = self._judged
+        unknown = np.full(len(self.optimizers), np.nan)
+        scores = profile_scores(self.steps_needed(self.optimizers)) if judged else unknown
         winners = {task: self.winners(task) for task in judged}
         return {
             name: self._standing(name, judged, winners, float(score))
@@ -125,8 +125,12 @@ class Comparison:
 
     def steps_needed(self, optimizers: Sequence[str]) -> Float[np.ndarray, "optimizers tasks"]:
         """Steps to the reference's final loss; infinite where an optimizer does not get there."""
-        judged = [t for t in self.tasks if self.best(t, self.reference) is not None]
-        return np.array([[self._steps_needed(t, o) for t in judged] for o in optimizers])
+        return np.array([[self._steps_needed(t, o) for t in self._judged] for o in optimizers])
+
+    @property
+    def _judged(self) -> list[str]:
+        """The tasks on which the reference could run."""
+        return [task for task in self.tasks if self.best(task, self.reference) is not None]
 
     def _steps_needed(self, task: str, optimizer: str) -> float:
         """The median over seeds of the steps to the reference's final loss on the same seed."""

@@ -1,5 +1,6 @@
 """Means over seeds and tasks with their intervals."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,10 @@ class Interval(NamedTuple):
 
     @property
     def is_tie(self) -> bool:
-        """Whether an interval of ratios contains one."""
-        return not (self.low > 1 or self.high < 1)
+        """Whether an interval of ratios contains one; without an interval, whether they are one."""
+        if math.isnan(self.low):
+            return self.mean == 1
+        return self.low <= 1 <= self.high
 
 
 def interquartile_mean(

@@ -1,6 +1,6 @@
 """What a training run leaves: its losses, and what held-out data say of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -108,10 +108,6 @@ class Entry:
     def best(self, measure: str) -> Trial:
         """The trial that is lowest in a measure."""
         return min(self.trials, key=lambda t: t.score(measure))
-
-    def timed(self, step_ms: float) -> "Entry":
-        """The same with the time of a step."""
-        return replace(self, step_ms=step_ms)
 
 
 def _worst_if_not_finite(values: np.ndarray) -> np.ndarray:

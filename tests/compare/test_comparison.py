@@ -11,6 +11,7 @@ import pytest
 
 from lopt.compare import compare
 from lopt.compare.curves import FINAL_SHARE
+from lopt.compare.runs import Program
 from lopt.compare.tables import on_task, standings, verdicts
 from lopt.errors import UserError
 from lopt.rules import LearnedOptimizer, UNFRule, save
@@ -181,6 +182,17 @@ def test_a_file_without_provenance_is_tuned_and_one_with_it_is_run_at_its_defaul
     at_default = found.best("mine", "told")
     same = [t for t in found.entries["mine", "told, tuned"].trials if t.setting[0] == 0.02]
     np.testing.assert_allclose(at_default.losses, same[0].losses, rtol=1e-4)
+
+
+def test_a_finished_comparison_is_only_read_again(regression, tmp_path, monkeypatch):
+    def again():
+        optimizers = {"sgdm": "sgdm", "breaks": breaks, "nan": nan_from(2)}
+        arguments = {"steps": 6, "seeds": 2, "rates": 5, "workdir": tmp_path}
+        return compare(optimizers, {"mine": regression}, **arguments).to_dict()
+
+    first = again()
+    monkeypatch.setattr(Program, "_call", lambda *_: pytest.fail("nothing is left to train"))
+    assert again() == first
 
 
 def test_a_comparison_is_written_as_reports_that_need_nothing_else(regression, tmp_path):

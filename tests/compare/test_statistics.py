@@ -47,6 +47,8 @@ def test_one_score_has_no_interval():
     assert found.mean == 2
     assert np.isnan(found.low)
     assert np.isnan(found.high)
+    assert not found.is_tie
+    assert interquartile_mean(np.array([[1.0]])).is_tie
 
 
 def test_a_profile_is_the_share_of_tasks_within_a_factor_of_the_best():
