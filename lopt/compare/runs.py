@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -210,12 +210,13 @@ class Program:
         return sum(math.prod(a.shape) * a.dtype.itemsize for a in made if hasattr(a, "shape"))
 
 
+@lru_cache
 def shape(schedule: str, steps: int) -> Float[np.ndarray, " steps"]:
     """The factors of a schedule at each step; of an optimizer's own schedule, ones."""
     if not schedule:
         return np.ones(steps, np.float32)
-    factor = SCHEDULES[schedule](1.0, steps)
-    return np.array([factor(count) for count in range(steps)], np.float32)
+    factors = jax.vmap(SCHEDULES[schedule](1.0, steps))(jnp.arange(steps))
+    return np.asarray(factors, np.float32)
 
 
 def evaluated_params(run: Run) -> PyTree[Array]:
