@@ -35,7 +35,7 @@ def launch(*arguments, devices=1):
 
 
 def ends(*processes, timeout=300):
-    """The exit status, the output and the errors of each; all are killed if one goes on longer."""
+    """The exit status, the output and the errors of each; all are killed if one takes longer."""
     try:
         said = [process.communicate(timeout=timeout) for process in processes]
     except subprocess.TimeoutExpired:

@@ -1,6 +1,7 @@
 """The command lines as processes: what they write, and how they answer mistakes."""
 
 import json
+import os
 import re
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 from processes import assert_refused, run
 
 import lopt
+from lopt.lock import only_process
 from lopt.rules import load
 
 TINY = (
@@ -135,6 +137,13 @@ def test_a_damaged_optimizer_is_no_finished_run(workdir, tmp_path):
     file.unlink()
     assert meta_train(copy).returncode == 0
     assert file.read_bytes() == (workdir / "optimizer.safetensors").read_bytes()
+
+
+def test_a_second_run_in_a_workdir_is_refused(tmp_path):
+    with only_process(tmp_path):
+        before = files_of(tmp_path)
+        assert_refused(meta_train(tmp_path), f"process {os.getpid()}", "another --workdir")
+        assert files_of(tmp_path) == before
 
 
 def test_a_batch_that_no_memory_holds_is_one_line(tmp_path):

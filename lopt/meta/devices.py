@@ -14,7 +14,7 @@ def particle_mesh(particles: int) -> jax.sharding.Mesh | None:
     `particles.py`).
 
     Args:
-      particles: inner runs that go on at a time.
+      particles: inner runs at a time.
 
     Raises:
       UserError: if the particles cannot be spread evenly.

@@ -80,11 +80,11 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """The workdir of a run one of whose processes got SIGTERM, and how they ended."""
+    """The workdir of a run one of whose processes got Ctrl-C, and how they ended."""
     workdir = tmp_path_factory.mktemp("stopped") / "run"
     processes = launch_two(workdir, ENDLESS)
     wait_for_checkpoint(workdir, *processes, after=20)
-    processes[1].send_signal(signal.SIGTERM)
+    processes[1].send_signal(signal.SIGINT)
     return workdir, ends(*processes)
 
 
@@ -145,7 +145,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_checkpoint(stopped):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_other_and_the_run_goes_on_bit_for_bit(stopped, tmp_path):
+def test_a_killed_process_ends_the_other_and_the_run_is_resumed_bit_for_bit(stopped, tmp_path):
     before = len(losses_of(stopped[0]))
     copy = shutil.copytree(stopped[0], tmp_path / "copy")
     for workdir, victim in ((copy, 0), (tmp_path / "straight", 1)):
