@@ -57,7 +57,7 @@ def checkpoints_of(workdir):
     return sorted(int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit())
 
 
-def wait_for_checkpoint(workdir, *processes, after=0, timeout=120):
+def wait_for_checkpoint(workdir, *processes, after=0, timeout=300):
     """Wait until a run has a checkpoint of a later step, or one of its processes has ended."""
     deadline = time.monotonic() + timeout
     while not any(step > after for step in checkpoints_of(workdir)):
