@@ -155,8 +155,9 @@ def ended_with_the_others() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (RuntimeError, ValueError) as error:
-        if jax.process_count() == 1 or not _LOST.match(str(error)):
+    except Exception as error:
+        told = str(error), str(error.__cause__)  # orbax raises its own error from that of XLA
+        if jax.process_count() == 1 or not any(map(_LOST.match, told)):
             raise
         print(
             "error: another process of this run ended, or cannot be reached "

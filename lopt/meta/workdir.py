@@ -149,7 +149,7 @@ def _reason(error: Exception) -> str | None:
     if isinstance(error, BrokenPipeError):  # of what is printed
         return None
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        return error.strerror  # None for an error that a library made, as of a wait
     number = re.search(r"os_error_code='(\d+)'|\(os error (\d+)\)", str(error))
     return os.strerror(int(number[1] or number[2])) if number else None
 

@@ -260,6 +260,15 @@ def test_what_is_raised_when_a_peer_is_lost_is_one_line(error, one_of_two, capsy
     assert line.startswith("error: another process of this run ended")
 
 
+def test_a_peer_that_is_lost_while_a_checkpoint_is_written_is_one_line(one_of_two, capsys):
+    told = "ABORTED: [type.googleapis.com/tensorflow.CoordinationServiceError='']"
+    error = TimeoutError("Timed out while waiting for async_write_complete barrier.")
+    error.__cause__ = jax.errors.JaxRuntimeError(told)
+    with pytest.raises(Ended), distributed.ended_with_the_others():
+        raise error
+    assert capsys.readouterr().err.startswith("error: another process of this run ended")
+
+
 @pytest.mark.parametrize(
     "error",
     [
