@@ -2,9 +2,11 @@
 
 import atexit
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -22,16 +24,30 @@ def launch(*arguments, devices=1):
         "MPLBACKEND": "Agg",
         "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
     }
-    process = subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with heeded(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     atexit.register(process.kill)
     return process
+
+
+@contextmanager
+def heeded(*numbers):
+    """Signals that tests in the background or under `nohup` ignore, and hand on so to processes."""
+    ignored = [n for n in numbers if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def ends(*processes, timeout=300):
