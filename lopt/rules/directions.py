@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lopt.errors import UserError
 from lopt.parts import Parts
 from lopt.rules.averages import Average, debiased, require_decays, root
 from lopt.rules.orthogonal import orthogonalize
@@ -111,6 +112,8 @@ class Adam(Direction):
         """Refuse decays that are none."""
         object.__setattr__(self, "decays", require_decays("adam", self.decays))
         require_decays("adam", (self.second_decay,))
+        if not self.epsilon > 0:
+            raise UserError(f"adam: epsilon must be positive, not {self.epsilon}")
 
     @property
     def reads(self) -> tuple[Average, ...]:  # noqa: D102
@@ -186,6 +189,8 @@ class Orthogonal(Direction):
     def __post_init__(self) -> None:
         """Refuse decays that are none."""
         object.__setattr__(self, "decays", require_decays("orthogonal", self.decays))
+        if self.iterations < 1:
+            raise UserError(f"orthogonal: iterations must be 1 or more, not {self.iterations}")
 
     @property
     def reads(self) -> tuple[Average, ...]:  # noqa: D102

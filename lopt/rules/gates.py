@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.parts import build
@@ -18,6 +19,7 @@ from lopt.rules.directions import DIRECTIONS, Direction, Tensor
 from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import groups_of
+from lopt.unf.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
 from lopt.unf.roles import axis_roles
 
@@ -25,8 +27,11 @@ KINDS = ("vector", "hidden", "input", "output", "through", "unknown")
 """What a tensor can be: a vector or scalar, or a matrix between true groups, from a fixed group,
 to one, from one to another, or of a network whose groups are not known."""
 
-_TIMES = (10.0, 100.0)
+_FADED = (10.0, 100.0)
 """Steps after which the features of a run's first steps have faded."""
+
+TIMES = 4 + len(_FADED)
+"""Features of time."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class GatesRule(Rule):
             )
         require_decays("gates", self.decays)
         require_decays("gates", (self.second_decay,))
+        if not self.bound > 0:
+            raise UserError(f"gates: bound must be positive, not {self.bound}")
         if self.width < 1:
             raise UserError(f"gates: width must be positive, not {self.width}")
         if self.momentum_dtype not in ("float32", "bfloat16"):
@@ -176,18 +183,20 @@ class GatesRule(Rule):
         spec: PermutationSpec,
         known: bool,
         length: float,
-    ) -> tuple[list[tuple[Array, ...]], list[Array]]:
+    ) -> tuple[list[tuple[Array, ...]], Float[Array, "tensors features"]]:
         """What the network reads of the units of each tensor's axes, and of each tensor."""
-        time = _time(state.count, length)
-        roles = axis_roles(spec)
-        units, tensors = [], []
-        for i, (p, g, averages) in enumerate(leaves_of(params, grads, state.averages)):
-            found = self._statistics(p, g, averages, state.count)
-            units.append(found.axes)
-            axes = spec.entries[i][1]
-            kind = _kind(axes, roles[i], spec) if known or p.ndim < 2 else "unknown"
-            tensors.append(_describe(p.shape, roles[i], kind, found.tensor, time))
-        return units, tensors
+        leaves = leaves_of(params, grads, state.averages)
+        found = [separately(self._statistics, *leaf, state.count) for leaf in leaves]
+        shapes = [spec.shape(axes) for _, axes in spec.entries]
+        static = [
+            _static(shape, roles, _kind(axes, roles, spec) if known else "unknown")
+            for shape, roles, (_, axes) in zip(shapes, axis_roles(spec), spec.entries, strict=True)
+        ]
+        fans = [math.prod(s[: _inputs(r)]) for s, r in zip(shapes, axis_roles(spec), strict=True)]
+        dynamic = _dynamic(jnp.stack([f.tensor for f in found]), np.maximum(fans, 1))
+        time = jnp.broadcast_to(_time(state.count, length), (len(found), TIMES))
+        features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
+        return [f.axes for f in found], features
 
     def _statistics(
         self, p: Array, g: Array, averages: dict[str, Array], count: Array
@@ -216,21 +225,35 @@ class GatesRule(Rule):
         tensors: Float[Array, "tensors outputs"],
     ) -> PyTree[Array]:
         """Minus the step over the learning rate."""
-        count = len(self._directions)
-        roles = axis_roles(spec)
-        steps = []
-        for i, (p, g, averages) in enumerate(leaves_of(params, grads, state.averages)):
-            inputs = _inputs(roles[i])
-            tensor = Tensor(p, g, averages, state.count, inputs)
-            strength, logits = tensors[i, 0], tensors[i, 1 : 1 + count]
-            settings = tensors[i, 1 + count :]
-            mixed = self._mix(tensor, logits, settings)
-            gate = strength - 0.5 * math.log(max(1, math.prod(p.shape[:inputs])))
-            for k, logs in enumerate(units[i] if inputs else ()):
-                logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
-                gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
-            steps.append(jnp.exp(gate) * mixed)
+        steps = [
+            separately(self._step_of, *leaf, state.count, unit, tensor, static=(_inputs(roles),))
+            for leaf, roles, unit, tensor in zip(
+                leaves_of(params, grads, state.averages),
+                axis_roles(spec),
+                units,
+                tensors,
+                strict=True,
+            )
+        ]
         return jax.tree.unflatten(jax.tree.structure(params), steps)
+
+    def _step_of(
+        self,
+        inputs: int,
+        p: Array,
+        g: Array,
+        averages: dict[str, Array],
+        count: Array,
+        units: tuple[Array, ...],
+        outputs: Float[Array, " outputs"],
+    ) -> Array:
+        """The step of one tensor with some input axes, from what the network wrote for it."""
+        strength, logits, settings = jnp.split(outputs, [1, 1 + len(self._directions)])
+        gate = strength[0] - 0.5 * math.log(max(1, math.prod(p.shape[:inputs])))
+        for k, logs in enumerate(units if inputs else ()):
+            logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
+            gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
+        return jnp.exp(gate) * self._mix(Tensor(p, g, averages, count, inputs), logits, settings)
 
     def _mix(self, tensor: Tensor, logits: Array, settings: Array) -> Array:
         usable, start = [], 0
@@ -271,29 +294,26 @@ def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
     """How far the run has come, as numbers of order one."""
     taken = count.astype(jnp.float32) - 1
     share = jnp.clip(taken / jnp.maximum(length, 1), 0, 1)
-    faded = [jnp.exp(-taken / scale) for scale in _TIMES]
     size = (jnp.log(jnp.maximum(length, 1.0)) - math.log(500)) / 2
+    faded = [jnp.exp(-taken / scale) for scale in _FADED]
     return jnp.stack([2 * share - 1, (1 - share) ** 4, jnp.exp(-20 * (1 - share)), *faded, size])
 
 
-def _describe(
-    shape: tuple[int, ...],
-    roles: tuple[str, ...],
-    kind: str,
-    found: Float[Array, " statistics"],
-    time: Float[Array, " features"],
-) -> Float[Array, " features"]:
-    """The features of one tensor, each of order one."""
+def _static(shape: tuple[int, ...], roles: tuple[str, ...], kind: str) -> list[float]:
+    """What a tensor is, whatever its numbers: its kind, and its sizes on a log axis."""
     inputs = _inputs(roles)
-    shape = [max(1, n) for n in shape]
+    kind = kind if inputs else "vector"
     fan_in, fan_out = math.prod(shape[:inputs]), math.prod(shape[inputs:])
     spatial = math.prod(n for n, r in zip(shape, roles, strict=True) if r == "spatial")
     sizes = [math.log(n / 64) / 3 if inputs else 0.0 for n in (fan_in, fan_out)]
-    static = jnp.asarray(
-        [*(float(kind == k) for k in KINDS), *sizes, math.log(spatial) / 3], jnp.float32
-    )
-    gradient, _, middle, _, adam, weight, *cosines = found
-    weight = jnp.clip(weight + 0.5 * math.log(max(1, fan_in)), -4, 4)
+    return [*(float(kind == k) for k in KINDS), *sizes, math.log(spatial) / 3]
+
+
+def _dynamic(
+    found: Float[Array, "tensors statistics"], fan_in: Int[np.ndarray, " tensors"]
+) -> Float[Array, "tensors features"]:
+    """How large a tensor's weights are beside initial ones, and how noisy its gradient is."""
+    gradient, _, middle, _, adam, weight, *cosines = found.T
+    weight = jnp.clip(weight + 0.5 * np.log(fan_in), -4, 4)
     noise = jnp.clip(middle - gradient, -4, 0)
-    dynamic = jnp.stack([weight, noise, jnp.clip(adam, -4, 1), *cosines])
-    return jnp.concatenate([static, dynamic, time])
+    return jnp.stack([weight, noise, jnp.clip(adam, -4, 1), *cosines], 1)

@@ -32,19 +32,21 @@ def orthogonalize(x: Float[Array, "n m"], iterations: int = 5) -> Float[Array, "
     square = jnp.sum(jnp.square(x))
     x = x * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
     a, b, c = COEFFICIENTS
-    if x.shape[0] < 2 * x.shape[1]:
-        for _ in range(iterations):
-            gram = _product(x.T, x)
-            x = a * x + _product(x, b * gram + c * _product(gram, gram))
-        return x
-    gram = _product(x.T, x)
-    identity = jnp.eye(x.shape[1], dtype=x.dtype)
-    product = identity
-    for i in range(iterations):
+
+    def direct(_: int, x: Array) -> Array:
+        gram = _product(x.T, x)
+        return a * x + _product(x, b * gram + c * _product(gram, gram))
+
+    def of_gram(_: int, both: tuple[Array, Array]) -> tuple[Array, Array]:
+        product, gram = both
         factor = a * identity + b * gram + c * _product(gram, gram)
-        product = _product(product, factor) if i else factor
-        gram = _product(factor, _product(gram, factor))
-    return _product(x, product)
+        return _product(product, factor), _product(factor, _product(gram, factor))
+
+    if x.shape[0] < 2 * x.shape[1]:
+        return jax.lax.fori_loop(0, iterations, direct, x)
+    identity = jnp.eye(x.shape[1], dtype=x.dtype)
+    start = identity, _product(x.T, x)
+    return _product(x, jax.lax.fori_loop(0, iterations, of_gram, start)[0])
 
 
 def _product(a: Array, b: Array) -> Array:

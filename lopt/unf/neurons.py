@@ -7,11 +7,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+import numpy as np
+from jaxtyping import Array, Float
 
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
-from lopt.symmetry.axes import Axis, Product, Sum, size_of
+from lopt.symmetry.axes import Axis, Sum, size_of
 from lopt.unf.roles import ROLES, axis_roles
 
 SHARING = ("tensor", "axis", "group")
@@ -64,38 +65,29 @@ def statistics(
       ([(2, 1), (2, 1)], 2.5)
     """
     pairs = [*((name, name) for name in signals), *cosines]
-    products = [signals[a] * signals[b] for a, b in pairs]
-    rank = products[0].ndim
-    axes = [
-        jnp.stack([jnp.mean(p, [j for j in range(rank) if j != k]) for p in products], -1)
-        for k in range(rank)
-    ]
-    if rank:
-        smallest = min(axes, key=lambda a: a.shape[0])
-        whole = jnp.mean(smallest, 0)
-    else:
-        whole = jnp.stack(products)
-    squares = {name: i for i, name in enumerate(signals)}
+    products = jnp.stack([signals[a] * signals[b] for a, b in pairs])
+    rank = products.ndim - 1
+    axes = [jnp.mean(products, [j + 1 for j in range(rank) if j != k]).T for k in range(rank)]
+    smallest = min(axes, key=lambda a: a.shape[0], default=products[None])
+    rows = jnp.concatenate([jnp.mean(smallest, 0, keepdims=True), *axes])
+    squares, mixed = rows[:, : len(signals)], rows[:, len(signals) :]
+    names = list(signals)
+    first, second = (np.array([names.index(pair[i]) for pair in cosines], int) for i in (0, 1))
+    cosine = mixed * _inverse_root(squares[:, first] * squares[:, second])
+    whole = squares[:1]
+    positive = whole > 0
+    relative = jnp.maximum(squares / jnp.where(positive, whole, 1), _FLOOR)
+    scale = jnp.where(jnp.arange(len(rows))[:, None] > 0, relative, jnp.where(positive, whole, 1))
+    logs = jnp.where(positive, 0.5 * jnp.log(scale), 0)
+    tensor, *units = jnp.split(
+        jnp.concatenate([logs, cosine], 1), np.cumsum([1, *(a.shape[0] for a in axes)])[: rank + 1]
+    )
+    return Statistics(tuple(units[:rank]), tensor[0])
 
-    def cosine(means: Array) -> list[Array]:
-        found = []
-        for i, (a, b) in enumerate(cosines, start=len(squares)):
-            scale = means[..., squares[a]] * means[..., squares[b]]
-            positive = scale > 0
-            norm = jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, scale, 1)), 0)
-            found.append(means[..., i] * norm)
-        return found
 
-    def unit(means: Array) -> Array:
-        ratio = means[:, : len(squares)] / jnp.where(whole > 0, whole, 1)[: len(squares)]
-        logs = 0.5 * jnp.log(jnp.maximum(ratio, _FLOOR))
-        logs = jnp.where(whole[: len(squares)] > 0, logs, 0)
-        return jnp.concatenate([logs, jnp.stack(cosine(means), -1)] if cosines else [logs], -1)
-
-    squared = whole[: len(squares)]
-    logs = jnp.where(squared > 0, 0.5 * jnp.log(jnp.where(squared > 0, squared, 1)), 0)
-    tensor = jnp.concatenate([logs, jnp.stack(cosine(whole))] if cosines else [logs])
-    return Statistics(tuple(unit(a) for a in axes), tensor)
+def _inverse_root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    positive = x > 0
+    return jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, x, 1)), 0)
 
 
 class NeuronNetwork(nn.Module):
@@ -132,8 +124,8 @@ class NeuronNetwork(nn.Module):
     @nn.compact
     def __call__(
         self,
-        units: PyTree[tuple[Float[Array, "size channels"], ...]],
-        tensors: PyTree[Float[Array, " features"]],
+        units: Sequence[tuple[Float[Array, "size channels"], ...]],
+        tensors: Float[Array, "tensors features"],
     ) -> tuple[
         list[tuple[Float[Array, "size outputs"], ...]], Float[Array, "tensors tensor_outputs"]
     ]:
@@ -141,95 +133,130 @@ class NeuronNetwork(nn.Module):
 
         Args:
           units: for each tensor, in the order of `spec.entries`, the features of its axes' units.
-          tensors: for each tensor its own features.
+          tensors: the features of each tensor.
 
         Returns:
           The outputs of units, in lists as `units`, and those of all tensors, one row each.
-          With `sharing="tensor"` the former are empty lists.
+          With `sharing="tensor"` the former are empty.
 
         Raises:
           UserError: for an unknown `sharing`.
         """
         if self.sharing not in SHARING:
             raise UserError(f"no sharing {self.sharing!r}; {suggest(self.sharing, SHARING)}")
-        context = jnp.stack(list(tensors))
         fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         zeros = nn.initializers.zeros_init()
-        linear = self.param("linear", zeros, (context.shape[1], self.tensor_outputs))
+        features = tensors.shape[1]
+        linear = self.param("linear", zeros, (features, self.tensor_outputs))
         readout = self.param("readout", zeros, (self.hidden, self.tensor_outputs))
-        into = self.param("tensor", fan_in, (context.shape[1], self.hidden))
-        bias = self.param("tensor_bias", zeros, (self.hidden,))
-        hidden = context @ into + bias
+        into = self.param("tensor", fan_in, (features, self.hidden))
+        hidden = tensors @ into + self.param("tensor_bias", zeros, (self.hidden,))
         written: list[tuple[Array, ...]] = [() for _ in units]
         if self.sharing != "tensor":
-            written, pooled = self._units(units, context, fan_in, zeros)
-            hidden = hidden + pooled
-        return written, context @ linear + nn.silu(hidden) @ readout
-
-    def _units(
-        self,
-        units: Sequence[tuple[Array, ...]],
-        context: Array,
-        fan_in: nn.initializers.Initializer,
-        zeros: nn.initializers.Initializer,
-    ) -> tuple[list[tuple[Array, ...]], Array]:
-        roles = [r for tensor in axis_roles(self.spec) for r in tensor]
-        rows = [a for axes in units for a in axes]
-        channels = rows[0].shape[1] if rows else 1
-        kernel = self.param("unit", fan_in, (channels, self.hidden))
-        by_tensor = self.param("unit_context", fan_in, (context.shape[1], self.hidden))
-        by_role = self.param("unit_role", zeros, (len(ROLES), self.hidden))
-        pool = self.param("pool", fan_in, (self.hidden, self.hidden))
-        shape = (len(ROLES), self.hidden, self.unit_outputs)
-        own = self.param("own", zeros, shape)
-        if not rows:
-            return [() for _ in units], jnp.zeros((len(context), self.hidden))
-
-        index = [ROLES.index(r) for r in roles]
-        owner = [t for t, axes in enumerate(units) for _ in axes]
-        offsets = context @ by_tensor
-        offsets = [offsets[t] + by_role[r] for t, r in zip(owner, index, strict=True)]
-        sizes = [r.shape[0] for r in rows]
-        hidden = _split(jnp.concatenate(rows) @ kernel, sizes)
-        hidden = [nn.silu(h + o) for h, o in zip(hidden, offsets, strict=True)]
-
-        means = [jnp.mean(h, 0) for h in hidden]
-        zero = jnp.zeros(self.hidden)
-        of_tensor = [
-            _mean([m for m, t in zip(means, owner, strict=True) if t == i], zero)
-            for i in range(len(units))
-        ]
-        outputs = [h @ own[r] for h, r in zip(hidden, index, strict=True)]
-        if self.sharing == "group":
-            shared = self.param("shared", zeros, shape)
-            axes = [a for _, tensor in self.spec.entries for a in tensor]
-            groups = _collect(axes, hidden, self.spec.sizes)
-            outputs = [
-                y + _spread(axis, groups, self.spec.sizes) @ shared[r]
-                for y, axis, r in zip(outputs, axes, index, strict=True)
-            ]
-        found = iter(outputs)
-        return [tuple(next(found) for _ in axes) for axes in units], jnp.stack(of_tensor) @ pool
+            channels = max((a.shape[1] for axes in units for a in axes), default=1)
+            pool = self.param("pool", fan_in, (self.hidden, self.hidden))
+            kernels = _Kernels(
+                unit=self.param("unit", fan_in, (channels, self.hidden)),
+                context=tensors @ self.param("unit_context", fan_in, (features, self.hidden)),
+                role=self.param("unit_role", zeros, (len(ROLES), self.hidden)),
+                own=self.param("own", zeros, (len(ROLES), self.hidden, self.unit_outputs)),
+                shared=self.param("shared", zeros, (len(ROLES), self.hidden, self.unit_outputs))
+                if self.sharing == "group"
+                else None,
+            )
+            written, pooled = _units(self.spec, units, kernels)
+            hidden = hidden + pooled @ pool
+        return written, tensors @ linear + nn.silu(hidden) @ readout
 
 
-def _split(x: Array, sizes: Sequence[int]) -> list[Array]:
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return [x[i : i + n] for i, n in zip(starts, sizes, strict=True)]
+class _Kernels(NamedTuple):
+    """The coefficients of the part over units.
+
+    Attributes:
+      unit: of units' features, A.
+      context: what each tensor adds to its units, c B.
+      role: what the role of an axis adds to its units, b.
+      own: from a unit's hidden features to its outputs, D.
+      shared: from those of its group, E; None without groups.
+    """
+
+    unit: Float[Array, "channels hidden"]
+    context: Float[Array, "tensors hidden"]
+    role: Float[Array, "roles hidden"]
+    own: Float[Array, "roles hidden outputs"]
+    shared: Float[Array, "roles hidden outputs"] | None
 
 
-def _mean(parts: Sequence[Array], empty: Array) -> Array:
-    return sum(parts[1:], parts[0]) / len(parts) if parts else empty
+def _units(
+    spec: PermutationSpec, units: Sequence[tuple[Array, ...]], kernels: _Kernels
+) -> tuple[list[tuple[Array, ...]], Float[Array, "tensors hidden"]]:
+    """The outputs of all units, and the mean of the hidden features over each tensor's.
+
+    Axes of one size are stacked: the program has as many operations as there are sizes, not axes.
+    """
+    rows = [a for axes in units for a in axes]
+    if not rows:
+        return [() for _ in units], jnp.zeros((len(units), kernels.role.shape[1]))
+    role = np.array([ROLES.index(r) for tensor in axis_roles(spec) for r in tensor])
+    owner = np.array([t for t, axes in enumerate(units) for _ in axes])
+    stacks = _by_size([r.shape[0] for r in rows])
+    hidden, means = {}, []
+    for size, index in stacks.items():
+        x = jnp.stack([rows[i] for i in index]) @ kernels.unit
+        offset = kernels.context[owner[index]] + kernels.role[role[index]]
+        hidden[size] = nn.silu(x + offset[:, None, :])
+        means.append(jnp.mean(hidden[size], 1))
+    order = np.concatenate(list(stacks.values()))
+    average = np.zeros((len(units), len(order)), np.float32)
+    average[owner[order], np.arange(len(order))] = 1
+    average /= np.maximum(average.sum(1, keepdims=True), 1)
+    pooled = average @ jnp.concatenate(means)
+
+    axes = [axis for _, tensor in spec.entries for axis in tensor]
+    messages = None if kernels.shared is None else _messages(axes, stacks, hidden, spec.sizes)
+    outputs: dict[int, Array] = {}
+    for size, index in stacks.items():
+        y = jnp.einsum("anh,aho->ano", hidden[size], kernels.own[role[index]])
+        if messages is not None:
+            y = y + jnp.einsum("anh,aho->ano", messages[size], kernels.shared[role[index]])
+        outputs |= {i: y[k] for k, i in enumerate(index)}
+    found = iter(outputs[i] for i in range(len(rows)))
+    return [tuple(next(found) for _ in axes) for axes in units], pooled
 
 
-def _collect(
-    axes: Sequence[Axis], hidden: Sequence[Array], sizes: Mapping[str, int]
-) -> dict[str, Array]:
-    """The mean of each group over the axes, or parts of axes, that it indexes."""
-    found: dict[str, list[Array]] = {}
-    for axis, h in zip(axes, hidden, strict=True):
-        for name, part in _parts(axis, h, sizes):
-            found.setdefault(name, []).append(part)
-    return {name: _mean(parts, parts[0]) for name, parts in found.items()}
+def _by_size(sizes: Sequence[int]) -> dict[int, np.ndarray]:
+    """The indices of each size."""
+    found: dict[int, list[int]] = {}
+    for i, size in enumerate(sizes):
+        found.setdefault(size, []).append(i)
+    return {size: np.array(index) for size, index in found.items()}
+
+
+def _messages(
+    axes: Sequence[Axis],
+    stacks: Mapping[int, np.ndarray],
+    hidden: Mapping[int, Float[Array, "axes size hidden"]],
+    sizes: Mapping[str, int],
+) -> dict[int, Float[Array, "axes size hidden"]]:
+    """For each axis, in the order of the stacks, the mean over its groups' axes: h_g."""
+    parts: list[tuple[str, Array]] = []
+    first: dict[int, int] = {}
+    for size, index in stacks.items():
+        for k, i in enumerate(index):
+            first[i] = len(parts)
+            parts += _parts(axes[i], hidden[size][k], sizes)
+    means: dict[int, Array] = {}
+    for same in _by_size([x.shape[0] for _, x in parts]).values():
+        names = np.array([parts[i][0] for i in same])
+        weights = (names[:, None] == names[None]).astype(np.float32)
+        weights /= weights.sum(1, keepdims=True)
+        stack = jnp.stack([parts[i][1] for i in same])
+        mixed = jnp.tensordot(weights, stack, 1)
+        means |= {i: mixed[k] for k, i in enumerate(same)}
+    return {
+        size: jnp.stack([_spread(axes[i], means, first[i], sizes)[0] for i in index])
+        for size, index in stacks.items()
+    }
 
 
 def _parts(axis: Axis, x: Array, sizes: Mapping[str, int]) -> list[tuple[str, Array]]:
@@ -237,7 +264,8 @@ def _parts(axis: Axis, x: Array, sizes: Mapping[str, int]) -> list[tuple[str, Ar
     if isinstance(axis, str):
         return [(axis, x)]
     if isinstance(axis, Sum):
-        rows = _split(x, [size_of(a, sizes) for a in axis.parts])
+        lengths = [size_of(a, sizes) for a in axis.parts]
+        rows = jnp.split(x, np.cumsum(lengths)[:-1])
         return [p for a, r in zip(axis.parts, rows, strict=True) for p in _parts(a, r, sizes)]
     lengths = [size_of(a, sizes) for a in axis.factors]
     grid = x.reshape(*lengths, x.shape[-1])
@@ -246,17 +274,31 @@ def _parts(axis: Axis, x: Array, sizes: Mapping[str, int]) -> list[tuple[str, Ar
     return [p for a, m in zip(axis.factors, means, strict=True) for p in _parts(a, m, sizes)]
 
 
-def _spread(axis: Axis, groups: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
-    """What the groups of an axis have for each of its units: the sum over factors."""
+def _spread(
+    axis: Axis, means: Mapping[int, Array], start: int, sizes: Mapping[str, int]
+) -> tuple[Array, int]:
+    """The inverse of `_parts` for means of groups: one row for each unit, summed over factors.
+
+    Args:
+      axis: whose units.
+      means: of parts, by their place in the list of all parts.
+      start: the place of the axis' first part.
+      sizes: of groups.
+
+    Returns:
+      The rows, and the place behind the axis' last part.
+    """
     if isinstance(axis, str):
-        return groups[axis]
+        return means[start], start + 1
+    rows = []
+    for child in axis.parts if isinstance(axis, Sum) else axis.factors:
+        row, start = _spread(child, means, start, sizes)
+        rows.append(row)
     if isinstance(axis, Sum):
-        return jnp.concatenate([_spread(a, groups, sizes) for a in axis.parts])
-    assert isinstance(axis, Product)
-    lengths = [size_of(a, sizes) for a in axis.factors]
-    total = 0.0
-    for i, factor in enumerate(axis.factors):
-        rows = _spread(factor, groups, sizes)
-        shape = [n if j == i else 1 for j, n in enumerate(lengths)]
-        total = total + rows.reshape(*shape, rows.shape[-1])
-    return total.reshape(math.prod(lengths), total.shape[-1])
+        return jnp.concatenate(rows), start
+    lengths = [r.shape[0] for r in rows]
+    total = sum(
+        r.reshape(*(n if j == i else 1 for j, n in enumerate(lengths)), r.shape[-1])
+        for i, r in enumerate(rows)
+    )
+    return total.reshape(math.prod(lengths), total.shape[-1]), start

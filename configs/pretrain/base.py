@@ -1,0 +1,53 @@
+"""The optimizer that ships as "base": gates, meta-trained on four small architectures.
+
+About half an hour on one core. It needs FashionMNIST: `python -m lopt.data.prepare fashion_mnist`.
+"""
+
+from ml_collections import ConfigDict
+
+from lopt.meta import ESTIMATORS, OBJECTIVES
+from lopt.parts import config
+from lopt.rules import RULES
+from lopt.tasks import MIXTURES, TASKS
+
+IMAGES = "fashion_mnist(side=8)"
+TEXT = "text(size=300000, tokens=characters(limit=64))"
+
+TASKS_HERE = (
+    f"mlp(data={IMAGES}, widths=(32, 32), batch_size=64)",
+    "autoencoder(data=photos, widths=(24, 6), batch_size=64)",
+    f"cnn(data={IMAGES}, widths=(4, 8), batch_size=16)",
+    f"transformer(data={TEXT}, width=16, depth=1, heads=2, length=12, batch_size=8)",
+)
+
+
+def get_config() -> ConfigDict:
+    """The config."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "task": config(MIXTURES, "mixture", tasks=TASKS_HERE),
+            "rule": config(RULES, "gates"),
+            "inner": {
+                "learning_rate": 0.02,
+                "schedule": "linear",
+                "normalize": False,
+                "objective": config(OBJECTIVES, "log", power=2.0, floor=0.01),
+            },
+            "estimator": config(
+                ESTIMATORS, "pes", pairs=8, truncation=50, horizon=800, shortest=200, sigma=0.02
+            ),
+            "outer": {
+                "steps": 2400,
+                "learning_rate": 3e-3,
+                "clip": 1.0,
+                "checkpoint_every": 200,
+                "max_skipped": 50,
+            },
+            "validation": {
+                "task": config(TASKS, "residual_mlp", data=IMAGES),
+                "every": 200,
+                "runs": 4,
+            },
+        }
+    )
