@@ -56,7 +56,7 @@ def compare(
         "held_out_loss".
       time_steps: whether the time of a step is measured, for speedups in wall-clock time.
       workdir: where trials are kept as they come; the same call then resumes a killed one. By
-        default they are in memory only.
+        default they are in memory only. Of what is given in Python it knows the names only.
       console: where it is said how far it is; nowhere by default.
 
     Returns:

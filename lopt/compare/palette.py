@@ -9,17 +9,17 @@ SAFE = (
     "#CC6677",
     "#332288",
     "#117733",
-    "#DDCC77",
-    "#88CCEE",
     "#882255",
     "#44AA99",
-    "#999933",
     "#AA4499",
+    "#999933",
     "#661100",
     "#6699CC",
+    "#88CCEE",
     "#888888",
+    "#DDCC77",
 )
-"""Twelve colours that stay apart for the colour-blind, the "safe" palette of CARTO."""
+"""Twelve colours that stay apart for the colour-blind, the "safe" palette of CARTO, pale ones last."""
 
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
