@@ -19,7 +19,7 @@ SAFE = (
     "#888888",
     "#DDCC77",
 )
-"""Twelve colours that stay apart for the colour-blind, the "safe" palette of CARTO, pale ones last."""
+"""Twelve colours that the colour-blind tell apart, CARTO's "safe" palette, the pale ones last."""
 
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
