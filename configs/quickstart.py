@@ -1,11 +1,11 @@
-"""A relational UNF for an MLP on digits: the demo, two minutes on two cores.
+"""A rule of gates for an MLP on digits: the demo, two minutes on two cores.
 
 `--config=configs/quickstart.py:es` takes full ES in place of PES.
 """
 
 from ml_collections import ConfigDict
 
-from lopt.meta import ESTIMATORS
+from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.parts import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
@@ -19,11 +19,16 @@ def get_config(estimator: str = "pes") -> ConfigDict:
         {
             "seed": 0,
             "task": config(TASKS, "mlp", data="digits", widths=(32,), batch_size=64),
-            "rule": config(RULES, "unf", layers="relational", widths=(16,)),
-            "inner": {"learning_rate": 0.02, "schedule": "cosine", "normalize": False},
-            "estimator": config(ESTIMATORS, estimator, pairs=8, horizon=HORIZON, sigma=0.01),
+            "rule": config(RULES, "gates"),
+            "inner": {
+                "learning_rate": 0.03,
+                "schedule": "linear",
+                "normalize": False,
+                "objective": config(OBJECTIVES, "log", power=0.5, floor=0.003),
+            },
+            "estimator": config(ESTIMATORS, estimator, pairs=8, horizon=HORIZON, sigma=0.02),
             "outer": {
-                "steps": 2000,
+                "steps": 1000,
                 "learning_rate": 5e-3,
                 "clip": 1.0,
                 "checkpoint_every": 200,

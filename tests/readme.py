@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import tempfile
 from pathlib import Path
 
@@ -10,26 +9,13 @@ import jax
 import numpy as np
 
 import lopt
-from lopt.parts import build
-from lopt.rules import RULES, LearnedOptimizer, save
-from lopt.symmetry import Axes, PermutationSpec
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 
 
 def run_python(folder):
-    """Run the README's Python in a folder with an untrained optimizer; returns its variables.
-
-    The optimizer has the rule of the quickstart.
-    """
-    file = folder / "runs" / "quickstart" / "optimizer.safetensors"
-    file.parent.mkdir(parents=True)
-    config = runpy.run_path(str(ROOT / "configs" / "quickstart.py"))["get_config"]()
-    rule = build(RULES, config.rule)
-    theta = rule.init(jax.random.key(0), PermutationSpec({"x": Axes("x")}, {"x": 1}))
-    inner = {**config.inner.to_dict(), "steps": config.estimator.horizon}
-    save(file, LearnedOptimizer(rule, theta, None, {"inner": inner}))
+    """Run the README's Python in a folder; returns its variables."""
     names, before = {}, Path.cwd()
     os.chdir(folder)
     try:

@@ -13,7 +13,7 @@ from lopt.lock import only_process
 from lopt.rules import load
 
 TINY = (
-    "--config=configs/quickstart.py",
+    "--config=configs/relational.py",
     "--config.outer.steps=3",
     "--config.estimator.pairs=2",
     "--config.estimator.horizon=4",
@@ -161,7 +161,7 @@ def test_another_config_does_not_touch_the_workdir(workdir):
 def test_es_is_picked_by_the_config(tmp_path):
     result = meta_train(
         tmp_path,
-        "--config=configs/quickstart.py:es",
+        "--config=configs/relational.py:es",
         "--config.outer.steps=2",
         "--config.estimator.pairs=2",
         "--config.estimator.horizon=3",
@@ -220,7 +220,7 @@ def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
     (tmp_path / "config.py").write_text(
         "import runpy\n"
         "def get_config():\n"
-        "    config = runpy.run_path('configs/quickstart.py')['get_config']()\n"
+        "    config = runpy.run_path('configs/relational.py')['get_config']()\n"
         "    config.unlock()\n"
         "    config.task = dict(name='mixture', tasks=('mlp(widths=(4,))', 'quadratic'))\n"
         "    tasks = ('mlp(widths=(3,))', 'quadratic')\n"

@@ -20,6 +20,7 @@ from jaxtyping import Array, PyTree
 
 from lopt.errors import UserError
 from lopt.parts import build, require_modest
+from lopt.pretrained import PRETRAINED
 from lopt.rules.archive import read_archive, write_archive
 from lopt.rules.registry import RULES, name_of
 from lopt.rules.rule import Rule
@@ -112,11 +113,15 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
 def load(path: str | os.PathLike) -> LearnedOptimizer:
     """Read a learned optimizer from its file.
 
+    Args:
+      path: a file that `meta_train.py` or `save` wrote, or a name in
+        `lopt.pretrained.PRETRAINED`, such as `"base"`.
+
     Raises:
       UserError: if the file is missing, or is not as `save` wrote it: damaged, of another format,
         with metadata that do not make sense, with a theta that is not finite. Nothing in it is run.
     """
-    path = Path(path).expanduser()
+    path = PRETRAINED.get(str(path), Path(path).expanduser())
     tensors, contents = read_archive(path)
     for field in ("rule", "spec", "provenance"):
         if field not in contents:
@@ -153,26 +158,35 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def optimizer(
-    path: str | os.PathLike,
+    path: str | os.PathLike = "base",
     learning_rate: optax.ScalarOrSchedule | None = None,
     spec: PermutationSpec | None = None,
     total_steps: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """A learned optimizer from its file, as an optax transformation.
+    """A learned optimizer as an optax transformation.
 
     Args:
-      path: a file that `meta_train.py` or `lopt.save` wrote.
+      path: `"base"`, which comes with the package, or a file that `meta_train.py` or `lopt.save`
+        wrote.
       learning_rate: a number or an optax schedule; by default the rate that theta was meta-trained
         with, on its schedule over `total_steps`.
-      spec: the neuron groups of the params, `lopt.infer_spec(loss, params, batch)`; not needed
-        for a rule that is pointwise or tied to one architecture.
-      total_steps: the length of the run.
+      spec: the neuron groups of the params, `lopt.infer_spec(loss, params, batch)`. A relational
+        rule needs it, one of gates, as "base" is, is better with it.
+      total_steps: the length of the run, which a rule of gates needs.
 
     Returns:
       A transformation whose `update` needs the params, as that of `optax.adamw`.
 
     Raises:
       UserError: as `load` and `LearnedOptimizer.transformation`.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> params = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+      >>> tx = optimizer(total_steps=1000)
+      >>> state = tx.init(params)
+      >>> updates, state = tx.update(params, state, params)
+      >>> params = optax.apply_updates(params, updates)
     """
     return load(path).transformation(learning_rate, spec, total_steps)
 

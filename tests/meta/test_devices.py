@@ -18,7 +18,7 @@ ARGUMENTS = (
 
 
 def meta_train(workdir, devices, *arguments):
-    flags = (f"--workdir={workdir}", "--config=configs/quickstart.py", *ARGUMENTS, *arguments)
+    flags = (f"--workdir={workdir}", "--config=configs/relational.py", *ARGUMENTS, *arguments)
     return run("meta_train.py", *flags, devices=devices)
 
 

@@ -29,7 +29,14 @@ EMBEDDED = {
 
 
 def embedded(part):
-    return {**part, "data": EMBEDDED.get(part["data"], part["data"])} if "data" in part else part
+    """A part with other data, however deep within it they are named."""
+    if isinstance(part, str):
+        for missing, present in EMBEDDED.items():
+            part = part.replace(missing, present)
+        return part
+    if isinstance(part, dict):
+        return {name: embedded(value) for name, value in part.items()}
+    return [embedded(value) for value in part] if isinstance(part, list | tuple) else part
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -47,7 +54,8 @@ def test_a_config_can_run(file):
 
         def first_update(key, task=task):
             params, _ = task.init(key)
-            optimizer = rule.optimizer(rule.init(key, task.spec), rate, task.spec)
+            theta = rule.init(key, task.spec)
+            optimizer = rule.optimizer(theta, rate, task.spec, total_steps=estimator.horizon)
             return optimizer.update(params, optimizer.init(params), params)[0], params
 
         updates, params = jax.eval_shape(first_update, jax.random.key(0))

@@ -1,0 +1,52 @@
+import runpy
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import lopt
+from lopt.errors import UserError
+from lopt.meta.unroll import start, unroll
+from lopt.parts import build
+from lopt.pretrained import PRETRAINED
+from lopt.rules import RULES
+from lopt.tasks import autoencoder
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "pretrain"
+
+
+def test_there_is_one_by_default():
+    assert "base" in PRETRAINED
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_config_of_its_name_made_it(name):
+    learned = lopt.load(name)
+    config = runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"]()
+    assert learned.rule == build(RULES, config.rule)
+    for part in ("estimator", "outer", "inner"):
+        ours = config[part].to_dict()
+        assert {k: learned.provenance[part][k] for k in ours} == ours
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+@pytest.mark.parametrize("spec_is_given", [True, False])
+def test_it_trains_at_its_default_rate(name, spec_is_given):
+    """Below Adam at its default, on a network that no config of `pretrain` names."""
+    task = autoencoder(widths=(12, 4), batch_size=32)
+
+    def final(optimizer):
+        run = start(task, optimizer, jax.random.key(0), 200)
+        return unroll(task, optimizer, run, 200)[1].values[-20:].mean()
+
+    spec = task.spec if spec_is_given else None
+    learned = jax.jit(lambda: final(lopt.optimizer(name, total_steps=200, spec=spec)))()
+    assert np.isfinite(learned)
+    assert learned < jax.jit(lambda: final(optax.adam(1e-3)))()
+
+
+def test_the_default_rate_needs_the_length_of_the_run():
+    with pytest.raises(UserError, match="pass total_steps"):
+        lopt.optimizer("base")
