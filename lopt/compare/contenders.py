@@ -17,6 +17,7 @@ from lopt.compare.grid import Budget, Search
 from lopt.compare.provenance import own_rate
 from lopt.errors import UserError, suggest
 from lopt.parts import build
+from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, load
 from lopt.symmetry import PermutationSpec
 from lopt.tasks import Task
@@ -59,10 +60,11 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
     """Optimizers, however they are given, as contenders.
 
     Args:
-      optimizers: each a name in `BASELINES`; `"untrained"`; `"module:function"`; the file of a
-        learned optimizer; a `LearnedOptimizer`; an optax transformation, which is run as it is; a
-        function `learning_rate -> transformation`, which is tuned; or a `Contender`. As a mapping
-        they have names of their own, otherwise they are called by what they are.
+      optimizers: each a name in `BASELINES` or in `lopt.pretrained.PRETRAINED`; `"untrained"`;
+        `"module:function"`; the file of a learned optimizer; a `LearnedOptimizer`; an optax
+        transformation, which is run as it is; a function `learning_rate -> transformation`, which
+        is tuned; or a `Contender`. As a mapping they have names of their own, otherwise they are
+        called by what they are.
 
     Returns:
       One for each, but two for a learned optimizer: as it is, and tuned like all others.
@@ -71,7 +73,10 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
       UserError: for a name that is not known, a file that cannot be read, a function that cannot
         be imported, none at all, or two of one name.
     """
-    named = dict(optimizers) if isinstance(optimizers, Mapping) else _named(optimizers)
+    if isinstance(optimizers, Mapping):
+        named = {name: _file_of(given) for name, given in optimizers.items()}
+    else:
+        named = _named([_file_of(given) for given in optimizers])
     if not named:
         raise UserError(f"no optimizers to compare; name some of {', '.join(BASELINES)}")
     known = {name: _resolved(given) for name, given in named.items()}
@@ -125,6 +130,11 @@ def _named(optimizers: Sequence[Any]) -> dict[str, Any]:
     return named
 
 
+def _file_of(given: Any) -> Any:
+    """The file of a pretrained optimizer that is given by its name; else what is given."""
+    return PRETRAINED.get(given, given) if isinstance(given, str) else given
+
+
 def _name_of(file: Path) -> str:
     return file.resolve().parent.name if file.stem == "optimizer" else file.stem
 
@@ -145,8 +155,8 @@ def _resolved(given: Any) -> Any:
     if ":" in given:
         return own_function(given)
     raise UserError(
-        f"unknown optimizer {given!r}; {suggest(given, (*BASELINES, UNTRAINED))}; or a file of "
-        "lopt.save, or module:function"
+        f"unknown optimizer {given!r}; {suggest(given, (*BASELINES, *PRETRAINED, UNTRAINED))}; or "
+        "a file of lopt.save, or module:function"
     )
 
 

@@ -10,6 +10,7 @@ from lopt.compare import BASELINES, compare
 from lopt.compare.comparison import _lengths, _tasks
 from lopt.compare.contenders import UNTRAINED
 from lopt.compare.grid import Budget
+from lopt.pretrained import PRETRAINED
 
 FOLDER = Path(__file__).parents[2] / "configs" / "compare"
 
@@ -22,12 +23,13 @@ def config_of(name, *arguments):
 def test_a_config_can_run(name):
     config = config_of(name)
     assert config.keys() <= inspect.signature(compare).parameters.keys()
-    known = {*BASELINES, UNTRAINED}
+    known = {*BASELINES, *PRETRAINED, UNTRAINED}
     optimizers = config["optimizers"]
     texts = optimizers.values() if isinstance(optimizers, dict) else optimizers
     assert all(text in known or text.endswith(".safetensors") for text in texts)
     assert config["reference"] in optimizers
-    _lengths(config["steps"], len(_tasks(config["tasks"])))
+    tasks = [task.replace("fashion_mnist(side=8)", "digits") for task in config["tasks"]]
+    _lengths(config["steps"], len(_tasks(tasks)))
     Budget(config["rates"], config["schedules"])
 
 
