@@ -1,13 +1,10 @@
 import jax
 import jax.numpy as jnp
-import pytest
 
 from lopt.tasks import Task, from_arrays
 
 
-@pytest.fixture(scope="session")
-def regression() -> Task:
-    """A matrix and a vector fitted to data: the smallest task that every optimizer can train."""
+def linear_regression() -> Task:
     x = jax.random.normal(jax.random.key(1), (64, 4))
     y = x @ jax.random.normal(jax.random.key(2), (4, 3)) + 1
 
