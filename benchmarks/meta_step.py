@@ -3,7 +3,8 @@
 python benchmarks/meta_step.py
 
 The shapes are those of the field's comparison: an MLP 64-32-10 with batch 64, 8 antithetic pairs,
-truncations of 50 steps with PES, rules of width 32 with 4 layers. One JSON line a rule.
+truncations of 50 steps with PES, rules over parameters of width 32 with 4 layers, and the rule of
+gates. One JSON line a rule.
 """
 
 import json
@@ -18,7 +19,8 @@ import optax
 from absl import app, flags
 
 from lopt.meta import PES, MetaTraining, Problem
-from lopt.rules import UNFRule
+from lopt.rules import GatesRule, Rule, UNFRule
+from lopt.schedules import scale_over_run
 from lopt.tasks import mlp
 
 _PAIRS = flags.DEFINE_integer("pairs", 8, "Antithetic pairs.")
@@ -26,7 +28,14 @@ _REPEATS = flags.DEFINE_integer("repeats", 15, "Timed meta-steps; the median cou
 
 TASK = mlp(data="digits", widths=(32,), batch_size=64)
 TRUNCATION = 50
-KINDS = ("pointwise", "relational", "exact")
+RULES: dict[str, Rule] = {
+    "gates": GatesRule(),
+    "gates by tensor": GatesRule(sharing="tensor"),
+    **{
+        layers: UNFRule(layers=layers, widths=(32, 32, 32))
+        for layers in ("pointwise", "relational", "exact")
+    },
+}
 
 
 def training(optimizer: Callable[[Any], optax.GradientTransformation]) -> MetaTraining:
@@ -58,12 +67,13 @@ def main(argv: list[str]) -> None:
     """Print a line for each kind of rule."""
     del argv
     bare, _, _ = measure(training(lambda theta: optax.adam(0.01)), {"unused": jnp.zeros(())})
-    for kind in KINDS:
-        rule = UNFRule(layers=kind, widths=(32, 32, 32))
+    for kind, rule in RULES.items():
+
+        def optimizer(theta: Any, rule: Rule = rule) -> optax.GradientTransformation:
+            return optax.chain(rule.scale_by_rule(theta, TASK.spec), scale_over_run("linear", 0.01))
+
         theta = rule.init(jax.random.key(0), TASK.spec)
-        rate, compile_s, peak = measure(
-            training(lambda theta, rule=rule: rule.optimizer(theta, 0.01, TASK.spec)), theta
-        )
+        rate, compile_s, peak = measure(training(optimizer), theta)
         line = {
             "rule": kind,
             "task": "mlp 64-32-10",
