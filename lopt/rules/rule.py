@@ -95,6 +95,10 @@ class Rule(abc.ABC):
         """
         if spec is not None:
             require_spec(spec)
+        if isinstance(learning_rate, str) or learning_rate is None:
+            raise UserError(
+                f"the learning rate must be a number or a schedule, not {learning_rate!r}"
+            )
         return optax.chain(
             self.scale_by_rule(theta, spec, total_steps),
             optax.scale_by_learning_rate(learning_rate),
@@ -131,6 +135,12 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
     ) -> tuple[PyTree[Array], RuleState]:
         if params is None:
             raise UserError("a learned optimizer reads the params: pass them to update")
+        if not isinstance(state, RuleState):
+            raise UserError(
+                f"this state is of type {type(state).__name__}, of another optimizer; make one "
+                "with this optimizer's init"
+            )
+        _require_gradients(updates, params)
         grads, params = map(_with_elements, (updates, params))
         if not jax.tree.leaves(params):
             return updates, state
@@ -150,6 +160,30 @@ def _finite(grads: PyTree[Array]) -> tuple[PyTree[Array], Int[Array, ""]]:
     sound = jax.tree.map(jnp.isfinite, grads)
     bad = sum(jnp.sum(~s, dtype=jnp.int32) for s in jax.tree.leaves(sound))
     return jax.tree.map(lambda g, s: jnp.where(s, g, 0), grads, sound), bad
+
+
+def _require_gradients(updates: PyTree[Array], params: PyTree[Array]) -> None:
+    """Refuse gradients that are not a real array of its shape for each param, by its path.
+
+    Raises:
+      UserError: naming the first param without one.
+    """
+    found = dict(jax.tree.leaves_with_path(updates))
+    expected = jax.tree.leaves_with_path(params)
+    for path, param in expected:
+        name = jax.tree_util.keystr(path)
+        gradient = found.pop(path, None)
+        if gradient is None or jnp.result_type(gradient) == jax.dtypes.float0:
+            raise UserError(
+                f"{name} has no gradient; leave it out of the params, or wrap the optimizer in "
+                "optax.masked or optax.partition"
+            )
+        if jnp.shape(gradient) != jnp.shape(param):
+            raise UserError(
+                f"{name} has shape {jnp.shape(param)} and its gradient {jnp.shape(gradient)}"
+            )
+    for path in found:
+        raise UserError(f"{jax.tree_util.keystr(path)} has a gradient and is not in the params")
 
 
 def _with_elements(tree: PyTree[Array]) -> PyTree[Array]:

@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.rules import GatesRule, UNFRule
+
+PARAMS = {"b": jnp.zeros(2), "w": jnp.ones((3, 2))}
+RULES = {"gates": GatesRule(), "pointwise": UNFRule(layers="pointwise")}
+
+
+@pytest.fixture(params=RULES)
+def optimizer(request, space):
+    rule = RULES[request.param]
+    theta = rule.init(jax.random.key(0), space.spec)
+    return rule.optimizer(theta, 0.1, total_steps=10)
+
+
+FLOAT0 = np.zeros(2, jax.dtypes.float0)
+
+
+@pytest.mark.parametrize(
+    ("grads", "message"),
+    [
+        ({"w": jnp.ones((3, 2))}, r"\['b'\] has no gradient; .*optax.masked"),
+        ({"b": None, "w": jnp.ones((3, 2))}, r"\['b'\] has no gradient"),
+        ({"b": FLOAT0, "w": jnp.ones((3, 2))}, r"\['b'\] has no gradient"),
+        ({"b": jnp.ones(3), "w": jnp.ones((3, 2))}, r"has shape \(2,\) and its gradient \(3,\)"),
+        ({**PARAMS, "c": jnp.ones(1)}, r"\['c'\] has a gradient and is not in the params"),
+        ({"b": jnp.ones(2, complex), "w": jnp.ones((3, 2))}, r"\['b'\] is complex"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_named(grads, message, optimizer):
+    state = optimizer.init(PARAMS)
+    with pytest.raises(UserError, match=message) as caught:
+        optimizer.update(grads, state, PARAMS)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_state_of_another_optimizer_is_refused(optimizer):
+    state = (optax.adam(0.1).init(PARAMS)[0], optax.EmptyState())
+    with pytest.raises(UserError, match="of type ScaleByAdamState, of another optimizer"):
+        optimizer.update(PARAMS, state, PARAMS)
+
+
+@pytest.mark.parametrize("rate", ["0.1", None])
+def test_a_learning_rate_that_is_none_is_refused(rate, space):
+    rule = GatesRule()
+    theta = rule.init(jax.random.key(0), space.spec)
+    with pytest.raises(UserError, match="must be a number or a schedule, not"):
+        rule.optimizer(theta, rate, total_steps=10)
+
+
+def test_frozen_params_without_gradient_are_left_out_together(optimizer):
+    """As equinox does it: None in the gradients where the params have None."""
+    params, grads = {**PARAMS, "b": None}, {**PARAMS, "b": None}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    assert updates["b"] is None
+    assert np.abs(updates["w"]).max() > 0
+
+
+def test_there_is_one_count_of_steps(optimizer):
+    state = optimizer.init(PARAMS)
+    assert int(optax.tree.get(state, "count")) == 0
