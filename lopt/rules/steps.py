@@ -45,7 +45,8 @@ class Normalized(Step):
         direction = exp(strength * mean(output[1])) * u(u(nominal) + beta * output[0]),
 
     as in Celo2 (arXiv 2602.19142) but for the factor in front, which starts near one and lets the
-    rule weigh tensors against each other and warm up.
+    rule weigh tensors against each other and warm up. Where the nominal direction is zero, as that
+    of a tensor whose gradients were always zero, so is the step.
 
     Attributes:
       beta: scale of the learned residual.
@@ -65,7 +66,8 @@ class Normalized(Step):
     def __call__(  # noqa: D102
         self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
     ) -> Float[Array, "..."]:
-        direction = unit_rms(unit_rms(nominal) + self.beta * output[..., 0])
+        moves = jnp.any(nominal != 0)
+        direction = jnp.where(moves, unit_rms(unit_rms(nominal) + self.beta * output[..., 0]), 0)
         logarithm = self.strength * jnp.mean(output[..., 1])
         return jnp.exp(jnp.clip(logarithm, -self.limit, self.limit)) * direction
 

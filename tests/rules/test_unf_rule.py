@@ -139,12 +139,14 @@ def test_masked_tensors_are_left_alone(layers, space):
     frozen = jax.tree.map(lambda train: "train" if train else "freeze", only_kernels)
     masked = optax.masked(optimizer, only_kernels)
     partition = optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, frozen)
-    for transformation in (masked, partition):
-        updates, _ = first_step(transformation, space.params, space.random(1))
-        moved = jax.tree.map(lambda u, g: not np.allclose(u, g), updates, space.random(1))
-        assert moved["Dense_0"]["kernel"]
-        assert np.isfinite(updates["Dense_0"]["kernel"]).all()
-    assert not np.any(updates["Dense_0"]["bias"])
+    grads = space.random(1)
+    zeros = jax.tree.map(jnp.zeros_like, grads)
+    for transformation, left in ((masked, grads), (partition, zeros)):
+        updates, _ = first_step(transformation, space.params, grads)
+        for layer, tensors in updates.items():
+            np.testing.assert_array_equal(tensors["bias"], left[layer]["bias"])
+            assert np.isfinite(tensors["kernel"]).all()
+            assert not np.allclose(tensors["kernel"], grads[layer]["kernel"])
 
 
 def test_nothing_to_train_is_no_mistake(space):
@@ -168,6 +170,17 @@ def test_zero_gradients_and_params_give_finite_steps(space):
     zeros = jax.tree.map(jnp.zeros_like, space.params)
     updates, _ = first_step(optimizer, zeros, zeros)
     assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+def test_tensors_whose_gradients_are_zero_stand_still(space):
+    rule = UNFRule()
+    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    grads = space.random(1)
+    grads["Dense_1"] = jax.tree.map(jnp.zeros_like, grads["Dense_1"])
+    updates, _ = first_step(optimizer, space.params, grads)
+    for update in updates["Dense_1"].values():
+        np.testing.assert_array_equal(update, 0)
+    assert np.all(updates["Dense_0"]["kernel"] != 0)
 
 
 def test_theta_vmaps(space):
