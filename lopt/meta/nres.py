@@ -69,10 +69,7 @@ class NRES(Truncated):
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
         means, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, state.noise, means, self.sigma)
-
-        def fresh() -> Staggered:
-            return twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
-
+        fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
         staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
         new = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
         noise = choose(once(problem, ended), new, state.noise)

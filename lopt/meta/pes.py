@@ -72,10 +72,7 @@ class PES(Truncated):
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
         means, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, xi, means, self.sigma)
-
-        def fresh() -> Staggered:
-            return twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
-
+        fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
         staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
         xi = choose(once(problem, ended), jax.tree.map(jnp.zeros_like, xi), xi)
         return gradient, PESState(staggered, xi), metrics

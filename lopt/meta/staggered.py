@@ -121,19 +121,11 @@ class Truncated(Estimator):
         return over_particles(problem, one, thetas, runs)
 
 
-def restart(
-    staggered: Staggered, fresh: Callable[[], Staggered]
-) -> tuple[Staggered, Bool[Array, " particles"]]:
+def restart(staggered: Staggered, fresh: Staggered) -> tuple[Staggered, Bool[Array, " particles"]]:
     """Runs after a truncation, fresh ones in place of those that ended, and which these are.
 
     Runs that diverged go on to their end: cut off, they would cost the meta-loss one truncation at
     the cap in place of all that are left, and the gradient would be that of another objective.
-
-    Args:
-      staggered: the runs.
-      fresh: makes a fresh run for each; called in the steps in which one ended.
     """
     ended = staggered.remaining <= 1
-    older = staggered._replace(remaining=staggered.remaining - 1)
-    renewed = jax.lax.cond(ended.any(), lambda: choose(ended, fresh(), older), lambda: older)
-    return renewed, ended
+    return choose(ended, fresh, staggered._replace(remaining=staggered.remaining - 1)), ended

@@ -47,10 +47,7 @@ class TBPTT(Truncated):
         _, metrics = measure(problem, losses, self.loss_cap)
         sound = finite & (losses.values[:, -1] / problem.scale < self.loss_cap)
         metrics = metrics._replace(diverged=1 - sound.mean())
-
-        def fresh() -> Staggered:
-            return self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
-
+        fresh = self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
         staggered, _ = restart(state._replace(runs=runs), fresh)
         return jax.tree.map(lambda g: g.mean(0), gradients), staggered, metrics
 

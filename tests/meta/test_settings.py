@@ -7,7 +7,11 @@ import pytest
 from lopt.errors import UserError
 from lopt.meta.settings import require_settings
 
-CONFIGS = [*Path("configs").rglob("*.py"), Path("tests/validated.py")]
+CONFIGS = [
+    *(path for path in Path("configs").rglob("*.py") if path.parent.name != "compare"),
+    Path("tests/validated.py"),
+]
+"""Of meta-training; those of comparisons have their test in tests/compare."""
 
 
 def config_of(path="tests/validated.py"):
