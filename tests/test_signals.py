@@ -110,7 +110,9 @@ def test_ctrl_c_ends_a_program_quietly_wherever_it_is():
     assert (process.returncode, err) == (128 + signal.SIGINT, "")
 
 
-@pytest.mark.parametrize("arguments", [("meta_train.py",), ("-m", "lopt.compare")], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [("meta_train.py",), ("-m", "lopt.meta_train"), ("-m", "lopt.compare")], ids=str
+)
 def test_ctrl_c_during_imports_ends_a_program_quietly(arguments, tmp_path, monkeypatch):
     """A module in jax' place tells when its import begins, and takes its time."""
     (tmp_path / "jax.py").write_text(

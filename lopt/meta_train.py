@@ -1,0 +1,225 @@
+"""Meta-train a learned optimizer.
+
+python -m lopt.meta_train --config=configs/quickstart.py --workdir=runs/quickstart \
+    --config.outer.steps=500
+
+The same command resumes a run that was interrupted.
+For several GPUs or hosts see docs/scaling.md, for tasks and rules of one's own docs/interop.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from lopt.commands import run
+from lopt.errors import UserError
+from lopt.memory import memory_for
+from lopt.meta import (
+    ESTIMATORS,
+    OBJECTIVES,
+    Best,
+    MetaTraining,
+    Problem,
+    Validation,
+    distributed,
+)
+from lopt.meta.checkpoints import Snapshot
+from lopt.meta.devices import particle_mesh
+from lopt.meta.estimator import Theta
+from lopt.meta.records import Recorder, plot_meta_loss
+from lopt.meta.run import finish
+from lopt.meta.settings import require_settings
+from lopt.meta.workdir import (
+    RESULT,
+    claimed,
+    require_own,
+    require_shared,
+    require_space,
+    versions,
+    writing_to,
+)
+from lopt.parts import build
+from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
+from lopt.schedules import scale_over_run
+from lopt.tasks import Mixture, Task, build_mixture
+from lopt.tasks.task import initial_loss
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's files go.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of process 0, for a run in several processes."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes the run has.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Take these three from the cluster's environment, such as SLURM's."
+)
+_REMEDY = "lower task.batch_size, the task's widths or estimator.pairs"
+_NO_VALIDATION = ConfigDict({"every": 0, "runs": 1})
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+@distributed.ended_with_the_others()
+def main(argv: Sequence[str]) -> None:
+    """Meta-train as the config says, and leave the optimizer in the workdir."""
+    del argv
+    config = _CONFIG.value
+    require_settings(config.to_dict())
+    distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
+    distributed.require_alike(config.to_dict())
+    mixture = build_mixture(config.task)
+    rule = build(RULES, config.rule)
+    estimator = build(ESTIMATORS, config.estimator)
+    objective = build(OBJECTIVES, config.inner.get("objective", "mean"))
+    schedule = scale_over_run(config.inner.schedule, config.inner.learning_rate)
+    settings = config.get("validation", _NO_VALIDATION)
+    held_out = build_mixture(settings.task) if settings.every else Mixture((), (), ())
+    require_fit(rule, mixture, held_out)
+    mesh = particle_mesh(2 * estimator.pairs)
+
+    def problem(task: Task) -> Problem:
+        normalize = config.inner.normalize
+        scale = distributed.from_first(lambda: float(initial_loss(task))) if normalize else 1.0
+
+        def optimizer(theta: Theta) -> optax.GradientTransformation:
+            return optax.chain(rule.scale_by_rule(theta, task.spec), schedule)
+
+        return Problem(task, optimizer, scale, objective, mesh)
+
+    with memory_for("the initial loss of the task", _REMEDY):
+        problems = [problem(task) for task in mixture.tasks]
+        held_out_problems = [problem(task) for task in held_out.tasks]
+    validation = Validation(
+        held_out_problems,
+        estimator.horizon,
+        estimator.loss_cap,
+        settings.every,
+        settings.runs,
+        held_out.weights,
+    )
+    workdir = Path(_WORKDIR.value).expanduser()
+    if distributed.from_first(lambda: is_finished(workdir, config.to_dict())):
+        distributed.say(f"{workdir / RESULT} is there already: this run is finished")
+        return
+
+    with ExitStack() as held:
+        distributed.from_first(lambda: held.enter_context(claimed(workdir, config.to_dict())))
+        require_shared(workdir)
+        theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
+        training = MetaTraining(
+            problems, [estimator] * len(problems), outer_optimizer(config.outer), mixture.weights
+        )
+        spec = mixture.tasks[0].spec
+        with memory_for(f"the start of {2 * estimator.pairs} inner runs", _REMEDY):
+            state = training.begin(rule.init(theta_key, spec), loop_key)
+            start = Snapshot(state, validation.begin(state.theta))
+            distributed.from_first(lambda: require_space(workdir, start))
+        with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _REMEDY):
+            (state, best), record = finish(
+                training,
+                validation,
+                start,
+                workdir,
+                mixture.names,
+                held_out.names,
+                steps=config.outer.steps,
+                checkpoint_every=config.outer.checkpoint_every,
+                max_skipped=config.outer.max_skipped,
+            )
+        if not distributed.is_first():
+            return
+        provenance = {
+            "task": config.task.to_dict(),
+            "sources": [task.source for task in mixture.tasks],
+            "inner": {**config.inner.to_dict(), "steps": estimator.horizon},
+            "estimator": config.estimator.to_dict(),
+            "outer": config.outer.to_dict(),
+            "seed": config.seed,
+            "meta_loss": record.recent_meta_loss(config.outer.steps),
+            "versions": versions(),
+        }
+        optimizer = LearnedOptimizer(rule, state.theta, spec if rule.tied else None, provenance)
+        with writing_to(workdir):
+            write(optimizer, best, record, workdir, settings.to_dict())
+
+
+def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a run of this config has left its optimizer in a folder, which is only read.
+
+    Raises:
+      UserError: if the folder is not the workdir of this config, or the optimizer is damaged.
+    """
+    require_own(workdir, config)
+    file = workdir / RESULT
+    if not file.exists():
+        return False
+    try:
+        load(file)
+    except UserError as error:
+        raise UserError(
+            f"{error}; remove it, and the same command writes it again from the newest checkpoint"
+        ) from error
+    return True
+
+
+def write(
+    optimizer: LearnedOptimizer,
+    best: Best,
+    record: Recorder,
+    workdir: Path,
+    validation: Mapping[str, Any],
+) -> None:
+    """Leave the results of a run: the picture, the best theta, and last the optimizer."""
+    plot_meta_loss(record.history, workdir / "meta_loss.png", record.validations)
+    file, best_file = workdir / RESULT, workdir / "best.safetensors"
+    step = int(best.step)
+    if step:
+        found = {
+            "validation": validation,
+            "meta_step": step,
+            "meta_loss": record.recent_meta_loss(step),
+            "validation_loss": float(best.loss),
+        }
+        provenance = {**optimizer.provenance, **found}
+        save(best_file, replace(optimizer, theta=best.theta, provenance=provenance))
+        print(f"wrote {best_file}, of meta-step {step}")
+    save(file, optimizer)
+    print(f"wrote {file} and {workdir / 'meta_loss.png'}")
+
+
+def require_fit(rule: Rule, mixture: Mixture, held_out: Mixture) -> None:
+    """Find out whether one theta fits all tasks.
+
+    Raises:
+      UserError: if it is tied to one architecture, and the tasks have several.
+    """
+    first, *others = (task.spec for task in mixture.tasks)
+    if rule.tied and any(spec != first for spec in others):
+        raise UserError(
+            "theta of a rule with exact layers is tied to one architecture, and the tasks have "
+            "several; let rule.layers be relational or pointwise"
+        )
+    if rule.tied and any(task.spec != first for task in held_out.tasks):
+        raise UserError(
+            "theta of a rule with exact layers is tied to one architecture, and the validation's "
+            "task has another; let rule.layers be relational or pointwise, or validation.every 0"
+        )
+
+
+def outer_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """Adam on clipped meta-gradients, its learning rate on a cosine to zero."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps)),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
