@@ -3,14 +3,17 @@
 import ast
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
 from lopt.errors import UserError, suggest
+from lopt.own import is_own, own_function, trust_class
 
 _SHOWN = 200
 """Characters of an unreadable text that its error message repeats."""
@@ -26,9 +29,23 @@ _TRACED = ("depth", "iterations")
 _DEEPEST = 16
 """How deep parts and sequences nest in such a text."""
 
+_OWN = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|"""
+    r"(?<![\w.:])[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?![\w.:])"
+)
+"""A quoted text, or `module:function` outside of one."""
+
+_AS_LETTERS = str.maketrans(".:", "\ua4f8\ua4fd")
+"""Two letters of Lisu: with them `module:function` is an identifier to Python's parser."""
+
+_AS_MARKS = str.maketrans("\ua4f8\ua4fd", ".:")
+
 
 class Parts(dict[str, Callable[..., Any]]):
     """The parts of one kind by name; a name that is not there is a `UserError`.
+
+    `config` and `build` also take `module:function`, a function of the user's own that makes such
+    a part.
 
     >>> ESTIMATORS = Parts("estimator", es=dict)
     >>> ESTIMATORS["as"]
@@ -37,12 +54,27 @@ class Parts(dict[str, Callable[..., Any]]):
     lopt.errors.UserError: unknown estimator 'as'; did you mean es? valid: es
     """
 
-    def __init__(self, kind: str, **parts: Callable[..., Any]):
+    def __init__(self, kind: str, makes: type = object, /, **parts: Callable[..., Any]):
+        """See the class.
+
+        Args:
+          kind: what they are, in words.
+          makes: the type of what a part's function makes, for those of the user's own.
+          **parts: the functions by name.
+        """
         super().__init__(parts)
-        self.kind = kind
+        self.kind, self.makes = kind, makes
 
     def __missing__(self, name: str) -> NoReturn:
         raise UserError(f"unknown {self.kind} {name!r}; {suggest(str(name), self)}")
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """The function of a part, imported if it is the user's own.
+
+        Raises:
+          UserError: for an unknown name; as `lopt.own.own_function`.
+        """
+        return own_function(name) if is_own(name) else self[name]
 
 
 def config(parts: Parts, name: str, **arguments: Any) -> ConfigDict:
@@ -50,7 +82,7 @@ def config(parts: Parts, name: str, **arguments: Any) -> ConfigDict:
 
     Args:
       parts: those of one kind.
-      name: which of them.
+      name: which of them, or `module:function`.
       **arguments: those that differ from their defaults.
 
     Raises:
@@ -61,7 +93,7 @@ def config(parts: Parts, name: str, **arguments: Any) -> ConfigDict:
       >>> config(ESTIMATORS, "es", pairs=4).to_dict()["pairs"]
       4
     """
-    parameters = _parameters(parts, name, arguments)
+    parameters = _parameters(parts.function(name), name, arguments)
     defaults = {k: p.default for k, p in parameters.items() if p.default is not p.empty}
     return ConfigDict({"name": name, **defaults, **arguments})
 
@@ -75,7 +107,8 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     Raises:
       UserError: for something else, a text that cannot be read, an unknown name or argument, or a
         missing one, the valid ones listed; for a value of another kind than the default: words
-        or NaN where a number belongs, a number where a sequence does.
+        or NaN where a number belongs, a number where a sequence does; for a function of the user's
+        own that makes something else than such a part.
     """
     if not isinstance(part, str | Mapping | ConfigDict):
         raise UserError(f"the {parts.kind} must be a name, or name(argument=value), not {part!r}")
@@ -83,7 +116,8 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     name = arguments.pop("name", None)
     if not isinstance(name, str):
         raise UserError(f"the {parts.kind} has no name; {suggest('', parts)}")
-    parameters = _parameters(parts, name, arguments)
+    make = parts.function(name)
+    parameters = _parameters(make, name, arguments)
     missing = [k for k, p in parameters.items() if p.default is p.empty and k not in arguments]
     if missing:
         raise UserError(f"{name} needs the argument {missing[0]!r}")
@@ -91,22 +125,56 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     for k, value in arguments.items():
         if parameters[k].default is not inspect.Parameter.empty:
             _require_kind(name, k, parameters[k].default, value)
-    return parts[name](**arguments)
+    made = make(**arguments)
+    if is_own(name):
+        if not isinstance(made, parts.makes):
+            wanted = f"{parts.makes.__module__}.{parts.makes.__qualname__}"
+            raise UserError(f"{name} makes a {type(made).__name__}, not a {wanted}")
+        trust_class(made)
+    return made
+
+
+def own(text: str) -> Callable[..., Any]:
+    """The function that `"module:function"` names, or `"module:function(argument=value)"`.
+
+    What arguments the text gives are no longer among those of the function's signature.
+
+    Raises:
+      UserError: if the text cannot be read, or the function has no such argument; as
+        `lopt.own.own_function`.
+
+    Example:
+      >>> own("math:prod(start=2)")([3, 4])
+      24
+    """
+    arguments = parse(text)
+    name = arguments.pop("name")
+    make = own_function(name)
+    if not arguments:
+        return make
+    parameters = _parameters(make, name, arguments)
+    made = partial(make, **{k: _as_text(v) for k, v in arguments.items()})
+    rest = [p for k, p in parameters.items() if k not in arguments]
+    made.__signature__ = inspect.Signature(rest)
+    return made
 
 
 def parse(text: str) -> dict[str, Any]:
     """Read `name` or `name(argument=value, ...)` as the mapping that `build` takes.
 
-    A value is a literal, or again a name or a call.
+    A value is a literal, or again a name or a call. A name is an identifier, or `module:function`;
+    nothing is imported here.
 
     >>> parse("rnn(data=text(size=200_000), widths=(32,))")
     {'name': 'rnn', 'data': {'name': 'text', 'size': 200000}, 'widths': (32,)}
+    >>> parse("my_project.tasks:spiral(turns=3)")
+    {'name': 'my_project.tasks:spiral', 'turns': 3}
 
     Raises:
       UserError: if the text is neither.
     """
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        node = ast.parse(_OWN.sub(_as_identifier, text.strip()), mode="eval").body
         if isinstance(node, ast.Name | ast.Call):
             return _value(node)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -166,6 +234,9 @@ def _require_modest(name: str, value: Any, depth: int) -> None:
             value = parse(value)
     if isinstance(value, Mapping | ConfigDict):
         for key, inner in value.items():
+            word = inner if key == "name" and isinstance(inner, str) else str(key)
+            if not _OWN.sub("own", word).isidentifier():  # as text it would be more than a word
+                raise UserError(f"what a file names has words for names, not {word[:_SHOWN]!r}")
             if key != "name":
                 _require_modest(str(key), inner, depth + 1)
     elif isinstance(value, list | tuple):
@@ -179,14 +250,21 @@ def _require_modest(name: str, value: Any, depth: int) -> None:
             raise UserError(f"what a file names may have {name} up to {most:,}")
 
 
+def _as_identifier(found: re.Match[str]) -> str:
+    return found[0] if found[0][0] in "'\"" else found[0].translate(_AS_LETTERS)
+
+
 def _value(node: ast.expr) -> Any:
     match node:
         case ast.Name(id=name) if name not in ("true", "false", "none", "null"):
-            return {"name": name}
+            return {"name": name.translate(_AS_MARKS)}
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(
             k.arg not in (None, "name") for k in keywords
         ):
-            return {"name": name, **{k.arg: _value(k.value) for k in keywords}}
+            return {
+                "name": name.translate(_AS_MARKS),
+                **{k.arg.translate(_AS_MARKS): _value(k.value) for k in keywords},
+            }
         case ast.Tuple(elts=elements):
             return tuple(map(_value, elements))
         case ast.List(elts=elements):
@@ -194,7 +272,7 @@ def _value(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise _unreadable(ast.unparse(node)) from None
+        raise _unreadable(ast.unparse(node).translate(_AS_MARKS)) from None
 
 
 def _unreadable(text: str) -> UserError:
@@ -222,10 +300,20 @@ def _is_part(value: Any) -> bool:
 
 
 def _parameters(
-    parts: Parts, name: str, arguments: Mapping[str, Any]
+    make: Callable[..., Any], name: str, arguments: Mapping[str, Any]
 ) -> Mapping[str, inspect.Parameter]:
-    parameters = inspect.signature(parts[name]).parameters
+    """The parameters of a part's function, among which are all arguments."""
+    try:
+        found = inspect.signature(make).parameters
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} does not say which arguments it has; give another") from error
+    several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    parameters = {k: p for k, p in found.items() if p.kind not in several}
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
     for argument in arguments:
+        if argument not in parameters and takes_any:
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters[argument] = inspect.Parameter(argument, keyword, default=None)
         if argument not in parameters:
             raise UserError(f"{name} has no argument {argument!r}; {suggest(argument, parameters)}")
     return parameters

@@ -24,6 +24,7 @@ from lopt.compare.contenders import UNTRAINED
 from lopt.compare.provenance import own_steps, own_tasks
 from lopt.compare.tables import tables, verdicts
 from lopt.errors import UserError, suggest
+from lopt.own import trust
 from lopt.rules import load
 from lopt.signals import heard, leave
 
@@ -44,6 +45,9 @@ _BASELINES = flags.DEFINE_list(
     "Optimizers to compare with.",
 )
 _REFERENCE = flags.DEFINE_string("reference", None, "What speedups refer to; adamw, or the first.")
+_TRUST = flags.DEFINE_list(
+    "trust", [], "module:function or module:class of yours that the files of optimizers may name."
+)
 flags.mark_flags_as_required(["workdir"])
 
 _SHORT = ("optimizer", "task", "steps", "seeds", "rates", "baselines", "reference")
@@ -60,6 +64,7 @@ def main(argv: Sequence[str]) -> None:
     """Compare, and write results.json, report.md and report.html to the workdir."""
     del argv
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    trust(*_TRUST.value)
     plan = _from_config() if _CONFIG.value is not None else _from_flags()
     workdir = Path(_WORKDIR.value)
     with heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _stop):

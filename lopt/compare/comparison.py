@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from lopt.compare.contenders import Contender, contenders, own_function
+from lopt.compare.contenders import Contender, contenders
 from lopt.compare.grid import Budget
 from lopt.compare.heat import Heat
 from lopt.compare.progress import progress
@@ -43,8 +43,8 @@ def compare(
     Args:
       optimizers: as `lopt.compare.contenders` takes them: names of baselines, files of learned
         optimizers, optax transformations, functions of `learning_rate`.
-      tasks: each a `Task`, a text such as `"mlp(widths=(64,))"`, or `"module:function"`. As a
-        mapping they have names of their own.
+      tasks: each a `Task`, a text such as `"mlp(widths=(64,))"`, or
+        `"module:function(argument=value)"`. As a mapping they have names of their own.
       steps: of a run; one number for all tasks, or one for each.
       seeds: runs of each setting.
       rates: learning rates that are tried of each schedule and weight decay.
@@ -136,12 +136,7 @@ def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
 
 def _task(given: Any) -> Task:
     """A task, however it is given."""
-    if isinstance(given, str) and ":" in given and given.partition(":")[0].isidentifier():
-        given = own_function(given)()
-    task = given if isinstance(given, Task) else build(TASKS, given)
-    if not isinstance(task, Task):
-        raise UserError(f"{given!r} makes a {type(task).__name__}, not a lopt.tasks.Task")
-    return task
+    return given if isinstance(given, Task) else build(TASKS, given)
 
 
 def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:

@@ -1,7 +1,6 @@
 """Who takes part in a comparison: an optimizer with a name, and how it is tuned."""
 
 import hashlib
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,8 @@ from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.grid import Budget, Search
 from lopt.compare.provenance import own_rate
 from lopt.errors import UserError, suggest
-from lopt.parts import build
+from lopt.own import is_own
+from lopt.parts import build, own
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, load
 from lopt.symmetry import PermutationSpec
@@ -61,10 +61,11 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
 
     Args:
       optimizers: each a name in `BASELINES` or in `lopt.pretrained.PRETRAINED`; `"untrained"`;
-        `"module:function"`; the file of a learned optimizer; a `LearnedOptimizer`; an optax
-        transformation, which is run as it is; a function `learning_rate -> transformation`, which
-        is tuned; or a `Contender`. As a mapping they have names of their own, otherwise they are
-        called by what they are.
+        `"module:function"`, or `"module:function(argument=value)"` to set arguments that are then
+        not tuned; the file of a learned optimizer; a `LearnedOptimizer`; an optax transformation,
+        which is run as it is; a function `learning_rate -> transformation`, which is tuned; or a
+        `Contender`. As a mapping they have names of their own, otherwise they are called by what
+        they are.
 
     Returns:
       One for each, but two for a learned optimizer: as it is, and tuned like all others.
@@ -88,22 +89,6 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two optimizers are called {name!r}; give them names of their own")
-    return found
-
-
-def own_function(text: str) -> Callable[..., Any]:
-    """The function that `"module:function"` names.
-
-    Raises:
-      UserError: if there is no such module or function.
-    """
-    module, _, name = text.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise UserError(f"cannot import {module!r} of {text!r}: {error}") from error
-    if not callable(found):
-        raise UserError(f"{module} has no function {name!r}")
     return found
 
 
@@ -152,8 +137,8 @@ def _resolved(given: Any) -> Any:
         return given
     if given in BASELINES:
         return BASELINES[given]
-    if ":" in given:
-        return own_function(given)
+    if is_own(given):
+        return own(given)
     raise UserError(
         f"unknown optimizer {given!r}; {suggest(given, (*BASELINES, *PRETRAINED, UNTRAINED))}; or "
         "a file of lopt.save, or module:function"

@@ -13,6 +13,7 @@ from lopt.parts import Parts
 
 DATASETS = Parts(
     "data set",
+    Dataset,
     digits=digits,
     photos=photos,
     mnist=partial(tfds_images, "mnist"),
@@ -23,7 +24,7 @@ DATASETS = Parts(
 )
 """The labelled images that a task can name; `tfds(dataset='kmnist')` is any other set."""
 
-TEXTS = Parts("text", text=text, lm1b=partial(tfds_text, "lm1b"), tfds=tfds_text)
+TEXTS = Parts("text", Corpus, text=text, lm1b=partial(tfds_text, "lm1b"), tfds=tfds_text)
 """The texts that a task can name; `tfds(dataset='wiki40b/en')` is any other set."""
 
 __all__ = [

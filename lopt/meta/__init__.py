@@ -10,7 +10,7 @@ from lopt.meta.tbptt import TBPTT
 from lopt.meta.validation import Best, Validation, ValidationLoss
 from lopt.parts import Parts
 
-ESTIMATORS = Parts("estimator", es=ES, pes=PES, nres=NRES, tbptt=TBPTT)
+ESTIMATORS = Parts("estimator", Estimator, es=ES, pes=PES, nres=NRES, tbptt=TBPTT)
 """The estimators that a config can name."""
 
 __all__ = [

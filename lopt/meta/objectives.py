@@ -88,5 +88,5 @@ def _require_power(part: str, power: float) -> None:
         raise UserError(f"{part}: power must be 0 or more, not {power}")
 
 
-OBJECTIVES = Parts("objective", mean=MeanLoss, late=LateLoss, log=LogLoss)
+OBJECTIVES = Parts("objective", Objective, mean=MeanLoss, late=LateLoss, log=LogLoss)
 """The objectives that a config can name."""

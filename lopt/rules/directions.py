@@ -211,5 +211,5 @@ class Orthogonal(Direction):
         return (factor * gain).reshape(mixed.shape)
 
 
-DIRECTIONS = Parts("direction", adam=Adam, momentum=Momentum, orthogonal=Orthogonal)
+DIRECTIONS = Parts("direction", Direction, adam=Adam, momentum=Momentum, orthogonal=Orthogonal)
 """The directions that a rule of gates can name."""

@@ -158,6 +158,7 @@ class AdamDirection(Feature):
 
 FEATURES = Parts(
     "feature",
+    Feature,
     weight=Weight,
     gradient=Gradient,
     momentum=Momentum,

@@ -19,6 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, PyTree
 
 from lopt.errors import UserError
+from lopt.own import from_a_file
 from lopt.parts import build, require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.archive import read_archive, write_archive
@@ -145,9 +146,10 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
 
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """Name the file in every error that its metadata lead to: they are not trusted."""
+    """Import nothing for its metadata, and name the file in every error that they lead to."""
     try:
-        yield
+        with from_a_file():
+            yield
     except UserError as error:
         raise UserError(f"{str(path)!r}: {error}") from error
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:

@@ -72,7 +72,7 @@ class Normalized(Step):
         return jnp.exp(jnp.clip(logarithm, -self.limit, self.limit)) * direction
 
 
-STEPS = Parts("step", normalized=Normalized, residual=Residual)
+STEPS = Parts("step", Step, normalized=Normalized, residual=Residual)
 """The ways to make a step that a rule over parameters can name."""
 
 

@@ -61,7 +61,7 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) and 0 < value < math.inf
 
 
-MIXTURES = Parts("mixture", mixture=mixture)
+MIXTURES = Parts("mixture", Mixture, mixture=mixture)
 """What a config can name where meta-training takes several tasks."""
 
 

@@ -10,6 +10,7 @@ from jax.extend import core
 from jaxtyping import PyTree
 
 from lopt.errors import UserError
+from lopt.own import from_a_file
 from lopt.parts import build, describe, parse, require_modest
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
@@ -29,7 +30,8 @@ def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES)
       most_bytes: the largest `training_bytes` that is built.
 
     Raises:
-      UserError: for a task that needs more memory; as `lopt.parts.build` and `require_modest`.
+      UserError: for a task that needs more memory, or one of the user's own that only the file
+        names; as `lopt.parts.build` and `require_modest`.
 
     Example:
       >>> build_untrusted("mlp(widths=(1_000_000_000,))")
@@ -39,13 +41,14 @@ def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES)
     """
     part = parse(part) if isinstance(part, str) else part
     require_modest(part)
-    size = training_bytes(jax.eval_shape(partial(build, TASKS, part)))
-    if size > most_bytes:
-        raise UserError(
-            f"{describe(part)} takes about {_gibibytes(size)} to train, and a task that a file "
-            f"names may take {_gibibytes(most_bytes)}; name it yourself if it is meant"
-        )
-    return build(TASKS, part)
+    with from_a_file():
+        size = training_bytes(jax.eval_shape(partial(build, TASKS, part)))
+        if size > most_bytes:
+            raise UserError(
+                f"{describe(part)} takes about {_gibibytes(size)} to train, and a task that a file "
+                f"names may take {_gibibytes(most_bytes)}; name it yourself if it is meant"
+            )
+        return build(TASKS, part)
 
 
 def training_bytes(task: Task) -> int:

@@ -1,0 +1,102 @@
+"""Functions of the user's own by name, `module:function`: in configs and flags, not in files."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from lopt.errors import UserError, suggest
+
+_TRUSTED: set[str] = set()
+"""What this process' configs, flags and code have named."""
+
+_IN_A_FILE = ContextVar("in_a_file", default=False)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is one of a module's function, and not of a part of the package."""
+    return ":" in name
+
+
+def own_function(name: str) -> Callable[..., Any]:
+    """Import the function or class that `"module:function"` names.
+
+    The module is found as by `import`: in the current folder under `python -m`, in installed
+    packages, in `PYTHONPATH`.
+
+    Raises:
+      UserError: if the module cannot be imported or has no such function; within `from_a_file`, if
+        it was named nowhere else before.
+
+    Example:
+      >>> own_function("math:hypot")(3, 4)
+      5.0
+    """
+    if _IN_A_FILE.get() and name not in _TRUSTED:
+        raise UserError(
+            f"{name} is named in a file, and nothing is imported for a file; if it is yours, say "
+            f"so first: --trust={name}, or lopt.own.trust({name!r}) in Python"
+        )
+    module, _, attribute = name.partition(":")
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:
+        raise UserError(
+            f"cannot import {module!r} of {name!r}: {type(error).__name__}: {error}"
+        ) from error
+    found = getattr(imported, attribute, None)
+    if not callable(found):
+        valid = [k for k, v in vars(imported).items() if callable(v) and not k.startswith("_")]
+        raise UserError(f"{module} has no function {attribute!r}; {suggest(attribute, valid)}")
+    _TRUSTED.add(name)
+    return found
+
+
+def trust(*names: str) -> None:
+    """Let the files of optimizers name these functions of the user's own, as `"module:function"`.
+
+    What a config, a flag or `lopt.parts.build` named in this process is trusted already.
+
+    Raises:
+      UserError: as `own_function`.
+
+    Example:
+      >>> trust("math:hypot")
+    """
+    for name in names:
+        own_function(name)
+
+
+def trust_class(made: Any) -> None:
+    """Let files name the class of something that a trusted function made."""
+    _TRUSTED.add(name_of_class(type(made)))
+
+
+def name_of_class(kind: type) -> str:
+    """The name by which `own_function` finds a class.
+
+    Raises:
+      UserError: for a class within a function or another class.
+
+    Example:
+      >>> from fractions import Fraction
+      >>> name_of_class(Fraction)
+      'fractions:Fraction'
+    """
+    if "." in kind.__qualname__:
+        raise UserError(
+            f"{kind.__module__}:{kind.__qualname__} cannot be found by its name; define the class "
+            "at the top level of its module"
+        )
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+@contextmanager
+def from_a_file() -> Iterator[None]:
+    """Import nothing, whatever text is built into parts: it is of a file that nobody looked at."""
+    token = _IN_A_FILE.set(True)
+    try:
+        yield
+    finally:
+        _IN_A_FILE.reset(token)
