@@ -57,5 +57,5 @@ class ES(Estimator):
 
         keys = twice(problem, jax.random.split(run_key, self.pairs))
         losses = over_particles(problem, one, antithetic(problem, theta, noise), keys)
-        means, metrics = measure(problem, losses, self.loss_cap)
+        means, _, metrics = measure(problem, losses, self.loss_cap)
         return es_gradient(problem, noise, means, self.sigma), state, metrics

@@ -45,11 +45,14 @@ class Metrics(NamedTuple):
       diverged: the share of inner runs whose last loss is above the cap or not a number, or, where
         gradients are taken through them, whose gradient is not finite.
       inner_steps: how many inner steps were taken.
+      restarted: the share of inner runs in whose place fresh ones started before their end, because
+        they were lost (see `Truncated`).
     """
 
     meta_loss: Float[Array, ""]
     diverged: Float[Array, ""]
     inner_steps: int
+    restarted: Float[Array, ""] | float = 0.0
 
 
 class Estimator(abc.ABC):

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
 from lopt.meta.particles import (
     antithetic,
+    both,
     choose,
     es_gradient,
     measure,
@@ -67,10 +68,11 @@ class NRES(Truncated):
         noise_key, fresh_key = jax.random.split(key)
         thetas = antithetic(problem, theta, state.noise)
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
-        means, metrics = measure(problem, losses, self.loss_cap)
+        means, lost, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, state.noise, means, self.sigma)
         fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
-        staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
+        staggered = state.staggered._replace(runs=runs)
+        staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
         new = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
         noise = choose(once(problem, ended), new, state.noise)
-        return gradient, NRESState(staggered, noise), metrics
+        return gradient, NRESState(staggered, noise), metrics._replace(restarted=restarted)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.unroll import Losses
@@ -87,8 +87,11 @@ def over_pairs(
 
 def measure(
     problem: Problem, losses: Losses, limit: float
-) -> tuple[Float[Array, " particles"], Metrics]:
-    """The meta-loss of each particle; its losses are held at a limit that stands for NaN as well.
+) -> tuple[Float[Array, " particles"], Bool[Array, " particles"], Metrics]:
+    """The meta-loss of each particle, and whether it is lost.
+
+    Losses are held at a limit that stands for NaN as well. A particle is lost if its last loss is
+    above the limit and no lower than its first: it is not on the way back.
 
     Args:
       problem: whose scale and objective.
@@ -96,10 +99,25 @@ def measure(
       limit: the cap, in scaled losses.
     """
     scaled = losses.values / problem.scale
-    diverged = ~(scaled < limit)
-    capped = jnp.where(diverged, limit, scaled)
+    above = ~(scaled < limit)
+    capped = jnp.where(above, limit, scaled)
     means = problem.objective(capped, losses.share).mean(1)
-    return means, Metrics(means.mean(), diverged[:, -1].mean(), scaled.size)
+    diverged = above[:, -1]
+    lost = diverged & ~(scaled[:, -1] < scaled[:, 0])
+    return means, lost, Metrics(means.mean(), diverged.mean(), scaled.size)
+
+
+def both(problem: Problem, flags: Bool[Array, " particles"]) -> Bool[Array, " particles"]:
+    """Whether a flag is set for both particles of the pair that each belongs to."""
+    if not _halved(problem.mesh):
+        plus, minus = jnp.split(flags, 2)
+        return twice(problem, plus & minus)
+
+    def here(flags: Bool[Array, " particles"]) -> Bool[Array, " particles"]:
+        return jax.lax.psum(flags.astype(jnp.float32), SIGN) == 2
+
+    spec = _particles(problem.mesh)
+    return _on_devices(problem.mesh, here, (spec,), spec)(flags)
 
 
 def es_gradient(

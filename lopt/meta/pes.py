@@ -10,6 +10,7 @@ from jaxtyping import Array
 from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
 from lopt.meta.particles import (
     antithetic,
+    both,
     choose,
     es_gradient,
     measure,
@@ -70,9 +71,10 @@ class PES(Truncated):
         xi = jax.tree.map(jnp.add, state.xi, noise)
         thetas = antithetic(problem, theta, noise)
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
-        means, metrics = measure(problem, losses, self.loss_cap)
+        means, lost, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, xi, means, self.sigma)
         fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
-        staggered, ended = restart(state.staggered._replace(runs=runs), fresh)
+        staggered = state.staggered._replace(runs=runs)
+        staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
         xi = choose(once(problem, ended), jax.tree.map(jnp.zeros_like, xi), xi)
-        return gradient, PESState(staggered, xi), metrics
+        return gradient, PESState(staggered, xi), metrics._replace(restarted=restarted)

@@ -176,13 +176,18 @@ def plot_meta_loss(
 def _values(report: Report, problems: Sequence[str]) -> dict[str, float]:
     losses = [float(m.meta_loss) for m in report.inner]
     diverged = [float(m.diverged) for m in report.inner]
+    restarted = [float(m.restarted) for m in report.inner]
     values = {
         "meta_loss": float(report.meta_loss),
         "gradient_norm": float(report.gradient_norm),
         "diverged": float(np.mean(diverged)),
+        "restarted": float(np.mean(restarted)),
         "skipped": int(report.skipped),
     }
-    return values | _apart("meta_loss", problems, losses) | _apart("diverged", problems, diverged)
+    apart = {"meta_loss": losses, "diverged": diverged, "restarted": restarted}
+    return values | {
+        k: v for n, part in apart.items() for k, v in _apart(n, problems, part).items()
+    }
 
 
 def _validation_values(validation: ValidationLoss, problems: Sequence[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lopt.errors import UserError
 from lopt.meta.estimator import Estimator, Problem, Theta, require_positive
@@ -33,6 +33,14 @@ class Truncated(Estimator):
 
     The runs are staggered: the first ones end early, at evenly spread truncations, so that
     afterwards they stand at different inner steps.
+
+    A run is lost once a truncation's last loss is above the cap and no lower than its first. A pair
+    of lost runs makes room for fresh ones: held at the cap, both would add nothing to the gradient
+    until their end, so the expected gradient keeps its direction, and only its length grows, as
+    runs are shorter. A lost run whose other is not lost goes on, contributing the cap, since the
+    difference between them is what tells theta where runs diverge: restarting these as well biases
+    PES (measured in docs/research-log.md). Lost runs of `TBPTT` restart one by one, since they have
+    no gradient.
 
     Attributes:
       pairs: antithetic pairs.
@@ -121,11 +129,15 @@ class Truncated(Estimator):
         return over_particles(problem, one, thetas, runs)
 
 
-def restart(staggered: Staggered, fresh: Staggered) -> tuple[Staggered, Bool[Array, " particles"]]:
-    """Runs after a truncation, fresh ones in place of those that ended, and which these are.
+def restart(
+    staggered: Staggered, fresh: Staggered, lost: Bool[Array, " particles"]
+) -> tuple[Staggered, Bool[Array, " particles"], Float[Array, ""]]:
+    """Runs after a truncation, fresh ones in place of those that are over or lost.
 
-    Runs that diverged go on to their end: cut off, they would cost the meta-loss one truncation at
-    the cap in place of all that are left, and the gradient would be that of another objective.
+    Returns:
+      The runs, which of them are fresh, and the share that was lost before its end.
     """
-    ended = staggered.remaining <= 1
-    return choose(ended, fresh, staggered._replace(remaining=staggered.remaining - 1)), ended
+    over = staggered.remaining <= 1
+    ended = over | lost
+    runs = choose(ended, fresh, staggered._replace(remaining=staggered.remaining - 1))
+    return runs, ended, (lost & ~over).mean()

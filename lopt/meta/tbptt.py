@@ -44,11 +44,11 @@ class TBPTT(Truncated):
 
         thetas = jax.tree.map(lambda t: jnp.broadcast_to(t, (2 * self.pairs, *t.shape)), theta)
         gradients, finite, (runs, losses) = over_particles(problem, one, thetas, state.runs)
-        _, metrics = measure(problem, losses, self.loss_cap)
+        _, lost, metrics = measure(problem, losses, self.loss_cap)
         sound = finite & (losses.values[:, -1] / problem.scale < self.loss_cap)
-        metrics = metrics._replace(diverged=1 - sound.mean())
         fresh = self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
-        staggered, _ = restart(state._replace(runs=runs), fresh)
+        staggered, _, restarted = restart(state._replace(runs=runs), fresh, lost)
+        metrics = metrics._replace(diverged=1 - sound.mean(), restarted=restarted)
         return jax.tree.map(lambda g: g.mean(0), gradients), staggered, metrics
 
 

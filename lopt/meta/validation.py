@@ -175,7 +175,7 @@ class Validation:
             return unroll(task, optimizer, run, self._horizon)[1]
 
         losses = over_particles(problem, one, keys, alike=(theta,))
-        return measure(problem, losses, self._cap)[1].meta_loss
+        return measure(problem, losses, self._cap)[2].meta_loss
 
 
 def _nothing_yet(theta: Theta) -> Best:

@@ -31,6 +31,7 @@ def test_each_estimators_gradient_over_devices_is_that_of_one(devices):
     assert said["devices"] == devices
     assert list(said["distances"]) == ["ES", "PES", "NRES", "TBPTT"]
     assert max(said["distances"].values()) < 1e-3, said
+    assert all(0 < said["restarted"][name] < 1 for name in ("PES", "NRES", "TBPTT")), said
 
 
 @pytest.mark.slow

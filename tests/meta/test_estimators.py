@@ -80,9 +80,17 @@ def test_the_mean_of_es_is_the_gradient():
 
 def in_lockstep(estimator, state):
     """The state with all runs at the start of a whole length."""
-    staggered = state if isinstance(state, Staggered) else state.staggered
-    remaining = jnp.full_like(staggered.remaining, estimator.truncations)
-    staggered = staggered._replace(remaining=remaining)
+    remaining = jnp.full_like(runs_of(state).remaining, estimator.truncations)
+    return with_runs(state, runs_of(state)._replace(remaining=remaining))
+
+
+def runs_of(state):
+    """The runs within an estimator's state."""
+    return state if isinstance(state, Staggered) else state.staggered
+
+
+def with_runs(state, staggered):
+    """The state with other runs."""
     return staggered if isinstance(state, Staggered) else state._replace(staggered=staggered)
 
 
@@ -242,6 +250,58 @@ def test_backpropagation_through_runs_above_the_cap_gives_nothing():
     for _ in range(2):
         gradient, state, metrics = tbptt.gradient(problem, THETA, state, jax.random.key(1))
     assert metrics.diverged == 1
+    assert all(np.all(g == 0) for g in jax.tree.leaves(gradient))
+
+
+TRUNCATED = [kind(2, 2, 6, sigma=SIGMA) for kind in (PES, NRES)] + [TBPTT(2, 2, 6)]
+
+
+def after_a_truncation(estimator, divides, cap=10.0):
+    """Where runs stand that were fresh before it, and diverge where theta is above a rate."""
+
+    def optimizer(theta):
+        return optax.sgd(jnp.where(theta["rate"] > divides, 1e4, 0.4))
+
+    estimator = dataclasses.replace(estimator, loss_cap=cap)
+    problem = Problem(TASK, optimizer)
+    state = in_lockstep(estimator, estimator.init(problem, THETA, jax.random.key(0)))
+    _, state, metrics = estimator.gradient(problem, THETA, state, jax.random.key(1))
+    return state, metrics
+
+
+@pytest.mark.parametrize("estimator", TRUNCATED)
+def test_lost_runs_make_room_for_fresh_ones_and_are_counted(estimator):
+    state, metrics = after_a_truncation(estimator, divides=0.0)
+    assert (metrics.diverged, metrics.restarted) == (1, 1)
+    assert np.all(np.asarray(runs_of(state).runs.step) == 0)
+    assert np.all(np.asarray(runs_of(state).remaining) == estimator.truncations)
+    if isinstance(estimator, PES):
+        jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), state.xi)
+
+
+@pytest.mark.parametrize("estimator", TRUNCATED[:2])
+def test_a_pair_goes_on_until_both_of_its_runs_are_lost(estimator):
+    state, metrics = after_a_truncation(estimator, divides=THETA["rate"])
+    assert (metrics.diverged, metrics.restarted) == (0.5, 0)
+    assert np.all(np.asarray(runs_of(state).runs.step) == 2)
+
+
+@pytest.mark.parametrize("estimator", TRUNCATED)
+def test_runs_above_the_cap_that_fall_are_not_lost(estimator):
+    _, metrics = after_a_truncation(estimator, divides=1.0, cap=1e-9)
+    assert (metrics.diverged, metrics.restarted) == (1, 0)
+
+
+@pytest.mark.parametrize("estimator", TRUNCATED)
+def test_lost_runs_would_add_nothing_to_the_gradient(estimator):
+    """Otherwise restarting them would change what is estimated."""
+    problem = Problem(TASK, lambda theta: optax.sgd(30.0 * (1 + theta["rate"])))
+    state = in_lockstep(estimator, estimator.init(problem, THETA, jax.random.key(0)))
+    runs = runs_of(state).runs
+    lost = runs._replace(params=jax.tree.map(lambda x: x + 1e3, runs.params))
+    state = with_runs(state, runs_of(state)._replace(runs=lost))
+    gradient, _, metrics = estimator.gradient(problem, THETA, state, jax.random.key(1))
+    assert metrics.restarted == 1
     assert all(np.all(g == 0) for g in jax.tree.leaves(gradient))
 
 

@@ -12,7 +12,7 @@ from lopt.meta.records import Recorder, meta_loss_figure, plot_meta_loss
 
 
 def report(step, *diverged):
-    metrics = tuple(Metrics(2.0 * share, share, 10) for share in diverged)
+    metrics = tuple(Metrics(2.0 * share, share, 10, share / 2) for share in diverged)
     return Report(step, metrics, sum(m.meta_loss for m in metrics) / len(metrics), 0.5, 0)
 
 
@@ -45,6 +45,7 @@ def test_metrics_of_several_problems_are_recorded_apart(tmp_path):
     first, second = lines_of(tmp_path)
     assert (first["diverged"], first["diverged/a"], first["diverged/b"]) == (0.5, 0.25, 0.75)
     assert (first["meta_loss"], first["meta_loss/a"], first["meta_loss/b"]) == (1.0, 0.5, 1.5)
+    assert (first["restarted"], first["restarted/b"]) == (0.25, 0.375)
     assert not [name for name in first if name.startswith("validation")]
     names = ("validation_loss", "validation_loss/c", "validation_loss/d")
     assert [second[name] for name in names] == [1.5, 1.0, 3.0]
