@@ -44,6 +44,24 @@ def heard(numbers: Sequence[int], action: Callable[[int], None]) -> Iterator[Non
         os.close(writing)
 
 
+@contextmanager
+def resumable(after: str) -> Iterator[None]:
+    """End the process at SIGINT, SIGTERM and SIGHUP, whatever it is doing; a context manager.
+
+    For commands that leave what is on the disk whole at any time.
+
+    Args:
+      after: what the same command resumes after, for the line that is printed.
+    """
+
+    def stop(number: int) -> None:
+        print(f"stopped; the same command resumes after {after}", file=sys.stderr)
+        leave(128 + number)
+
+    with heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop):
+        yield
+
+
 def leave(status: int) -> None:
     """End the process here and now, waiting for no thread, with what it printed flushed."""
     if sys.stdout.isatty():

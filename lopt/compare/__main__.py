@@ -7,7 +7,6 @@ python -m lopt.compare --optimizer=runs/quickstart/optimizer.safetensors \
 The same command resumes a comparison that was interrupted.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from lopt.compare.tables import tables, verdicts
 from lopt.errors import UserError, suggest
 from lopt.own import trust
 from lopt.rules import load
-from lopt.signals import heard, leave
+from lopt.signals import resumable
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/compare/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where trials and reports go.")
@@ -67,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     trust(*_TRUST.value)
     plan = _from_config() if _CONFIG.value is not None else _from_flags()
     workdir = Path(_WORKDIR.value)
-    with heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _stop):
+    with resumable("the trials that are done"):
         results = compare(**plan, workdir=workdir, console=console)
         try:
             results.save(workdir)
@@ -77,12 +76,6 @@ def main(argv: Sequence[str]) -> None:
     for sentence in verdicts(results):
         console.print(sentence, soft_wrap=True, highlight=False)
     console.print(f"wrote {workdir / 'report.html'}, report.md and results.json", soft_wrap=True)
-
-
-def _stop(number: int) -> None:
-    """End the process, whatever it is doing: what is on the disk is whole at any time."""
-    print("stopped; the same command resumes after the trials that are done", file=sys.stderr)
-    leave(128 + number)
 
 
 def _from_config() -> dict[str, Any]:

@@ -33,15 +33,16 @@ def markdown(results: Comparison, pictures: Iterable[str]) -> str:
     """The report as a page of Markdown, its pictures as `NAME.png` beside it."""
     lines = [f"# {title(results)}", ""]
     lines += [f"- {sentence}" for sentence in verdicts(results)]
-    lines += ["", *_table(STANDINGS, standings(results)), "", how(results), ""]
+    lines += ["", *table(STANDINGS, standings(results)), "", how(results), ""]
     for name in pictures:
         lines += [f"![{CAPTIONS[name]}]({name}.png)", "", CAPTIONS[name], ""]
     for task in results.tasks:
         lines += [f"## {task}", "", f"{results.steps[task]} steps. {results.sources[task]}", ""]
-        lines += [*_table(columns(results, task), on_task(results, task)), ""]
+        lines += [*table(columns(results, task), on_task(results, task)), ""]
     return "\n".join(lines)
 
 
-def _table(header: Row, rows: Iterable[Row]) -> list[str]:
+def table(header: Row, rows: Iterable[Row]) -> list[str]:
+    """The lines of a table in Markdown."""
     cells = [header, ("---",) * len(header), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]

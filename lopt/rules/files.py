@@ -18,17 +18,25 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, PyTree
 
+from lopt.archive import Archive
 from lopt.errors import UserError
 from lopt.own import from_a_file
 from lopt.parts import build, require_modest
 from lopt.pretrained import PRETRAINED
-from lopt.rules.archive import read_archive, write_archive
 from lopt.rules.registry import RULES, name_of
 from lopt.rules.rule import Rule
 from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.axes import groups_of
 from lopt.symmetry.spec import require_spec
+
+_ARCHIVE = Archive(
+    key="lopt.optimizer",
+    format=3,
+    what="learned optimizer",
+    arrays="theta",
+    hint="meta_train.py and lopt.save write one",
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
         "provenance": learned.provenance,
     }
     tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
-    write_archive(Path(path).expanduser(), tensors, contents)
+    _ARCHIVE.write(Path(path).expanduser(), tensors, contents)
 
 
 def load(path: str | os.PathLike) -> LearnedOptimizer:
@@ -123,7 +131,7 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
         with metadata that do not make sense, with a theta that is not finite. Nothing in it is run.
     """
     path = PRETRAINED.get(str(path), Path(path).expanduser())
-    tensors, contents = read_archive(path)
+    tensors, contents = _ARCHIVE.read(path)
     for field in ("rule", "spec", "provenance"):
         if field not in contents:
             raise UserError(f"{str(path)!r} has malformed metadata: no {field!r}")

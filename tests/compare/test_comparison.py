@@ -237,7 +237,7 @@ def test_a_comparison_is_written_as_reports_that_need_nothing_else(regression, t
         ({"optimizers": ["adam", "adam"]}, "two optimizers are called 'adam'"),
         ({"optimizers": ["nowhere:make"]}, "cannot import 'nowhere'"),
         ({"optimizers": ["optax:adamm"]}, "optax has no function 'adamm'"),
-        ({"optimizers": ["none.safetensors"]}, "no optimizer file"),
+        ({"optimizers": ["none.safetensors"]}, "no learned optimizer file"),
         ({"optimizers": {"x": 3}}, "x: an optimizer must be a name"),
         ({"tasks": []}, "no tasks to compare on"),
         ({"tasks": ["quadratik"]}, "unknown task 'quadratik'; did you mean quadratic"),

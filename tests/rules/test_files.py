@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lopt
+from lopt.archive import digest_of
 from lopt.errors import UserError
-from lopt.rules import LearnedOptimizer, UNFRule, archive, files, load, save
+from lopt.rules import LearnedOptimizer, UNFRule, files, load, save
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.tasks import mlp
 
@@ -95,7 +96,7 @@ def test_a_tied_rule_of_params_that_are_no_dicts_is_not_saved(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="no optimizer file"):
+    with pytest.raises(UserError, match="no learned optimizer file"):
         load(tmp_path / "none.safetensors")
 
 
@@ -167,7 +168,7 @@ def test_a_theta_that_is_not_finite_is_neither_saved_nor_loaded(space, tmp_path,
     assert not list(tmp_path.iterdir())
     save(path, original)
     rewrite(path, tensors=lambda t: {k: np.full_like(v, value) for k, v in t.items()})
-    with pytest.raises(UserError, match="holds a theta that is not finite: params/"):
+    with pytest.raises(UserError, match="holds theta that is not finite: params/"):
         load(path)
 
 
@@ -179,7 +180,7 @@ def rewrite(path, contents=lambda c: c, tensors=lambda t: t, text=None):
     data = contents(data)
     if isinstance(data, dict) and "sha256" in data:
         inner = {k: v for k, v in data.items() if k not in ("format", "sha256")}
-        data["sha256"] = archive._digest(arrays, inner)
+        data["sha256"] = digest_of(arrays, inner)
     save_file(arrays, path, {"lopt.optimizer": json.dumps(data) if text is None else text})
 
 

@@ -1,0 +1,112 @@
+"""Safetensors files of arrays and plain data, with a digest that tells damage."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from lopt.atomic import replacing
+from lopt.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One kind of file: how its contents are marked, and what messages call them.
+
+    Attributes:
+      key: the one metadata key: safetensors writes several in any order, each time another.
+      format: the version of the contents.
+      what: is in such a file, as in "holds no ...".
+      arrays: what its arrays are called, with an article, as in "holds ... not finite".
+      hint: who writes such files.
+    """
+
+    key: str
+    format: int
+    what: str
+    arrays: str
+    hint: str
+
+    def write(
+        self, path: Path, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]
+    ) -> None:
+        """Write arrays and plain data to a file, all of it or nothing.
+
+        The plain data stand in the file's metadata as JSON, with the digest of both.
+
+        Raises:
+          UserError: if an array is not finite, or the contents are not plain data.
+          OSError: if the file cannot be written.
+        """
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise UserError(
+                    f"{name} of {self.arrays} is not finite, and is not saved to {str(path)!r}"
+                )
+        try:
+            contents = json.loads(json.dumps(contents))  # as it will be read: with keys of text
+            digest = digest_of(arrays, contents)
+            text = json.dumps({"format": self.format, "sha256": digest, **contents})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"what is saved with {self.arrays} must be plain data: {error}"
+            ) from error
+        data = save(dict(arrays), {self.key: text})
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+
+    def read(self, path: Path) -> tuple[Arrays, dict[str, Any]]:
+        """Read what `write` wrote.
+
+        Raises:
+          UserError: if the file is missing, cannot be read, or holds anything else: another
+            format, malformed metadata, contents that do not have their digest, arrays that are
+            not finite.
+        """
+        if not path.is_file():
+            raise UserError(f"no {self.what} file {str(path)!r}; {self.hint}")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except PermissionError as error:
+            raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        except Exception as error:  # of safetensors and of numpy, for headers that say nonsense
+            raise UserError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
+        if self.key not in metadata:
+            raise UserError(f"{str(path)!r} holds no {self.what}; {self.hint}")
+        try:
+            contents = json.loads(metadata[self.key])
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{str(path)!r} has malformed metadata: {error}") from error
+        if not isinstance(contents, dict) or "format" not in contents:
+            raise UserError(f"{str(path)!r} has malformed metadata: no format in it")
+        found, digest = contents.pop("format"), contents.pop("sha256", None)
+        if found != self.format:
+            raise UserError(
+                f"{str(path)!r} is of format {str(found)[:20]} and this version reads "
+                f"{self.format}; install the version of lopt that wrote it"
+            )
+        if digest != digest_of(arrays, contents):
+            raise UserError(f"{str(path)!r} is damaged: its contents do not have their digest")
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise UserError(f"{str(path)!r} holds {self.arrays} that is not finite: {name}")
+        return arrays, contents
+
+
+def digest_of(arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]) -> str:
+    """SHA-256 of arrays with their names, shapes and types, and of plain data."""
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
