@@ -248,6 +248,13 @@ class PermutationSpec:
             tuple((self.sizes[name], name in self.fixed) for name in names),
         )
 
+    def resembles(self, other: "PermutationSpec") -> bool:
+        """Whether two specs differ in nothing but the sizes and the names of their groups."""
+        axes, groups = self._canonical
+        other_axes, other_groups = other._canonical
+        kinds, other_kinds = ([fixed for _, fixed in g] for g in (groups, other_groups))
+        return axes == other_axes and kinds == other_kinds
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PermutationSpec) and self._canonical == other._canonical
 

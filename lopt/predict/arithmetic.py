@@ -1,0 +1,79 @@
+"""Sums, character by character: "15+20=" is answered by "35" and the end token."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from lopt.errors import UserError
+
+CHARACTERS = "0123456789+="
+"""The characters of questions and answers, each the token of its place here."""
+
+END, BLANK = len(CHARACTERS), len(CHARACTERS) + 1
+"""The token after an answer, and the one before it."""
+
+TOKENS = len(CHARACTERS) + 2
+"""How many tokens there are."""
+
+_SMALLEST = 4
+"""Numbers below which there is nothing to generalize from."""
+
+
+class Sums(NamedTuple):
+    """Questions with their answers.
+
+    Attributes:
+      questions: tokens of two numbers, a plus and an equals sign.
+      answers: tokens of a number, and the end token.
+    """
+
+    questions: Int[np.ndarray, "sums question"]
+    answers: Int[np.ndarray, "sums answer"]
+
+    def __getitem__(self, index: slice) -> "Sums":
+        return Sums(self.questions[index], self.answers[index])
+
+
+def all_sums(numbers: int) -> Sums:
+    """The sums of all ordered pairs of the numbers from 0 to `numbers` - 1.
+
+    Numbers have leading zeros, so that all questions are of one length, and all answers.
+
+    Raises:
+      UserError: for fewer than four numbers.
+
+    Example:
+      >>> sums = all_sums(20)
+      >>> sums.questions.shape, text(sums.questions[20 * 15 + 1]), text(sums.answers[20 * 15 + 1])
+      ((400, 6), '15+01=', '16')
+    """
+    if not isinstance(numbers, int) or numbers < _SMALLEST:
+        raise UserError(f"numbers must be an integer of at least {_SMALLEST}, not {numbers!r}")
+    pairs = [(a, b) for a in range(numbers) for b in range(numbers)]
+    places, longer = len(str(numbers - 1)), len(str(2 * numbers - 2))
+    questions = [_tokens(f"{a:0{places}}+{b:0{places}}=") for a, b in pairs]
+    answers = [[*_tokens(f"{a + b:0{longer}}"), END] for a, b in pairs]
+    return Sums(np.array(questions, np.int32), np.array(answers, np.int32))
+
+
+def split(sums: Sums, unseen: int, seed: int) -> tuple[Sums, Sums]:
+    """Sums in random order to train on, and so many that no network trains on.
+
+    Raises:
+      UserError: if fewer than half would be left to train on.
+    """
+    total = len(sums.questions)
+    if not 1 <= unseen <= total // 2:
+        raise UserError(f"unseen sums must be 1 to {total // 2} of the {total}, not {unseen}")
+    order = np.random.default_rng(seed).permutation(total)
+    return sums[order[unseen:]], sums[order[:unseen]]
+
+
+def text(tokens: Int[np.ndarray, " tokens"]) -> str:
+    """Tokens as characters, without blanks and ends."""
+    return "".join(CHARACTERS[t] for t in tokens if t < len(CHARACTERS))
+
+
+def _tokens(characters: str) -> list[int]:
+    return [CHARACTERS.index(c) for c in characters]

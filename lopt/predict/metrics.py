@@ -1,0 +1,67 @@
+"""How well predicted scores agree with true ones."""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from lopt.compare.statistics import Interval
+
+_CONFIDENCE = 0.95
+_RESAMPLES = 400
+
+
+def kendall_tau(a: Float[np.ndarray, " networks"], b: Float[np.ndarray, " networks"]) -> float:
+    """Kendall's tau-b: how many more pairs are in the same order than not, ties allowed for.
+
+    Zero where one of the two does not vary, as then nothing is ordered.
+
+    Example:
+      >>> round(kendall_tau(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 3)
+      0.333
+    """
+    tau = stats.kendalltau(a, b).statistic
+    return 0.0 if np.isnan(tau) else float(tau)
+
+
+def r_squared(
+    predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " networks"]
+) -> float:
+    """One minus the mean squared error over the variance; NaN if the scores do not vary.
+
+    Example:
+      >>> r_squared(np.array([0.0, 0.5]), np.array([0.0, 1.0]))
+      0.5
+    """
+    variance = np.mean((true - true.mean()) ** 2)
+    return float(1 - np.mean((predicted - true) ** 2) / variance) if variance else float("nan")
+
+
+def over_runs(
+    statistic: Callable[[np.ndarray], float], runs: Sequence[Hashable], seed: int = 0
+) -> Interval:
+    """A statistic of networks with a 95 % interval, the bootstrap over training runs.
+
+    Networks of one run are not independent, and are drawn together.
+
+    Args:
+      statistic: of networks, given as indices; an index may come several times.
+      runs: which run each network is of.
+      seed: of the bootstrap.
+
+    Example:
+      >>> values = np.array([0.0, 0.0, 1.0, 1.0])
+      >>> over_runs(lambda i: float(values[i].mean()), [0, 0, 1, 1])
+      Interval(mean=0.5, low=0.0, high=1.0)
+    """
+    names, own = np.unique(np.asarray(runs), return_inverse=True)
+    members = [np.flatnonzero(own == i) for i in range(len(names))]
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(_RESAMPLES):
+        drawn = rng.integers(len(members), size=len(members))
+        found.append(statistic(np.concatenate([members[i] for i in drawn])))
+    tail = 100 * (1 - _CONFIDENCE) / 2
+    low, high = np.percentile(found, [tail, 100 - tail])
+    return Interval(statistic(np.arange(len(own))), float(low), float(high))

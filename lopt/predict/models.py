@@ -1,0 +1,167 @@
+"""What predictors are made of: what they read of a network, and what they make a score of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lopt.parts import Parts, require_positive, require_widths
+from lopt.symmetry import PermutationSpec
+from lopt.symmetry.paths import arranged, leaves_with_path
+from lopt.unf import InvariantUNF
+from lopt.unf.network import layer_kinds
+from lopt.unf.neurons import NeuronNetwork, Statistics, statistics
+
+Readings = PyTree[Float[Array, "... channels"]]
+"""What a model sees of a network; the last axis of each array are channels."""
+
+
+class Model(Protocol):
+    """A kind of predictor; its instances are frozen dataclasses of plain data."""
+
+    def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
+        """What it sees of a network; nothing in it is trained."""
+        ...
+
+    def network(self, spec: PermutationSpec) -> nn.Module:
+        """Maps readings, standardized channel by channel, to a vector of one element."""
+        ...
+
+
+@dataclass(frozen=True)
+class UNFModel:
+    """An invariant universal neural functional (Zhou, Finn & Harrison, arXiv 2402.05232).
+
+    Equivariant layers, the mean of each tensor, a perceptron. With pointwise layers it is the
+    Deep Sets of the paper.
+
+    Attributes:
+      layers: `"exact"`, `"relational"` or `"pointwise"`, or one for each layer.
+      channels: after each equivariant layer.
+      depth: how many of them.
+      hidden: the widths of the perceptron's hidden layers.
+    """
+
+    layers: str | tuple[str, ...] = "exact"
+    channels: int = 16
+    depth: int = 3
+    hidden: tuple[int, ...] = (512,)
+
+    def __post_init__(self):
+        require_positive("unf", channels=self.channels, depth=self.depth)
+        require_widths("unf", self.hidden)
+        layer_kinds(self.layers, self.depth)
+
+    def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
+        """The weights."""
+        return jax.tree.map(lambda x: x[..., None], arranged(params, like=spec.axes))
+
+    def network(self, spec: PermutationSpec) -> nn.Module:
+        """An `InvariantUNF`."""
+        channels = (self.channels,) * self.depth
+        return InvariantUNF(spec, channels, (*self.hidden, 1), self.layers)
+
+
+@dataclass(frozen=True)
+class StatNNModel:
+    """Mean, variance and quantiles of each tensor, into a perceptron.
+
+    As in Unterthiner et al., Predicting Neural Network Accuracy from Weights (arXiv 2002.11448).
+
+    Attributes:
+      quantiles: which.
+      hidden: the widths of the perceptron's hidden layers.
+    """
+
+    quantiles: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    hidden: tuple[int, ...] = (512,)
+
+    def __post_init__(self):
+        require_widths("stat_nn", self.hidden)
+
+    def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
+        """The statistics, side by side."""
+        quantiles = jnp.asarray(self.quantiles)
+        found = [
+            jnp.concatenate([jnp.stack([jnp.mean(x), jnp.var(x)]), jnp.quantile(x, quantiles)])
+            for _, x in leaves_with_path(arranged(params, like=spec.axes))
+            if x.size
+        ]
+        return jnp.concatenate(found)
+
+    def network(self, spec: PermutationSpec) -> nn.Module:
+        """A perceptron."""
+        return _Perceptron(self.hidden)
+
+
+@dataclass(frozen=True)
+class NeuronModel:
+    """Statistics along every neuron, shared over neuron groups by a `NeuronNetwork`.
+
+    Of each unit of each axis, and of each tensor, it reads how large the weights are, how far
+    their mean is from zero beside their size, and how heavy their tails are.
+
+    Attributes:
+      width: of the network over neurons.
+      channels: written for each unit, and averaged over the units of each axis.
+      hidden: the widths of the perceptron's hidden layers.
+    """
+
+    width: int = 32
+    channels: int = 8
+    hidden: tuple[int, ...] = (512,)
+
+    def __post_init__(self):
+        require_positive("neurons", width=self.width, channels=self.channels)
+        require_widths("neurons", self.hidden)
+
+    def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
+        """The statistics of each tensor."""
+        found = []
+        for _, x in leaves_with_path(arranged(params, like=spec.axes)):
+            signals = {"weight": x, "square": x * x, "one": jnp.ones_like(x)}
+            found.append(statistics(signals, [("weight", "one"), ("square", "one")]))
+        return found
+
+    def network(self, spec: PermutationSpec) -> nn.Module:
+        """A `NeuronNetwork`, then a perceptron on all that it writes."""
+        return _Neurons(spec, self.width, self.channels, self.hidden)
+
+
+class _Perceptron(nn.Module):
+    """Rectified layers, then one output."""
+
+    hidden: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " one"]:
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(1)(x)
+
+
+class _Neurons(nn.Module):
+    """See `NeuronModel`."""
+
+    spec: PermutationSpec
+    width: int
+    channels: int
+    hidden: Sequence[int]
+
+    @nn.compact
+    def __call__(self, found: Sequence[Statistics]) -> Float[Array, " one"]:
+        tensors = jnp.stack([s.tensor for s in found])
+        network = NeuronNetwork(self.spec, self.width, self.channels, self.channels)
+        units, written = network([s.axes for s in found], tensors)
+        pooled = [jnp.mean(nn.silu(u), 0) for axes in units for u in axes]
+        return _Perceptron(self.hidden)(
+            jnp.concatenate([tensors.reshape(-1), written.reshape(-1), *pooled])
+        )
+
+
+PREDICTORS = Parts("predictor", unf=UNFModel, stat_nn=StatNNModel, neurons=NeuronModel)
+"""The kinds of predictors that a config or a file can name."""

@@ -1,0 +1,319 @@
+"""Trained predictors: a network's score from its weights, whatever the order of its neurons."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float, PyTree
+from scipy.special import expit
+
+from lopt.archive import Archive
+from lopt.errors import UserError, suggest
+from lopt.parts import build, require_modest
+from lopt.predict.models import PREDICTORS, Model, Readings
+from lopt.symmetry import PermutationSpec
+from lopt.symmetry.paths import leaves_with_path
+from lopt.symmetry.spec import require_spec
+from lopt.unf import backend
+
+LOSSES = ("cross_entropy", "squared")
+"""What predictors are trained on: scores in [0, 1] as probabilities, or any scores."""
+
+_TOGETHER = 64
+"""Networks whose scores are predicted at once."""
+
+_ARCHIVE = Archive(
+    key="lopt.predictor",
+    format=1,
+    what="predictor",
+    arrays="the predictor",
+    hint="python -m lopt.predict and lopt.predict.save write one",
+)
+
+
+class Standard(NamedTuple):
+    """What brings readings, and scores, to mean zero and variance one over training networks.
+
+    Attributes:
+      center: of each array of the readings, a mean for each channel.
+      scale: of each a standard deviation, one where a channel does not vary.
+    """
+
+    center: PyTree[Float[Array, " channels"]]
+    scale: PyTree[Float[Array, " channels"]]
+
+    def __call__(self, x: Readings) -> Readings:
+        """Standardize."""
+        return jax.tree.map(lambda v, c, s: (v - c) / s, x, self.center, self.scale)
+
+
+def standard_of(readings: PyTree[Float[np.ndarray, "networks ... channels"]]) -> Standard:
+    """The standardization of many networks' readings.
+
+    Example:
+      >>> found = standard_of(np.array([[1.0, 5.0], [3.0, 5.0]]))
+      >>> found.center, found.scale
+      (array([2., 5.]), array([1., 1.]))
+    """
+
+    def center(x: np.ndarray) -> np.ndarray:
+        return np.mean(x, tuple(range(x.ndim - 1)))
+
+    def scale(x: np.ndarray) -> np.ndarray:
+        deviation = np.std(x, tuple(range(x.ndim - 1)))
+        return np.where(
+            deviation > 1e-6 * (1 + np.abs(center(x))), deviation, np.ones_like(deviation)
+        )
+
+    return Standard(jax.tree.map(center, readings), jax.tree.map(scale, readings))
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained predictor; `lopt.predict.fit` makes one.
+
+    Attributes:
+      model: its kind.
+      spec: the weight space of the networks that it was trained on.
+      theta: its parameters.
+      standard: of the readings.
+      scores: the mean and the standard deviation of the training scores; (0, 1) under
+        cross-entropy.
+      loss: one of `LOSSES`.
+      provenance: how it was trained, in plain data.
+    """
+
+    model: Model
+    spec: PermutationSpec
+    theta: PyTree[Array]
+    standard: Standard
+    scores: tuple[float, float]
+    loss: str
+    provenance: Mapping[str, Any]
+
+    def __call__(self, params: PyTree[Array], spec: PermutationSpec | None = None) -> float:
+        """The predicted score of one network.
+
+        Args:
+          params: of the network.
+          spec: the weight space of the network, if it has other widths than those that the
+            predictor was trained on; the tensors and their groups must be the same.
+
+        Raises:
+          SpecError: if params do not fit the spec.
+          UserError: if the spec has other tensors than that of training, or params are not finite.
+        """
+        return float(self.many(jax.tree.map(lambda x: jnp.asarray(x)[None], params), spec)[0])
+
+    def many(
+        self, params: PyTree[Float[Array, "networks ..."]], spec: PermutationSpec | None = None
+    ) -> Float[np.ndarray, " networks"]:
+        """The predicted scores of many networks, stacked along a leading axis.
+
+        Args:
+          params: of the networks.
+          spec: as in a call for one network.
+
+        Raises:
+          SpecError: as in a call for one network.
+          UserError: as in a call for one network; the first that is not finite is named.
+        """
+        spec = self.spec if spec is None else _alike(self.spec, spec)
+        require_networks(params, spec)
+        readings = self.standard(read(self.model, spec, params))
+        found = logits(self.model, spec, self.theta, readings).astype(np.float64)
+        values = expit(found) if self.loss == "cross_entropy" else found
+        mean, deviation = self.scores
+        return values * deviation + mean
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _read(model: Model, spec: PermutationSpec, params: PyTree[Array]) -> Readings:
+    return jax.vmap(lambda p: model.read(p, spec))(params)
+
+
+def read(
+    model: Model, spec: PermutationSpec, params: PyTree[Float[Array, "networks ..."]]
+) -> PyTree[Float[np.ndarray, "networks ... channels"]]:
+    """What a model sees of many networks."""
+    return _in_chunks(lambda p: _read(model, spec, p), params)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _logits(
+    model: Model, spec: PermutationSpec, theta: PyTree[Array], readings: Readings
+) -> Float[Array, " networks"]:
+    network = model.network(spec)
+    each = jax.lax.map if backend.on_cpu() else lambda f, x: jax.vmap(f)(x)
+    return each(lambda r: network.apply(theta, r)[0], readings)
+
+
+def logits(
+    model: Model,
+    spec: PermutationSpec,
+    theta: PyTree[Array],
+    readings: PyTree[Float[Array, "networks ... channels"]],
+) -> Float[np.ndarray, " networks"]:
+    """What a model makes of standardized readings of many networks."""
+    return _in_chunks(lambda r: _logits(model, spec, theta, r), readings)
+
+
+def _in_chunks(
+    function: Callable[[PyTree[Array]], PyTree[Array]], x: PyTree[Float[Array, "networks ..."]]
+) -> PyTree[np.ndarray]:
+    """A function of many networks, called with so many at a time that it is compiled once."""
+    count = len(jax.tree.leaves(x)[0])
+    size = min(_TOGETHER, count)
+    found = []
+    for start in range(0, count, size):
+        index = np.minimum(np.arange(start, start + size), count - 1)
+        part = function(jax.tree.map(lambda v, i=index: v[i], x))
+        found.append(jax.tree.map(lambda v, n=count - start: np.asarray(v)[:n], part))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+
+def require_networks(
+    params: PyTree[Float[Array, "networks ..."]], spec: PermutationSpec, names: Any = None
+) -> int:
+    """Find out whether stacked params are finite networks of a weight space; returns how many.
+
+    Args:
+      params: each with a leading axis.
+      spec: of one network.
+      names: of the networks, for the messages; by default their numbers.
+
+    Raises:
+      SpecError: if they do not fit the spec; the first tensor is named.
+      UserError: if there are none, tensors have different numbers of them, or one holds a number
+        that is not finite, and is named with its tensor.
+    """
+    leaves = leaves_with_path(params)
+    counts = {np.shape(x)[:1] for _, x in leaves}
+    if len(counts) != 1 or counts <= {(), (0,)}:
+        raise UserError(
+            "params must be those of several networks, each tensor with one leading axis of the "
+            f"same length, not of lengths {sorted(counts)}"
+        )
+    spec.validate(jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], x.dtype), params))
+    (count,) = counts.pop()
+    bad = [(int(np.argmin(ok)), path) for path, ok in _finite(leaves) if not ok.all()]
+    if bad:
+        index, path = min(bad, key=lambda found: found[0])
+        name = index if names is None else names[index]
+        raise UserError(
+            f"network {name}: {'/'.join(map(str, path))} is not finite; leave that network out"
+        )
+    return count
+
+
+def _finite(leaves: list) -> list[tuple[Any, np.ndarray]]:
+    return [(path, np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1)) for path, x in leaves]
+
+
+def _alike(known: PermutationSpec, spec: PermutationSpec) -> PermutationSpec:
+    """Another spec of the same tensors and groups, whose sizes may differ."""
+    if not known.resembles(require_spec(spec)):
+        raise UserError(
+            "these networks have other tensors or groups than those of training; a predictor fits "
+            "other widths of one architecture only"
+        )
+    return spec
+
+
+def save(path: str | os.PathLike, predictor: Predictor) -> None:
+    """Write a predictor to a `.safetensors` file, all of it or nothing; nothing is pickled.
+
+    Raises:
+      UserError: if it is for params that are not dicts within dicts, or is not finite.
+      OSError: if the file cannot be written.
+    """
+    text = predictor.spec.to_json()
+    if PermutationSpec.from_json(text) != predictor.spec:
+        raise UserError("predictors can be saved for params that are dicts within dicts")
+    kind = next(name for name, kind in PREDICTORS.items() if kind is type(predictor.model))
+    contents = {
+        "model": {"name": kind, **dataclasses.asdict(predictor.model)},
+        "spec": text,
+        "scores": predictor.scores,
+        "loss": predictor.loss,
+        "provenance": predictor.provenance,
+    }
+    arrays = {f"theta/{k}": v for k, v in flatten_dict(predictor.theta, sep="/").items()}
+    for part, tree in predictor.standard._asdict().items():
+        arrays |= {f"{part}/{i:05d}": v for i, v in enumerate(jax.tree.leaves(tree))}
+    arrays = {name: np.asarray(x) for name, x in arrays.items()}
+    _ARCHIVE.write(Path(path).expanduser(), arrays, contents)
+
+
+def load(path: str | os.PathLike) -> Predictor:
+    """Read what `save` wrote.
+
+    Raises:
+      UserError: if the file is missing, damaged or anything else. Nothing in it is run.
+    """
+    path = Path(path).expanduser()
+    arrays, contents = _ARCHIVE.read(path)
+    try:
+        require_modest(contents["model"])
+        model = build(PREDICTORS, {k: as_tuples(v) for k, v in contents["model"].items()})
+        spec = PermutationSpec.from_json(contents["spec"])
+        if contents["loss"] not in LOSSES:
+            raise UserError(f"no loss {contents['loss']!r}; {suggest(contents['loss'], LOSSES)}")
+        theta = unflatten_dict(_within(arrays, "theta"), sep="/")
+        theta = jax.tree.map(jnp.asarray, theta)
+        readings = shapes_of(model, spec)
+        standard = Standard(*(_arranged(arrays, part, readings) for part in Standard._fields))
+        network = model.network(spec)
+        found = jax.eval_shape(lambda r: network.apply(theta, standard(r)), readings)
+        if found.shape != (1,):
+            raise UserError("it does not return one score")
+        mean, deviation = map(float, contents["scores"])
+        provenance = dict(contents["provenance"])
+        return Predictor(
+            model, spec, theta, standard, (mean, deviation), contents["loss"], provenance
+        )
+    except UserError as error:
+        raise UserError(f"{str(path)!r}: {error}") from error
+    except Exception as error:  # of flax and JAX as well: the contents are not trusted
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{str(path)!r} holds no predictor that can be used ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def shapes_of(model: Model, spec: PermutationSpec) -> PyTree[jax.ShapeDtypeStruct]:
+    """The shapes of a network's readings."""
+    params = jax.tree.map(
+        lambda axes: jax.ShapeDtypeStruct(spec.shape(axes), jnp.float32), spec.axes
+    )
+    return jax.eval_shape(lambda p: model.read(p, spec), params)
+
+
+def as_tuples(value: Any) -> Any:
+    """Lists as tuples, as JSON has no tuples and models are hashable."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _within(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """The arrays of a part, in order."""
+    names = sorted(name for name in arrays if name.startswith(f"{part}/"))
+    return {name.removeprefix(f"{part}/"): arrays[name] for name in names}
+
+
+def _arranged(
+    arrays: Mapping[str, np.ndarray], part: str, readings: PyTree[jax.ShapeDtypeStruct]
+) -> PyTree[np.ndarray]:
+    """The arrays of a part as a tree like that of readings, a number for each channel."""
+    leaves, structure = jax.tree.flatten(readings)
+    found = list(_within(arrays, part).values())
+    if [x.shape for x in found] != [x.shape[-1:] for x in leaves]:
+        raise UserError(f"its {part} is not that of its model")
+    return structure.unflatten(found)

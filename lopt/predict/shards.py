@@ -1,0 +1,109 @@
+"""Many trained networks in files: sharded safetensors, and a JSON index of all."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Float, PyTree
+
+from lopt.archive import Archive
+from lopt.atomic import write_atomically
+from lopt.errors import UserError
+
+INDEX = "index.json"
+
+_FOLDER = "shards"
+
+_ARCHIVE = Archive(
+    key="lopt.zoo",
+    format=1,
+    what="zoo shard",
+    arrays="the networks",
+    hint="python -m lopt.predict.zoo writes them, also again once a damaged one is removed",
+)
+
+Record = dict[str, Any]
+"""What is known of a network: its run, step, hyperparameters and scores."""
+
+Stacked = PyTree[Float[np.ndarray, "networks ..."]]
+"""The params of many networks."""
+
+
+class Shards:
+    """The shards of a zoo, numbered from 0; each holds networks of one width.
+
+    Attributes:
+      folder: of the zoo.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def file(self, number: int) -> Path:
+        """Where a shard is, or will be."""
+        return self.folder / _FOLDER / f"{number:05d}.safetensors"
+
+    def write(self, number: int, params: Stacked, records: Sequence[Record]) -> None:
+        """Write a shard, whole or not at all.
+
+        Args:
+          number: of the shard.
+          params: of its networks.
+          records: one for each network.
+
+        Raises:
+          UserError: if a network is not finite.
+          OSError: if it cannot be written.
+        """
+        path = self.file(number)
+        path.parent.mkdir(exist_ok=True)
+        arrays = {k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}
+        _ARCHIVE.write(path, arrays, {"networks": list(records)})
+
+    def read(self, number: int) -> tuple[Stacked, list[Record]]:
+        """The params and the records of a shard's networks.
+
+        Raises:
+          UserError: if the shard is missing or damaged; it is named.
+        """
+        path = self.file(number)
+        arrays, contents = _ARCHIVE.read(path)
+        records = contents.get("networks")
+        if not isinstance(records, list) or any(len(a) != len(records) for a in arrays.values()):
+            raise UserError(f"{str(path)!r} does not hold one record for each network")
+        return unflatten_dict(arrays, sep="/"), records
+
+    def write_index(self, count: int, total: int) -> None:
+        """Write the index of the first shards of so many."""
+        shards = [
+            {"file": str(self.file(i).relative_to(self.folder)), "networks": self.read(i)[1]}
+            for i in range(count)
+        ]
+        index = {"format": 1, "shards": shards, "of": total}
+        write_atomically(self.folder / INDEX, json.dumps(index, indent=1) + "\n")
+
+    def __iter__(self) -> Iterator[tuple[Stacked, list[Record]]]:
+        """Read all shards of a finished zoo in order.
+
+        Raises:
+          UserError: if there is no index, it is damaged, or the zoo is not finished; and as `read`.
+        """
+        path = self.folder / INDEX
+        try:
+            index = json.loads(path.read_text(encoding="utf-8"))
+            done, total = len(index["shards"]), int(index["of"])
+        except FileNotFoundError:
+            raise UserError(
+                f"no zoo in {self.folder}: it has no {INDEX}; python -m lopt.predict.zoo makes one"
+            ) from None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        if done < total:
+            raise UserError(
+                f"the zoo in {self.folder} has {done} of {total} shards; the command that makes "
+                "it resumes"
+            )
+        yield from map(self.read, range(done))

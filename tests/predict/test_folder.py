@@ -1,0 +1,106 @@
+import csv
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import save_file
+
+from lopt.errors import UserError
+from lopt.predict.folder import from_folder
+
+
+def function(params):
+    """What the networks compute on one input."""
+    h = jax.nn.relu(np.arange(3.0) @ params["first"]["kernel"] + params["first"]["bias"])
+    return h @ params["second"]["kernel"]
+
+
+def write_scores(path, rows):
+    with path.open("w", newline="") as text:
+        csv.writer(text).writerows(rows)
+
+
+@pytest.fixture
+def folder(mlps, tmp_path):
+    """Three networks as safetensors files and one as an orbax checkpoint, with scores."""
+    networks = tmp_path / "networks"
+    networks.mkdir()
+    each = [jax.tree.map(lambda x, i=i: x[i], mlps.params) for i in range(4)]
+    for i, params in enumerate(each[:3]):
+        save_file(flatten_dict(params, sep="." if i else "/"), networks / f"n{i}.safetensors")
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(networks / "n3", each[3])
+    rows = [
+        ("network", "score", "run"),
+        ("n0", 0.1, "a"),
+        ("n1", 0.2, "a"),
+        ("n2.safetensors", 0.3, "b"),
+        ("n3", 0.4, "b"),
+    ]
+    write_scores(tmp_path / "scores.csv", rows)
+    (tmp_path / "spec.json").write_text(mlps.spec.to_json())
+    return tmp_path
+
+
+def test_networks_are_read_with_their_scores_and_runs(folder, mlps):
+    found = from_folder(folder / "networks", folder / "scores.csv", f"{__name__}:function")
+    assert found.scores.tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert found.runs.tolist() == ["a", "a", "b", "b"]
+    expected = jax.tree.map(lambda x: x[:4], mlps.params)
+    jax.tree.map(np.testing.assert_array_equal, found.params, expected)
+    assert [found.spec.sizes[name] for name in found.spec.groups] == [5]
+
+
+def test_a_spec_is_read_from_json(folder, mlps):
+    found = from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
+    assert found.spec == mlps.spec
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("network", "scores")], "no column 'score'"),
+        ([("network", "score")], "has no networks"),
+        ([("network", "score"), ("n0", "high")], "line 2: 'high' is no number"),
+        ([("network", "score"), ("n0", 1), ("n0", 1)], "line 3: 'n0' is there already"),
+        ([("network", "score"), ("n0", 1), ("n9", 1)], "no network 'n9' in"),
+    ],
+)
+def test_a_csv_file_that_makes_no_sense_is_refused(folder, rows, words):
+    write_scores(folder / "scores.csv", rows)
+    with pytest.raises(UserError, match=words):
+        from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
+
+
+def test_the_first_network_that_differs_or_is_damaged_is_named(folder, mlps):
+    arguments = folder / "networks", folder / "scores.csv", str(folder / "spec.json")
+    file = folder / "networks" / "n1.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:50])
+    with pytest.raises(UserError, match=r"network n1: .* cannot be read"):
+        from_folder(*arguments)
+    other = {"first.kernel": np.ones((3, 6), np.float32)}
+    save_file(other, file)
+    with pytest.raises(UserError, match=r"network n1: first/bias has shape none.* n0 \(5,\)"):
+        from_folder(*arguments)
+    params = jax.tree.map(lambda x: np.array(x[1]), mlps.params)
+    params["first"]["kernel"][0, 0] = np.nan
+    save_file(flatten_dict(params, sep="."), file)
+    with pytest.raises(UserError, match="network n1: first/kernel is not finite"):
+        from_folder(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("function", "spec must be module:function"),
+        ("none.json", "cannot read a spec from none.json"),
+        ("no_such_module:function", "cannot import 'no_such_module'"),
+        ("jax.numpy:sum", "sum cannot be traced with params"),
+    ],
+)
+def test_a_spec_that_cannot_be_had_is_refused(folder, spec, words):
+    with pytest.raises(UserError, match=words):
+        from_folder(folder / "networks", folder / "scores.csv", spec)
