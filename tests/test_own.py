@@ -16,7 +16,7 @@ from lopt.compare import contenders
 from lopt.errors import UserError
 from lopt.parts import build, config, describe, parse
 from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule, LearnedOptimizer, load, save
-from lopt.rules.files import _ARCHIVE
+from lopt.rules.files import ARCHIVE
 from lopt.tasks import TASKS, build_mixture, build_untrusted, quadratic
 
 TRAP = "import pathlib\npathlib.Path(__file__).with_suffix('.imported').touch()\n"
@@ -160,7 +160,7 @@ INJECTED = {"name": "initial_scale", "scale": [1, 1]}
 def test_nothing_is_imported_for_the_rule_of_a_file(rule, trap, tmp_path):
     path = tmp_path / "o.safetensors"
     contents = {"rule": rule, "spec": None, "provenance": {}}
-    _ARCHIVE.write(path, {"x": np.zeros(1, np.float32)}, contents)
+    ARCHIVE.write(path, {"x": np.zeros(1, np.float32)}, contents)
     with pytest.raises(UserError):
         lopt.load(path)
     assert not trap.exists()

@@ -52,7 +52,7 @@ def get_config(size: str = "small") -> ConfigDict:
                 },
                 "seeds": 3,
                 "test": 0.2,
-                "sizes": (125, 250, 500),
+                "sizes": (250, 500, 1000, sum(runs[:1]) * 4),
                 "loss": "cross_entropy",
             },
             "target": "test_success",

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from safetensors.numpy import load_file
 
 from lopt.errors import UserError, suggest
-from lopt.parts import own_function
+from lopt.parts import own
 from lopt.predict.networks import Networks
 from lopt.symmetry import PermutationSpec, infer_spec
 from lopt.symmetry.paths import leaves_with_path, name_of
@@ -40,8 +40,8 @@ def from_folder(folder: Path, scores: Path, spec: str) -> Networks:
     rows = _rows(scores)
     params = [_read(folder, row["network"]) for row in rows]
     first = params[0]
-    for row, own in zip(rows, params, strict=True):
-        _require_alike(rows[0]["network"], first, row["network"], own)
+    for row, other in zip(rows, params, strict=True):
+        _require_alike(rows[0]["network"], first, row["network"], other)
     return Networks(
         jax.tree.map(lambda *x: np.stack(x), *params),
         np.array([row["score"] for row in rows]),
@@ -105,8 +105,9 @@ def _nested(tensors: Mapping[str, np.ndarray]) -> PyTree[np.ndarray]:
     return unflatten_dict({tuple(name.split(separator)): x for name, x in tensors.items()})
 
 
-def _require_alike(name: str, first: PyTree[Array], other: str, own: PyTree[Array]) -> None:
-    expected, found = ({name_of(p): x.shape for p, x in leaves_with_path(t)} for t in (first, own))
+def _require_alike(name: str, first: PyTree[Array], other: str, second: PyTree[Array]) -> None:
+    trees = (first, second)
+    expected, found = ({name_of(p): x.shape for p, x in leaves_with_path(t)} for t in trees)
     for tensor in dict.fromkeys((*expected, *found)):
         if expected.get(tensor) != found.get(tensor):
             raise UserError(
@@ -132,4 +133,4 @@ def _spec(given: str, params: PyTree[Array]) -> PermutationSpec:
             ) from error
     if ":" not in given:
         raise UserError(f"spec must be module:function or a .json file, not {given!r}")
-    return infer_spec(own_function(given), params)
+    return infer_spec(own(given), params)

@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from lopt.archive import Archive
 from lopt.errors import UserError, suggest
+from lopt.own import from_a_file
 from lopt.parts import build, require_modest
 from lopt.predict.models import PREDICTORS, Model, Readings
 from lopt.symmetry import PermutationSpec
@@ -263,7 +264,8 @@ def load(path: str | os.PathLike) -> Predictor:
     arrays, contents = _ARCHIVE.read(path)
     try:
         require_modest(contents["model"])
-        model = build(PREDICTORS, {k: as_tuples(v) for k, v in contents["model"].items()})
+        with from_a_file():
+            model = build(PREDICTORS, {k: as_tuples(v) for k, v in contents["model"].items()})
         spec = PermutationSpec.from_json(contents["spec"])
         if contents["loss"] not in LOSSES:
             raise UserError(f"no loss {contents['loss']!r}; {suggest(contents['loss'], LOSSES)}")

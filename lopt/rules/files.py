@@ -30,13 +30,14 @@ from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.axes import groups_of
 from lopt.symmetry.spec import require_spec
 
-_ARCHIVE = Archive(
+ARCHIVE = Archive(
     key="lopt.optimizer",
     format=3,
     what="learned optimizer",
     arrays="theta",
     hint="meta_train.py and lopt.save write one",
 )
+"""What files of learned optimizers are."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
         "provenance": learned.provenance,
     }
     tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
-    _ARCHIVE.write(Path(path).expanduser(), tensors, contents)
+    ARCHIVE.write(Path(path).expanduser(), tensors, contents)
 
 
 def load(path: str | os.PathLike) -> LearnedOptimizer:
@@ -131,7 +132,7 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
         with metadata that do not make sense, with a theta that is not finite. Nothing in it is run.
     """
     path = PRETRAINED.get(str(path), Path(path).expanduser())
-    tensors, contents = _ARCHIVE.read(path)
+    tensors, contents = ARCHIVE.read(path)
     for field in ("rule", "spec", "provenance"):
         if field not in contents:
             raise UserError(f"{str(path)!r} has malformed metadata: no {field!r}")

@@ -36,7 +36,7 @@ def small_config():
                 "budget": {"epochs": 2, "batch_size": 4, "validation": 0.3},
                 "seeds": 2,
                 "test": 0.3,
-                "sizes": (10,),
+                "sizes": (10, 14),
             },
         }
     )

@@ -1,0 +1,102 @@
+"""Predict how well networks do from their weights.
+
+python -m lopt.predict --config=configs/predict/rnn_zoo.py --workdir=runs/zoo
+python -m lopt.predict --config=configs/predict/rnn_zoo.py --workdir=runs/mine \
+    --networks=checkpoints --scores=scores.csv --spec=mymodel:loss
+
+The first reads the zoo that python -m lopt.predict.zoo left in the workdir. The same command
+resumes.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from lopt.atomic import remove_partial
+from lopt.commands import run
+from lopt.errors import UserError
+from lopt.meta.progress import Progress
+from lopt.meta.workdir import claimed, writing_to
+from lopt.predict.experiment import FOLDER, Experiment, Plan
+from lopt.predict.folder import from_folder
+from lopt.predict.networks import Networks, from_zoo
+from lopt.predict.report import WRITTEN, write
+from lopt.signals import resumable
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where predictors and the report go.")
+_NETWORKS = flags.DEFINE_string(
+    "networks", None, "A folder of networks, safetensors or orbax; by default the workdir's zoo."
+)
+_SCORES = flags.DEFINE_string("scores", None, "A CSV file: network,score or network,score,run.")
+_SPEC = flags.DEFINE_string(
+    "spec", None, "module:function of the params, or a JSON file of PermutationSpec.to_json()."
+)
+flags.mark_flags_as_required(["config", "workdir"])
+
+_OWN = ("networks", "scores", "spec")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train all predictors of the config, and write report.md and results.json to the workdir."""
+    del argv
+    config = _CONFIG.value
+    plan = Plan.from_config(_block(config))
+    workdir = Path(_WORKDIR.value).expanduser()
+    networks, others = _networks(config, workdir)
+    experiment = Experiment(plan, networks, others, workdir / FOLDER)
+    claim = {"predict": config.predict.to_dict(), "networks": _digest([networks, *others.values()])}
+    with (
+        resumable("the trainings that are done"),
+        claimed(workdir, claim, WRITTEN),
+        writing_to(workdir),
+    ):
+        remove_partial(workdir / FOLDER)
+        jobs, outcomes = experiment.jobs(), []
+        with Progress(0, len(jobs)) as progress:
+            for outcome in experiment.run():
+                outcomes.append(outcome)
+                job = outcome.job
+                progress(len(outcomes), lambda job=job: f"{job.name}, {job.size:,} networks")
+        print(write(experiment, outcomes, workdir))
+    print(f"wrote {workdir / 'report.md'}, results.json and predictors/")
+
+
+def _block(config: ConfigDict) -> dict:
+    if "predict" not in config:
+        raise UserError("the config has no block predict; see configs/predict/rnn_zoo.py")
+    return config.predict.to_dict()
+
+
+def _networks(config: ConfigDict, workdir: Path) -> tuple[Networks, dict[str, Networks]]:
+    """The networks to train on, and those of other widths."""
+    given = [name for name in _OWN if flags.FLAGS[name].value is not None]
+    if given and len(given) < len(_OWN):
+        missing = next(name for name in _OWN if name not in given)
+        raise UserError(f"--{given[0]} needs --{missing} as well: networks, their scores and spec")
+    if given:
+        paths = Path(_NETWORKS.value).expanduser(), Path(_SCORES.value).expanduser()
+        return from_folder(*paths, _SPEC.value), {}
+    found = from_zoo(workdir / "zoo", config.get("target", "test_success"))
+    width, *widths = found
+    return found[width], {str(other): found[other] for other in widths}
+
+
+def _digest(networks: Sequence[Networks]) -> str:
+    """SHA-256 of the networks, so that predictors of others are not taken for theirs."""
+    digest = hashlib.sha256()
+    for own in networks:
+        digest.update(json.dumps([own.spec.to_json(), own.scores.tolist()]).encode())
+        for x in jax.tree.leaves(own.params):
+            digest.update(np.ascontiguousarray(x).tobytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    run(main)

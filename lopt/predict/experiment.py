@@ -1,0 +1,285 @@
+"""Train several predictors on the same networks, alike, and measure them on unseen runs."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from lopt.compare.statistics import Interval, standard_error
+from lopt.errors import UserError
+from lopt.parts import build
+from lopt.predict.fit import Budget, fit, require_scores
+from lopt.predict.metrics import kendall_tau, over_runs, r_squared
+from lopt.predict.models import PREDICTORS, Model
+from lopt.predict.networks import Networks
+from lopt.predict.predictor import Predictor, load, save
+from lopt.predict.splits import choose
+
+FOLDER = "predictors"
+"""The folder of a workdir that keeps every trained predictor."""
+
+_TEST_SEED = 1_000
+"""What decides which runs are for the test, whatever the predictors' seeds."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment trains.
+
+    Attributes:
+      predictors: the kinds, by the names that they have in the report.
+      budget: of each training.
+      seeds: how often each is trained.
+      test: the share of the runs that no training and no choice sees.
+      sizes: at how many training networks predictors are compared; by default at all.
+      loss: as in `fit`.
+    """
+
+    predictors: Mapping[str, Model]
+    budget: Budget
+    seeds: int = 3
+    test: float = 0.2
+    sizes: Sequence[int] = ()
+    loss: str = "cross_entropy"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Plan":
+        """The plan of a config's block.
+
+        Raises:
+          UserError: if it cannot work.
+        """
+        block = dict(config)
+        valid = cls.__dataclass_fields__
+        for name in block:
+            if name not in valid:
+                raise UserError(f"predict has no {name!r}; valid: {', '.join(valid)}")
+        parts = {n: build(PREDICTORS, dict(p)) for n, p in block.pop("predictors", {}).items()}
+        return cls(parts, Budget(**block.pop("budget", {})), **block)
+
+    def __post_init__(self):
+        if not self.predictors:
+            raise UserError("no predictors to train; see configs/predict/rnn_zoo.py")
+        if not isinstance(self.seeds, int) or self.seeds < 1:
+            raise UserError(f"seeds must be a positive integer, not {self.seeds!r}")
+        if not 0 < self.test < 1:
+            raise UserError(f"test is a share between 0 and 1, not {self.test}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of one predictor.
+
+    Attributes:
+      name: of the predictor.
+      size: how many training networks there are.
+      seed: of the training.
+    """
+
+    name: str
+    size: int
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Where its predictor is kept."""
+        return f"{self.name}-{self.size}-{self.seed}.safetensors"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+      job: which.
+      predictions: for each network of the test.
+      elsewhere: for networks of each other width, by its name.
+      seconds: that the training took.
+      epochs: until the best one, at the learning rate that was kept.
+      learning_rate: that was kept.
+    """
+
+    job: Job
+    predictions: Float[np.ndarray, " networks"]
+    elsewhere: Mapping[str, Float[np.ndarray, " networks"]]
+    seconds: float
+    epochs: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Predictors, and the networks that they are trained and measured on.
+
+    Attributes:
+      plan: what is trained.
+      networks: all that splits are made of.
+      others: networks of other widths, on which nothing is trained.
+      folder: where predictors are kept.
+    """
+
+    plan: Plan
+    networks: Networks
+    others: Mapping[str, Networks]
+    folder: Path
+
+    def __post_init__(self):
+        """Find out whether scores and sizes fit.
+
+        Raises:
+          UserError: if not.
+        """
+        for networks in (self.networks, *self.others.values()):
+            require_scores(networks.scores, len(networks), self.plan.loss, networks.names)
+        most = int(np.sum(~self.tested))
+        for size in self.plan.sizes:
+            if not 0 < size <= most:
+                raise UserError(f"sizes are 1 to {most}, the networks to train on, not {size}")
+
+    @property
+    def tested(self) -> Bool[np.ndarray, " networks"]:
+        """Which networks are for the test."""
+        return choose(self.networks.runs, self.plan.test, _TEST_SEED)
+
+    def training(self, size: int) -> Int[np.ndarray, " some"]:
+        """The first training networks, whole runs, of which there are at least so many."""
+        index = np.flatnonzero(~self.tested)
+        if size >= len(index):
+            return index
+        runs = self.networks.runs[index]
+        order = dict.fromkeys(runs.tolist())
+        counts = np.cumsum([np.sum(runs == run) for run in order])
+        chosen = list(order)[: int(np.searchsorted(counts, size)) + 1]
+        return index[np.isin(runs, chosen)]
+
+    def jobs(self) -> list[Job]:
+        """All trainings, the smaller ones first."""
+        sizes = sorted(set(self.plan.sizes) or {int(np.sum(~self.tested))})
+        return [
+            Job(name, size, seed)
+            for size in sizes
+            for name in self.plan.predictors
+            for seed in range(self.plan.seeds)
+        ]
+
+    def run(self) -> Iterator[Outcome]:
+        """Train what is not kept yet, and measure; yields after each job."""
+        self.folder.mkdir(exist_ok=True)
+        test = self.networks[self.tested]
+        for job in self.jobs():
+            predictor = self.trained(job)
+            elsewhere = {
+                name: predictor.many(own.params, own.spec) for name, own in self.others.items()
+            }
+            told = predictor.provenance
+            yield Outcome(
+                job,
+                predictor.many(test.params),
+                elsewhere,
+                told["seconds"],
+                int(np.argmax(told["validation_taus"])) + 1,
+                told["learning_rate"],
+            )
+
+    def trained(self, job: Job) -> Predictor:
+        """The predictor of a job, from its file if that is there."""
+        path = self.folder / job.file
+        if path.exists():
+            return load(path)
+        own = self.networks[self.training(job.size)]
+        start = time.monotonic()
+        predictor = fit(
+            own.params,
+            own.scores,
+            own.spec,
+            self.plan.predictors[job.name],
+            runs=own.runs,
+            loss=self.plan.loss,
+            budget=self.plan.budget,
+            seed=job.seed,
+        )
+        told = {**predictor.provenance, "seconds": time.monotonic() - start}
+        predictor = replace(predictor, provenance=told)
+        save(path, predictor)
+        return predictor
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a predictor does at one number of training networks.
+
+    Attributes:
+      taus: Kendall's tau on the test for each seed.
+      tau: their mean, with an interval over the runs of the test.
+      r_squared: for each seed.
+      behind: how far the mean tau is behind that of the best predictor, with an interval over the
+        runs of the test, in pairs; zero for the best itself.
+      elsewhere: the taus on networks of each other width.
+      seconds: that a training took in the mean.
+      epochs: until the best one, in the mean.
+      learning_rates: that were kept.
+    """
+
+    taus: Float[np.ndarray, " seeds"]
+    tau: Interval
+    r_squared: Float[np.ndarray, " seeds"]
+    behind: Interval
+    elsewhere: Mapping[str, Float[np.ndarray, " seeds"]]
+    seconds: float
+    epochs: float
+    learning_rates: tuple[float, ...]
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean tau over seeds."""
+        return standard_error(self.taus)
+
+
+def standings(
+    experiment: Experiment, outcomes: Sequence[Outcome]
+) -> dict[tuple[str, int], Standing]:
+    """How all predictors do at all sizes, from all outcomes, by name and size."""
+    test = experiment.networks[experiment.tested]
+    grouped: dict[tuple[str, int], list[Outcome]] = {}
+    for outcome in outcomes:
+        grouped.setdefault((outcome.job.name, outcome.job.size), []).append(outcome)
+
+    def mean_tau(own: Sequence[Outcome]) -> Any:
+        def mean(index: np.ndarray) -> float:
+            return float(
+                np.mean([kendall_tau(o.predictions[index], test.scores[index]) for o in own])
+            )
+
+        return mean
+
+    everything = np.arange(len(test))
+    means = {key: mean_tau(own) for key, own in grouped.items()}
+    best = {
+        size: max((key for key in means if key[1] == size), key=lambda key: means[key](everything))
+        for _, size in grouped
+    }
+    found = {}
+    for key, own in grouped.items():
+        lead = best[key[1]]
+
+        def behind(index: np.ndarray, key: tuple = key, lead: tuple = lead) -> float:
+            return means[lead](index) - means[key](index)
+
+        found[key] = Standing(
+            np.array([kendall_tau(o.predictions, test.scores) for o in own]),
+            over_runs(means[key], test.runs),
+            np.array([r_squared(o.predictions, test.scores) for o in own]),
+            Interval(0.0, 0.0, 0.0) if lead == key else over_runs(behind, test.runs),
+            {
+                name: np.array([kendall_tau(o.elsewhere[name], other.scores) for o in own])
+                for name, other in experiment.others.items()
+            },
+            float(np.mean([o.seconds for o in own])),
+            float(np.mean([o.epochs for o in own])),
+            tuple(o.learning_rate for o in own),
+        )
+    return found

@@ -1,0 +1,107 @@
+"""The pictures: the scores, predicted against true ones, tau against the number of networks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from lopt.compare.labels import Label, label_lines
+from lopt.compare.palette import Look, looks
+from lopt.predict.experiment import Experiment, Outcome, Standing
+
+Standings = dict[tuple[str, int], Standing]
+
+_PANEL = (2.4, 2.5)
+"""Inches of a predictor's scatter."""
+
+CAPTIONS = {
+    "scores": "How many networks have which score, those to train on and those of the test.",
+    "scatter": "Predicted against true scores of the test, at all training networks; the mean of "
+    "the seeds.",
+    "sizes": "Kendall's tau on the test against the number of training networks, validation "
+    "included; the mean of the seeds, and each of them.",
+}
+"""What each picture shows."""
+
+
+def figures(
+    experiment: Experiment, outcomes: Sequence[Outcome], found: Standings
+) -> dict[str, Figure]:
+    """All pictures by name."""
+    pictures = {"scores": scores(experiment), "scatter": scatter(experiment, outcomes)}
+    if len(experiment.plan.sizes) > 1:
+        pictures["sizes"] = sizes(experiment, found)
+    return pictures
+
+
+def scores(experiment: Experiment) -> Figure:
+    """A histogram of the networks' scores."""
+    figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+    axes = figure.subplots()
+    values, tested = experiment.networks.scores, experiment.tested
+    edges = np.linspace(values.min(), values.max(), 21)
+    if experiment.plan.loss == "cross_entropy":
+        edges = np.linspace(0, 1, 21)
+    axes.hist(
+        [values[~tested], values[tested]],
+        edges,
+        stacked=True,
+        color=["#88CCEE", "#332288"],
+        label=["to train on", "test"],
+    )
+    axes.set(xlabel="score", ylabel="networks")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def scatter(experiment: Experiment, outcomes: Sequence[Outcome]) -> Figure:
+    """Predicted against true scores, a panel for each predictor."""
+    names, true = list(experiment.plan.predictors), experiment.networks.scores[experiment.tested]
+    largest = max(o.job.size for o in outcomes)
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(columns * _PANEL[0], rows * _PANEL[1]), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(names) :]:
+        axes.set_visible(False)
+    for (name, look), axes in zip(_looks(experiment).items(), grid.flat, strict=False):
+        own = [o.predictions for o in outcomes if (o.job.name, o.job.size) == (name, largest)]
+        axes.plot(true, np.mean(own, 0), ".", color=look.color, markersize=3, alpha=0.5)
+        ends = [true.min(), true.max()]
+        axes.plot(ends, ends, color="#BBBBBB", linewidth=0.8, zorder=0)
+        axes.set_title(name, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("true score", fontsize=9)
+    figure.supylabel("predicted score", fontsize=9)
+    return figure
+
+
+def sizes(experiment: Experiment, found: Standings) -> Figure:
+    """Tau against the number of training networks."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    counts = sorted({size for _, size in found})
+    labels = []
+    for name, look in _looks(experiment).items():
+        own = [found[name, size] for size in counts]
+        means = [s.taus.mean() for s in own]
+        axes.plot(counts, means, color=look.color, linestyle=look.line, linewidth=1.4)
+        for size, standing in zip(counts, own, strict=True):
+            each = np.full(len(standing.taus), size)
+            axes.plot(each, standing.taus, ".", color=look.color, markersize=4)
+        labels.append(Label(counts[-1], means[-1], name, look.color))
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{n:,}" for n in counts])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.2f}"))
+    axes.set(xlabel="training networks", ylabel="Kendall's tau on the test")
+    axes.spines[["top", "right"]].set_visible(False)
+    label_lines(axes, labels)
+    return figure
+
+
+def _looks(experiment: Experiment) -> dict[str, Look]:
+    names = list(experiment.plan.predictors)
+    return {name: looks(names, names[0])[name] for name in names}

@@ -1,0 +1,58 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from lopt.errors import UserError
+from lopt.predict.experiment import Experiment, Plan
+
+
+@pytest.fixture
+def experiment(mlps, small_config, tmp_path):
+    return Experiment(Plan.from_config(small_config.predict), mlps, {}, tmp_path)
+
+
+def test_no_run_is_both_trained_on_and_tested(experiment):
+    runs = experiment.networks.runs
+    tested = set(runs[experiment.tested])
+    assert len(tested) == round(0.3 * 30)
+    for size in (1, 10, 11, 42, 1000):
+        assert not tested & set(runs[experiment.training(size)])
+
+
+def test_a_smaller_training_set_is_part_of_a_larger_one_and_of_whole_runs(experiment):
+    sizes = [experiment.training(size) for size in (1, 10, 11, 42)]
+    assert [len(index) for index in sizes] == [2, 10, 12, 42]
+    for smaller, larger in pairwise(sizes):
+        assert set(smaller) <= set(larger)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tests": 0.2}, "predict has no 'tests'"),
+        ({"test": 1.5}, "test is a share between 0 and 1"),
+        ({"seeds": 0}, "seeds must be a positive integer"),
+        ({"predictors": {}}, "no predictors to train"),
+        ({"predictors": {"a": {"name": "mlp"}}}, "unknown predictor 'mlp'"),
+        ({"budget": {"epochs": 0}}, "epochs, batch_size and patience must be positive"),
+        ({"budget": {"validation": 1.0}}, "validation is a share"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused(small_config, change, words):
+    with pytest.raises(UserError, match=words):
+        Plan.from_config({**small_config.predict.to_dict(), **change})
+
+
+def test_sizes_beyond_the_training_networks_are_refused(mlps, small_config, tmp_path):
+    plan = Plan.from_config({**small_config.predict.to_dict(), "sizes": (43,)})
+    with pytest.raises(UserError, match="sizes are 1 to 42"):
+        Experiment(plan, mlps, {}, tmp_path)
+
+
+def test_scores_that_are_no_probabilities_are_named(mlps, small_config, tmp_path):
+    scores = mlps.scores.copy()
+    scores[5] = np.float64(1.5)
+    changed = type(mlps)(mlps.params, scores, mlps.runs, mlps.names, mlps.spec)
+    with pytest.raises(UserError, match=r"network network-5: its score 1\.5 must be between"):
+        Experiment(Plan.from_config(small_config.predict), changed, {}, tmp_path)
