@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/python -m lopt.compare --optimizer=$(RUN)/optimizer.safetensors --workdir=$(RUN)/report
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

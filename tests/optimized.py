@@ -2,8 +2,8 @@
 
 import jax
 
-NORMAL = {"xla_backend_optimization_level": 3}
-"""XLA's default, which `XLA_FLAGS` in `processes.py` lowers."""
+NORMAL = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+"""XLA's defaults, which `XLA_FLAGS` in `processes.py` changes."""
 
 
 def compiled(fn, *args):

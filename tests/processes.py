@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-XLA_FLAGS = "--xla_backend_optimization_level=0"
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 """Most of the tests' time would be spent on optimizing code that runs for milliseconds."""
 
 

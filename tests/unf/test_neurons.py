@@ -49,17 +49,22 @@ def test_statistics_of_nothing_are_zero(shape):
         np.testing.assert_array_equal(values[..., jnp.array([0, 2])], 0)
 
 
-def outputs(tree, network, theta=None):
+def features_of(tree):
     found = [statistics({"x": x, "y": jnp.abs(x)}, (("x", "y"),)) for x in jax.tree.leaves(tree)]
-    features = [f.axes for f in found], jnp.stack([f.tensor for f in found])
-    if theta is None:
-        theta = network.init(jax.random.key(0), *features)
-        leaves, structure = jax.tree.flatten(theta)
-        keys = jax.random.split(jax.random.key(1), len(leaves))
-        return structure.unflatten(
-            [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-        )
-    return network.apply(theta, *features)
+    return [f.axes for f in found], jnp.stack([f.tensor for f in found])
+
+
+def shapes_of_theta(network, tree):
+    return jax.eval_shape(lambda tree: network.init(jax.random.key(0), *features_of(tree)), tree)
+
+
+def random_theta(network, tree):
+    """No zeros, so that every part of the network counts."""
+    leaves, structure = jax.tree.flatten(shapes_of_theta(network, tree))
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    return structure.unflatten(
+        [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("sharing", ["axis", "group"])
@@ -68,10 +73,11 @@ def test_a_network_over_neurons_commutes_with_permutations(sharing):
     with jax.enable_x64(True):
         network = NeuronNetwork(SPEC, 5, 2, 3, sharing)
         tree = jax.tree.map(lambda x: x.astype(float), random_tree(0))
-        theta = outputs(tree, network)
+        theta = random_theta(network, tree)
         permutations = SPEC.sample(jax.random.key(2))
-        units, tensors = outputs(tree, network, theta)
-        moved, same = outputs(SPEC.permute(tree, permutations), network, theta)
+        outputs = jax.jit(lambda tree: network.apply(theta, *features_of(tree)))
+        units, tensors = outputs(tree)
+        moved, same = outputs(SPEC.permute(tree, permutations))
     np.testing.assert_allclose(tensors, same, atol=1e-9)
     for (_, axes), before, after in zip(SPEC.entries, units, moved, strict=True):
         for axis, a, b in zip(axes, before, after, strict=True):
@@ -100,11 +106,8 @@ def test_a_group_is_the_mean_over_its_axes_by_hand():
 
 def test_theta_does_not_depend_on_the_weight_space():
     other = PermutationSpec({"w": Axes("a", "b")}, {"a": 3, "b": 2})
-    found = statistics({"x": jnp.ones((3, 2)), "y": jnp.ones((3, 2))}, (("x", "y"),))
-    theta = NeuronNetwork(other, 5, 2, 3).init(jax.random.key(0), [found.axes], found.tensor[None])
-    network = NeuronNetwork(SPEC, 5, 2, 3)
-    ours = outputs(random_tree(0), network)
-    assert jax.tree.map(jnp.shape, theta) == jax.tree.map(jnp.shape, ours)
+    theirs = shapes_of_theta(NeuronNetwork(other, 5, 2, 3), {"w": jnp.ones((3, 2))})
+    assert theirs == shapes_of_theta(NeuronNetwork(SPEC, 5, 2, 3), random_tree(0))
 
 
 def test_an_unknown_sharing_is_named():
