@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 TRIM = 0.25
 """The share that an interquartile mean leaves out at either end."""
@@ -45,6 +44,8 @@ def interquartile_mean(
       >>> interquartile_mean(np.array([[0.0, 2.0], [2.0, 100.0]])).mean
       2.0
     """
+    from scipy import stats  # when it is used: commands start a fifth sooner
+
     mean = float(stats.trim_mean(scores, TRIM, axis=None))
     sizes = [size for size in scores.shape if size > 1]
     if not sizes or not np.isfinite(scores).all():

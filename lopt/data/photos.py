@@ -1,7 +1,6 @@
 """Patches of the two photographs that scikit-learn carries: natural images, no download."""
 
 import numpy as np
-from sklearn.datasets import load_sample_images
 
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
@@ -34,6 +33,8 @@ def photos(side: int = 8, grey: bool = True, patches: int = 4096) -> Dataset:
     """
     if not isinstance(patches, int) or not 8 <= patches <= _MOST:
         raise UserError(f"photos: patches must be an integer from 8 to {_MOST:,}, not {patches!r}")
+    from sklearn.datasets import load_sample_images  # when it is used, as in digits.py
+
     random = np.random.default_rng(0)
     train, test = [], []
     for photo in load_sample_images().images:

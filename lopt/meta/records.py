@@ -6,16 +6,18 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lopt.atomic import replacing, write_atomically
 from lopt.meta.loop import Report
 from lopt.meta.progress import Progress
 from lopt.meta.tensorboard import Events
 from lopt.meta.validation import ValidationLoss
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _RECENT = 50
 """Meta-steps that the meta-loss shown is the mean of."""
@@ -140,13 +142,16 @@ class Unrecorded:
 
 def meta_loss_figure(
     history: Mapping[int, float], validations: Mapping[int, float] | None = None
-) -> Figure:
+) -> "Figure":
     """A picture of the meta-loss against the meta-step, with its running mean.
 
     Args:
       history: step -> meta-loss.
       validations: step -> validation loss, drawn as points.
     """
+    # imported when a run ends: its first line should not wait for it
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     if history:
