@@ -125,7 +125,7 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
 
     def begin(params: PyTree[Array]) -> RuleState:
         zero = jnp.zeros((), jnp.int32)
-        return RuleState(zero, zero, init(_with_elements(params)))
+        return RuleState(zero, zero, init(float32(_with_elements(params))))
 
     def step(
         updates: PyTree[Array],

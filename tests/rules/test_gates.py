@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optimized import NORMAL
 
 from lopt.errors import UserError
 from lopt.rules import GatesRule
@@ -24,17 +25,13 @@ def theta_of(rule, spec, scale=0.3):
     return random_like(rule.init(jax.random.key(0), spec), 7, scale)
 
 
-def train(optimizer, params, grads, **extra):
-    @jax.jit
-    def step(carry, grads):
-        params, state = carry
-        updates, state = optimizer.update(grads, state, params, **extra)
-        return (optax.apply_updates(params, updates), state), updates
-
-    carry = params, optimizer.init(params)
+def train(optimizer, params, grads, options=None, **extra):
+    """The params after the steps and the last updates; trainings of one optimizer compile once."""
+    update, state = jax.jit(optimizer.update, compiler_options=options), optimizer.init(params)
     for g in grads:
-        carry, updates = step(carry, g)
-    return carry[0], updates
+        updates, state = update(g, state, params, **extra)
+        params = optax.apply_updates(params, updates)
+    return params, updates
 
 
 COMPOSITE = {
@@ -67,6 +64,7 @@ def test_permuting_neurons_permutes_the_training(sharing, composite):
     optimizer = rule.optimizer(theta, 0.1, spec, total_steps=10)
     permutations = spec.sample(jax.random.key(5))
 
+    @jax.jit
     def permute(tree):
         return spec.permute(tree, permutations)
 
@@ -82,7 +80,7 @@ def test_only_group_sharing_mixes_over_the_axes_of_a_neuron(space):
     loud = jax.tree.map(lambda g: g, grads)
     loud["Dense_0"]["bias"] = loud["Dense_0"]["bias"].at[2].mul(100.0)
 
-    def gates(sharing, grads):
+    def change(sharing):
         rule = GatesRule(directions=("adam",), weights=(0.0,), sharing=sharing)
         theta = theta_of(rule, space.spec)
         for name in ("pool", "unit_context"):
@@ -90,11 +88,11 @@ def test_only_group_sharing_mixes_over_the_axes_of_a_neuron(space):
                 k: jnp.zeros_like(v) if k == name else v for k, v in theta["params"].items()
             }
         optimizer = rule.optimizer(theta, 1.0, space.spec, total_steps=10)
-        return train(optimizer, space.params, [grads])[1]["Dense_0"]["kernel"]
+        loud_updates, updates = (train(optimizer, space.params, [g])[1] for g in (loud, grads))
+        return np.abs(loud_updates["Dense_0"]["kernel"] / updates["Dense_0"]["kernel"] - 1).max(0)
 
     for sharing in SHARINGS:
-        change = np.abs(gates(sharing, loud) / gates(sharing, grads) - 1).max(0)
-        assert (change[2] > 1e-3) == (sharing == "group")
+        assert (change(sharing)[2] > 1e-3) == (sharing == "group")
 
 
 def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
@@ -102,7 +100,8 @@ def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
     rule = GatesRule(directions=("momentum", "adam"), weights=(0.0, 0.0))
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
     grads = space.random(1)
-    _, updates = train(rule.optimizer(theta, 0.5, space.spec, total_steps=9), space.params, [grads])
+    optimizer = rule.optimizer(theta, 0.5, space.spec, total_steps=9)
+    _, updates = train(optimizer, space.params, [grads], options=NORMAL)
     g, got = grads["Dense_1"]["kernel"], updates["Dense_1"]["kernel"]
     by_hand = 0.5 * g / np.sqrt(np.mean(g**2)) + 0.5 * np.sign(g)
     np.testing.assert_allclose(got, -0.5 * by_hand / np.sqrt(g.shape[0]), rtol=1e-4)
@@ -159,8 +158,9 @@ def test_gradients_that_are_not_finite_count_as_zero_and_are_counted(space):
     good = space.random(1)
     good["Dense_0"]["bias"] = good["Dense_0"]["bias"].at[:2].set(0.0)
     state = optimizer.init(space.params)
-    updates, state = optimizer.update(bad, state, space.params)
-    expected, _ = optimizer.update(good, optimizer.init(space.params), space.params)
+    update = jax.jit(optimizer.update)
+    updates, state = update(bad, state, space.params)
+    expected, _ = update(good, optimizer.init(space.params), space.params)
     jax.tree.map(np.testing.assert_array_equal, updates, expected)
     assert int(optax.tree.get(state, "ignored")) == 2
 

@@ -39,6 +39,11 @@ def test_gradients_that_do_not_fit_are_named(grads, message, optimizer):
     assert "\n" not in str(caught.value)
 
 
+def test_complex_params_are_refused(optimizer):
+    with pytest.raises(UserError, match=r"\['b'\] is complex.*split_real_and_imaginary"):
+        optimizer.init({**PARAMS, "b": jnp.ones(2, complex)})
+
+
 def test_the_state_of_another_optimizer_is_refused(optimizer):
     state = (optax.adam(0.1).init(PARAMS)[0], optax.EmptyState())
     with pytest.raises(UserError, match="of type ScaleByAdamState, of another optimizer"):

@@ -1,8 +1,11 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optimized import NORMAL
 
 from lopt.errors import UserError
 from lopt.rules import UNFRule
@@ -16,21 +19,24 @@ def theta_for(rule, space, seed=0):
     return rule.init(jax.random.key(seed), space.spec)
 
 
-def train(optimizer, space, steps=4, permute=lambda tree: tree):
-    @jax.jit
-    def step(params, state, grads):
-        updates, state = optimizer.update(permute(grads), state, params)
-        return optax.apply_updates(params, updates), state
+@functools.cache
+def optimizer_for(rule, space):
+    """A rule's optimizer at a rate of 0.1: one for all tests, whose programs compile once."""
+    return rule.optimizer(theta_for(rule, space), 0.1, space.spec)
 
+
+def train(optimizer, space, steps=4, permute=lambda tree: tree, options=None):
+    update = jax.jit(optimizer.update, compiler_options=options)
     params = permute(space.params)
     state = optimizer.init(params)
     for seed in range(steps):
-        params, state = step(params, state, space.random(seed + 1))
+        updates, state = update(permute(space.random(seed + 1)), state, params)
+        params = optax.apply_updates(params, updates)
     return params
 
 
 def first_step(optimizer, params, grads):
-    return jax.jit(lambda p, g: optimizer.update(g, optimizer.init(p), p))(params, grads)
+    return jax.jit(optimizer.update)(grads, optimizer.init(params), params)
 
 
 def trees_close(a, b, **tolerance):
@@ -41,9 +47,10 @@ def trees_close(a, b, **tolerance):
 @pytest.mark.parametrize("step", ["normalized", "residual(beta=1.0)"])
 def test_permuting_neurons_permutes_the_training(layers, step, space):
     rule = UNFRule(layers=layers, step=step)
-    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    optimizer = optimizer_for(rule, space)
     permutations = space.spec.sample(jax.random.key(5))
 
+    @jax.jit
     def permute(tree):
         return space.spec.permute(tree, permutations)
 
@@ -65,7 +72,7 @@ def test_one_theta_fits_every_architecture(layers, space):
 def test_without_a_network_it_is_normalized_adam(space):
     rule = UNFRule(nominal="adam_direction(decays=(0.9,), second_decay=0.99)")
     theta = jax.tree.map(jnp.zeros_like, theta_for(rule, space))
-    trained = train(rule.optimizer(theta, 0.1, space.spec), space)
+    trained = train(rule.optimizer(theta, 0.1, space.spec), space, options=NORMAL)
 
     def unit(u):
         return jax.tree.map(lambda x: x / jnp.sqrt(jnp.mean(x**2)), u)
@@ -105,8 +112,7 @@ def test_a_schedule_sets_the_size_of_each_step(space):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_steps_have_the_type_of_the_gradients(dtype, space):
     rule = UNFRule()
-    theta = theta_for(rule, space)
-    optimizer = rule.optimizer(theta, 0.1, space.spec)
+    optimizer = optimizer_for(rule, space)
     params, grads = space.random(0, dtype), space.random(1, dtype)
     updates, state = first_step(optimizer, params, grads)
     assert {u.dtype for u in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
@@ -134,7 +140,7 @@ def test_the_state_stays_float32_where_jax_takes_64_bits(space):
 @pytest.mark.parametrize("layers", ["relational", "pointwise"])
 def test_masked_tensors_are_left_alone(layers, space):
     rule = UNFRule(layers=layers)
-    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    optimizer = optimizer_for(rule, space)
     only_kernels = jax.tree.map(lambda p: p.ndim > 1, space.params)
     frozen = jax.tree.map(lambda train: "train" if train else "freeze", only_kernels)
     masked = optax.masked(optimizer, only_kernels)
@@ -150,7 +156,7 @@ def test_masked_tensors_are_left_alone(layers, space):
 
 
 def test_nothing_to_train_is_no_mistake(space):
-    optimizer = UNFRule().optimizer(theta_for(UNFRule(), space), 0.1, space.spec)
+    optimizer = optimizer_for(UNFRule(), space)
     nothing = jax.tree.map(lambda p: False, space.params)
     updates, _ = first_step(optax.masked(optimizer, nothing), space.params, space.random(1))
     trees_close(updates, space.random(1))
@@ -158,7 +164,7 @@ def test_nothing_to_train_is_no_mistake(space):
 
 def test_a_theta_tied_to_an_architecture_needs_all_of_it(space):
     rule = UNFRule(layers="exact")
-    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    optimizer = optimizer_for(rule, space)
     only_kernels = jax.tree.map(lambda p: p.ndim > 1, space.params)
     with pytest.raises(SpecError, match="bias is in the spec and not in the params"):
         optax.masked(optimizer, only_kernels).init(space.params)
@@ -166,15 +172,28 @@ def test_a_theta_tied_to_an_architecture_needs_all_of_it(space):
 
 def test_zero_gradients_and_params_give_finite_steps(space):
     rule = UNFRule()
-    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    optimizer = optimizer_for(rule, space)
     zeros = jax.tree.map(jnp.zeros_like, space.params)
     updates, _ = first_step(optimizer, zeros, zeros)
     assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
 
 
+def test_gradients_that_are_not_finite_count_as_zero_and_are_counted(space):
+    optimizer = optimizer_for(UNFRule(), space)
+    grads = space.random(1)
+    bias = grads["Dense_0"].pop("bias")
+    bad, good = (
+        {**grads, "Dense_0": {**grads["Dense_0"], "bias": bias.at[:2].set(jnp.array(values))}}
+        for values in ([jnp.nan, jnp.inf], [0.0, 0.0])
+    )
+    updates, state = first_step(optimizer, space.params, bad)
+    trees_close(updates, first_step(optimizer, space.params, good)[0], rtol=0)
+    assert int(optax.tree.get(state, "ignored")) == 2
+
+
 def test_tensors_whose_gradients_are_zero_stand_still(space):
     rule = UNFRule()
-    optimizer = rule.optimizer(theta_for(rule, space), 0.1, space.spec)
+    optimizer = optimizer_for(rule, space)
     grads = space.random(1)
     grads["Dense_1"] = jax.tree.map(jnp.zeros_like, grads["Dense_1"])
     updates, _ = first_step(optimizer, space.params, grads)
