@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optimized import compiled
 
 from lopt.errors import UserError
 from lopt.meta import ES, NRES, PES, TBPTT, Problem
@@ -48,9 +49,9 @@ PRECISION = 0.2 * min(float(jnp.abs(g).min()) for g in jax.tree.leaves(EXACT))
 
 
 def drawn(function, seed, draws=80):
-    """The results of a function of a key, for many keys, one after the other."""
+    """The results of a function of a key, for many keys, one by one, compiled as users do."""
     keys = jax.random.split(jax.random.key(seed), draws)
-    return jax.jit(lambda keys: jax.lax.map(function, keys))(keys)
+    return compiled(lambda keys: jax.lax.map(function, keys), keys)(keys)
 
 
 def assert_mean_is(estimates, exact, scale=1.0):
@@ -97,13 +98,19 @@ def with_runs(state, staggered):
 def over_a_run(pes, key):
     """The sum of the gradients of one run's truncations, all pairs in lockstep from its start."""
     init_key, key = jax.random.split(key)
-    state = pes.init(PROBLEM, THETA, init_key)
-    state = in_lockstep(pes, state)
-    gradients = []
-    for k in jax.random.split(key, pes.truncations):
-        gradient, state, _ = pes.gradient(PROBLEM, THETA, state, k)
-        gradients.append(gradient)
-    return jax.tree.map(lambda *g: sum(g), *gradients), state
+    state = in_lockstep(pes, pes.init(PROBLEM, THETA, init_key))
+    state, gradients = truncations(pes, state, key, pes.truncations)
+    return jax.tree.map(lambda g: g.sum(0), gradients), state
+
+
+def truncations(estimator, state, key, count, between=lambda state: state):
+    """The state after some gradients, and these along a leading axis."""
+
+    def body(state, key):
+        gradient, state, _ = estimator.gradient(PROBLEM, THETA, between(state), key)
+        return state, gradient
+
+    return jax.lax.scan(body, state, jax.random.split(key, count))
 
 
 @pytest.mark.parametrize("kind", [PES, NRES])
@@ -124,12 +131,7 @@ def test_the_mean_over_runs_of_random_length_is_the_gradient(kind):
         fresh = estimator.fresh(PROBLEM, THETA, fresh_key, over_pairs, PAIRS)
         state = estimator.init(PROBLEM, THETA, init_key)
         state = state._replace(staggered=twice(PROBLEM, fresh))
-
-        def body(state, key):
-            gradient, state, _ = estimator.gradient(PROBLEM, THETA, state, key)
-            return state, gradient
-
-        return jax.lax.scan(body, state, jax.random.split(key, count))[1]
+        return truncations(estimator, state, key, count)[1]
 
     lengths = np.diff(np.log(np.arange(1, count + 2))) / np.log(count + 1)  # P(1), P(2), ...
     at_least = lengths[::-1].cumsum()[::-1]
@@ -155,9 +157,7 @@ def test_a_late_truncation_has_less_variance_with_reused_than_with_accumulated_n
         def last(key):
             init_key, key = jax.random.split(key)
             state = in_lockstep(estimator, estimator.init(PROBLEM, THETA, init_key))
-            for k in jax.random.split(key, estimator.truncations):
-                gradient, state, _ = estimator.gradient(PROBLEM, THETA, state, k)
-            return gradient["rate"]
+            return truncations(estimator, state, key, estimator.truncations)[1]["rate"][-1]
 
         return np.var(last(jax.random.split(jax.random.key(1), 1024)))
 
@@ -184,17 +184,14 @@ def test_backpropagation_through_truncations_is_biased():
 def test_without_what_persists_the_gradient_is_biased():
     pes = PES(pairs=PAIRS, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
 
+    def forget(state):
+        return state._replace(xi=jax.tree.map(jnp.zeros_like, state.xi))
+
     @jax.jit
     @jax.vmap
     def draw(key):
-        state = pes.init(PROBLEM, THETA, key)
-        state = in_lockstep(pes, state)
-        total = 0.0
-        for k in jax.random.split(key, pes.truncations):
-            forgotten = jax.tree.map(jnp.zeros_like, state.xi)
-            gradient, state, _ = pes.gradient(PROBLEM, THETA, state._replace(xi=forgotten), k)
-            total += gradient["rate"]
-        return total
+        state = in_lockstep(pes, pes.init(PROBLEM, THETA, key))
+        return truncations(pes, state, key, pes.truncations, forget)[1]["rate"].sum()
 
     draws = np.asarray(draw(jax.random.split(jax.random.key(2), 16)))
     error = draws.std(ddof=1) / np.sqrt(len(draws))
@@ -219,9 +216,9 @@ def test_one_truncation_of_a_whole_run_is_es():
 def test_runs_are_staggered_and_restart_with_nothing_accumulated():
     pes = PES(pairs=3, truncation=TRUNCATION, horizon=HORIZON, sigma=SIGMA)
     state = pes.init(PROBLEM, THETA, jax.random.key(5))
-    seen = []
+    step, seen = jax.jit(lambda state, key: pes.gradient(PROBLEM, THETA, state, key)), []
     for k in jax.random.split(jax.random.key(6), 9):
-        _, state, _ = pes.gradient(PROBLEM, THETA, state, k)
+        _, state, _ = step(state, k)
         seen.append(np.asarray(state.staggered.runs.step))
         fresh = seen[-1][:3] == 0
         np.testing.assert_array_equal(np.asarray(state.xi["rate"]) == 0, fresh)
