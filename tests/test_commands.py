@@ -147,7 +147,7 @@ def test_a_second_run_in_a_workdir_is_refused(tmp_path):
 
 
 def test_a_batch_that_no_memory_holds_is_one_line(tmp_path):
-    result = meta_train(tmp_path / "run", *TINY, "--config.task.batch_size=2_000_000_000")
+    result = meta_train(tmp_path / "run", *TINY, "--config.task.batch_size=500_000_000")
     assert_refused(result, "a meta-step of 4 inner runs asks for", "GiB at a time", "batch_size")
 
 
