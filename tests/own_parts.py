@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import optax
 
-from lopt.rules import Direction, GatesRule, Rule
+from lopt.rules import Direction, Feature, GatesRule, Rule
 from lopt.tasks import quadratic
 
 
@@ -33,6 +33,16 @@ class Sign(Direction):
 
     def __call__(self, tensor, settings):
         return self.scale * jnp.sign(tensor.grad)
+
+
+@dataclass(frozen=True)
+class Cube(Feature):
+    """The cube of the gradient."""
+
+    channels = 1
+
+    def __call__(self, grad, param, read):
+        return grad[..., None] ** 3
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,22 @@ def test_a_direction_of_ones_own_is_part_of_a_rule_and_of_its_file(tmp_path):
         build(FEATURES, "own_parts:Sign")
 
 
+def test_a_feature_of_ones_own_is_read_by_a_rule_over_parameters():
+    rule = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient, own_parts:Cube))")
+    assert build(FEATURES, rule.features[1]) == own_parts.Cube()
+    params = {"x": np.ones(3, np.float32)}
+    theta = rule.init(jax.random.key(0), quadratic(3).spec)
+    plain = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient,))")
+    sizes = [
+        sum(x.size for x in jax.tree.leaves(r.init(jax.random.key(0), quadratic(3).spec)))
+        for r in (rule, plain)
+    ]
+    assert sizes[0] > sizes[1]
+    optimizer = rule.optimizer(theta, 0.1)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert np.isfinite(updates["x"]).all()
+
+
 def saved_rule(path):
     rule = own_parts.OneRate(0.5)
     save(path, LearnedOptimizer(rule, rule.init(None, None), None, {}))
@@ -163,6 +179,16 @@ def test_nothing_is_imported_for_the_rule_of_a_file(rule, trap, tmp_path):
     ARCHIVE.write(path, {"x": np.zeros(1, np.float32)}, contents)
     with pytest.raises(UserError):
         lopt.load(path)
+    assert not trap.exists()
+
+
+def test_nothing_is_imported_for_the_schedule_of_a_file(trap, tmp_path):
+    rule = GatesRule(width=2)
+    theta = rule.init(jax.random.key(0), quadratic().spec)
+    inner = {"schedule": "trap:spring", "learning_rate": 0.1}
+    save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {"inner": inner}))
+    with pytest.raises(UserError, match="unknown schedule 'trap:spring'"):
+        lopt.optimizer(tmp_path / "o.safetensors", total_steps=10)
     assert not trap.exists()
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.flatten_util import ravel_pytree
-from processes import ROOT
+from processes import ROOT, run
 
 from lopt.errors import UserError
 from lopt.meta.unroll import start, unroll
@@ -377,6 +378,40 @@ def test_a_file_does_not_import_it():
 def test_a_config_names_it():
     text = f"{HERE}:task_from(theirs=learned_optimization.tasks.quadratics:QuadraticTask())"
     assert build(TASKS, text).source == "QuadraticTask of learned_optimization"
+
+
+META_TRAINING = """
+from ml_collections import ConfigDict
+from lopt.meta import ESTIMATORS
+from lopt.parts import config
+from lopt.rules import RULES
+from lopt.tasks import TASKS
+
+THEIRS = "their_tasks:NormalizedDigits(width=4)"
+
+def get_config():
+    task_from = "lopt.interop.learned_optimization:task_from"
+    return ConfigDict({
+        "seed": 0,
+        "task": config(TASKS, task_from, theirs=THEIRS, batches=4),
+        "rule": config(RULES, "gates", width=2),
+        "inner": {"learning_rate": 0.05, "schedule": "linear", "normalize": True},
+        "estimator": config(ESTIMATORS, "pes", pairs=2, horizon=4, truncation=2),
+        "outer": {"steps": 2, "learning_rate": 0.01, "clip": 1.0, "checkpoint_every": 1,
+                  "max_skipped": 5},
+    })
+"""
+
+
+def test_a_rule_is_meta_trained_on_a_task_of_theirs_from_a_config(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"tests:{':'.join(sys.path[1:])}")
+    (tmp_path / "config.py").write_text(META_TRAINING)
+    flags = (f"--config={tmp_path / 'config.py'}", f"--workdir={tmp_path / 'run'}")
+    result = run("-m", "lopt.meta_train", *flags)
+    assert result.returncode == 0, result.stderr
+    provenance = load(tmp_path / "run" / "optimizer.safetensors").provenance
+    assert provenance["sources"] == ["NormalizedDigits of learned_optimization"]
+    assert provenance["task"]["theirs"] == "their_tasks:NormalizedDigits(width=4)"
 
 
 def test_a_file_of_ours_is_a_learned_optimizer_of_theirs(tmp_path):
