@@ -14,6 +14,7 @@ from lopt.errors import UserError
 from lopt.parts import Parts
 from lopt.rules.averages import Average, debiased, require_decays, root
 from lopt.rules.orthogonal import orthogonalize
+from lopt.rules.rotations import turn
 from lopt.rules.steps import unit_rms
 
 
@@ -51,15 +52,21 @@ class Tensor(NamedTuple):
         return sum(w * p for w, p in zip(weights, parts, strict=True))
 
 
+Memory = Mapping[str, Float[Array, "..."]]
+"""What a direction keeps of one tensor."""
+
+
 class Direction(abc.ABC):
     """A candidate for the step of a tensor, equivariant, of about unit root mean square.
 
     Attributes:
       start: what the network's settings are added to.
       matrices_only: whether vectors and scalars do without it.
+      keeps: names of what it keeps of tensors besides averages.
     """
 
     matrices_only: bool = False
+    keeps: tuple[str, ...] = ()
 
     @property
     @abc.abstractmethod
@@ -71,13 +78,28 @@ class Direction(abc.ABC):
         """Where the numbers that the network adjusts for each tensor begin."""
         return ()
 
+    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:
+        """What is kept of a tensor before its first step, by some of the names in `keeps`.
+
+        Args:
+          shape: of the tensor.
+          inputs: as in `Tensor`.
+        """
+        del shape, inputs
+        return {}
+
     @abc.abstractmethod
-    def __call__(self, tensor: Tensor, settings: Float[Array, " settings"]) -> Float[Array, "..."]:
-        """The direction, of the tensor's shape; zero if all its gradients were zero.
+    def __call__(
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
+        """The direction, of the tensor's shape, and what is kept after it.
+
+        The direction is zero if all gradients were zero.
 
         Args:
           tensor: what is known of it.
           settings: as many numbers as `start` has.
+          memory: what `begin` or the step before returned.
         """
 
 
@@ -124,11 +146,11 @@ class Adam(Direction):
         return _start(self.decays, self.nominal, -3.0)
 
     def __call__(  # noqa: D102
-        self, tensor: Tensor, settings: Float[Array, " settings"]
-    ) -> Float[Array, "..."]:
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
         mixed = tensor.mixture(self.decays, settings)
         ratio = mixed / (root(tensor.average(2, self.second_decay)) + self.epsilon)
-        return unit_rms(ratio) if tensor.inputs else ratio
+        return unit_rms(ratio) if tensor.inputs else ratio, memory
 
 
 @dataclass(frozen=True)
@@ -157,9 +179,9 @@ class Momentum(Direction):
         return _start(self.decays, self.nominal, -3.0)
 
     def __call__(  # noqa: D102
-        self, tensor: Tensor, settings: Float[Array, " settings"]
-    ) -> Float[Array, "..."]:
-        return unit_rms(tensor.mixture(self.decays, settings))
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
+        return unit_rms(tensor.mixture(self.decays, settings)), memory
 
 
 @dataclass(frozen=True)
@@ -201,15 +223,124 @@ class Orthogonal(Direction):
         return (*_start(self.decays, self.nominal, -3.0), self.power)
 
     def __call__(  # noqa: D102
-        self, tensor: Tensor, settings: Float[Array, " settings"]
-    ) -> Float[Array, "..."]:
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
         mixed = tensor.mixture(self.decays, settings[:-1])
-        shape = (math.prod(mixed.shape[: tensor.inputs]), math.prod(mixed.shape[tensor.inputs :]))
+        shape = _matrix(mixed.shape, tensor.inputs)
         factor = math.sqrt(max(shape)) * orthogonalize(mixed.reshape(shape), self.iterations)
         square = jnp.mean(jnp.square(factor), 0)
         gain = jnp.exp(-0.5 * settings[-1] * jnp.log(jnp.maximum(square, 1e-4)))
-        return (factor * gain).reshape(mixed.shape)
+        return (factor * gain).reshape(mixed.shape), memory
 
 
-DIRECTIONS = Parts("direction", Direction, adam=Adam, momentum=Momentum, orthogonal=Orthogonal)
+_LARGEST_POWER = 1.25
+
+
+@dataclass(frozen=True)
+class Rotated(Direction):
+    r"""A power of Adam's ratio in a basis that turns with the gradients, by products alone.
+
+    With M a mixture of momenta as a matrix (space x inputs, outputs), G the gradient, and
+    orthogonal bases L and R of its rows and columns,
+
+    .. math:: L \left( L^\top M R \, \left(\frac{V}{\mathrm{mean}(V)} + d\right)^{-p} \right)
+              R^\top, \qquad V = \mathrm{average}\left((L^\top G R)^2\right),
+
+    scaled to unit root mean square, with a power p that is a setting. At p = 1/2 it is the
+    direction of SOAP (Vyas et al., arXiv 2409.11321), which takes for L and R the eigenvectors of
+    Shampoo's averages of G G' and G' G, that it keeps and factorizes by QR; larger powers step less
+    where gradients are large, p = 1 as a natural gradient does. Here the bases start at the
+    identity, and `lopt.rules.rotations.turn` turns them in every step against the correlations of
+    G + 2 M; the sums of V over columns and over rows stand for the eigenvalues. So there is nothing
+    to factorize and no G G' to keep: beside V, n^2 + m^2 numbers for a matrix of shape (n, m).
+
+    Attributes:
+      decays: of the momenta that are mixed.
+      nominal: the mixture begins mostly at the decay nearest to it.
+      second_decay: of V.
+      power: where p begins.
+      damping: d; it bounds what a coordinate gets that has hardly had a gradient.
+      rate: the weight of one step in a turn.
+      longest: sides longer than this are not rotated.
+      aspect: nor are sides longer than this many times the other, which would need more memory
+        than the tensor has numbers.
+    """
+
+    decays: Sequence[float] = (0.8, 0.95, 0.99)
+    nominal: float = 0.95
+    second_decay: float = 0.95
+    power: float = 0.75
+    damping: float = 0.01
+    rate: float = 0.1
+    longest: int = 4096
+    aspect: float = 8.0
+    matrices_only = True
+    keeps = ("second_moment", "rows", "columns")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot turn."""
+        object.__setattr__(self, "decays", require_decays("rotated", self.decays))
+        require_decays("rotated", (self.second_decay,))
+        if not 0 < self.rate <= 1:
+            raise UserError(f"rotated: rate must be above 0 and at most 1, not {self.rate}")
+        if not self.damping > 0:
+            raise UserError(f"rotated: damping must be positive, not {self.damping}")
+
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return tuple(Average(1, d) for d in self.decays)
+
+    @property
+    def start(self) -> tuple[float, ...]:  # noqa: D102
+        return (*_start(self.decays, self.nominal, -3.0), self.power)
+
+    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
+        if not inputs:
+            return {}
+        rows, columns = sides = _matrix(shape, inputs)
+        bases = {
+            name: jnp.eye(size)
+            for name, size in zip(("rows", "columns"), sides, strict=True)
+            if 1 < size <= min(self.longest, self.aspect * min(sides))
+        }
+        return {"second_moment": jnp.zeros((rows, columns)), **bases}
+
+    def __call__(  # noqa: D102
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
+        sides = _matrix(tensor.grad.shape, tensor.inputs)
+        left, right = memory.get("rows"), memory.get("columns")
+        mixed = tensor.mixture(self.decays, settings[:-1]).reshape(sides)
+        gradient, mixed = (_into(left, x, right) for x in (tensor.grad.reshape(sides), mixed))
+        square = memory["second_moment"]
+        square = self.second_decay * square + (1 - self.second_decay) * jnp.square(gradient)
+        energies = square / (1 - jnp.float32(self.second_decay) ** tensor.count)
+        mean = jnp.mean(energies)
+        relative = energies / jnp.where(mean > 0, mean, 1) + self.damping
+        ratio = mixed * relative ** -jnp.clip(settings[-1], 0.0, _LARGEST_POWER)
+        kept = {"second_moment": square}
+        signal = gradient + 2 * mixed
+        if left is not None:
+            kept["rows"] = turn(left, signal, jnp.sum(energies, 1), self.rate)
+            ratio = left @ ratio
+        if right is not None:
+            kept["columns"] = turn(right, signal.T, jnp.sum(energies, 0), self.rate)
+            ratio = ratio @ right.T
+        return unit_rms(ratio).reshape(tensor.grad.shape), jax.lax.stop_gradient(kept)
+
+
+def _matrix(shape: tuple[int, ...], inputs: int) -> tuple[int, int]:
+    """The sizes of a tensor's input and output side."""
+    return math.prod(shape[:inputs]), math.prod(shape[inputs:])
+
+
+def _into(left: Array | None, x: Array, right: Array | None) -> Array:
+    """A matrix in the coordinates of bases of its sides; None is the identity."""
+    x = x if left is None else left.T @ x
+    return x if right is None else x @ right
+
+
+DIRECTIONS = Parts(
+    "direction", Direction, adam=Adam, momentum=Momentum, orthogonal=Orthogonal, rotated=Rotated
+)
 """The directions that a rule of gates can name."""

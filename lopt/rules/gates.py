@@ -16,7 +16,7 @@ from lopt.errors import UserError, suggest
 from lopt.parts import build
 from lopt.rules.averages import Average, advance, begin, debiased, require_decays, root
 from lopt.rules.directions import DIRECTIONS, Direction, Tensor
-from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
+from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import groups_of
 from lopt.unf.calls import separately
@@ -78,7 +78,7 @@ class GatesRule(Rule):
       >>> params = optax.apply_updates(params, updates)
     """
 
-    directions: Sequence[str] = ("orthogonal", "adam")
+    directions: Sequence[str] = ("rotated", "adam")
     weights: Sequence[float] = (2.0, -1.0)
     decays: Sequence[float] = (0.8, 0.95, 0.99)
     second_decay: float = 0.99
@@ -141,7 +141,7 @@ class GatesRule(Rule):
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
-            state = RuleState(jnp.int32(1), jnp.int32(0), begin(self._reads, params))
+            state = RuleState(jnp.int32(1), jnp.int32(0), begin(self._reads, params), {})
             return self._features(params, params, state, spec, True, 0.0)
 
         shapes = jax.eval_shape(features, params)
@@ -155,14 +155,13 @@ class GatesRule(Rule):
     ) -> optax.GradientTransformationExtraArgs:
         dtype = jnp.dtype(self.momentum_dtype)
 
-        def init(params: PyTree[Array]) -> dict[str, PyTree[Array]]:
-            if spec is not None:
-                spec.like(params)
-            return begin(self._reads, params, dtype)
+        def init(params: PyTree[Array]) -> Kept:
+            of_params = unrelated(params) if spec is None else spec.like(params)
+            return begin(self._reads, params, dtype), self._begin_memory(params, of_params)
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
-        ) -> tuple[PyTree[Array], dict[str, PyTree[Array]]]:
+        ) -> tuple[PyTree[Array], Kept]:
             length = extra.get("total_steps", total_steps)
             if length is None:
                 raise UserError("this rule reads how far a run has come: pass total_steps")
@@ -171,7 +170,8 @@ class GatesRule(Rule):
             of_params = unrelated(params) if spec is None else spec.like(params)
             features = self._features(grads, params, state, of_params, spec is not None, length)
             gates = self.network(of_params).apply(theta, *features)
-            return self._step(grads, params, state, of_params, *gates), averages
+            steps, memory = self._step(grads, params, state, of_params, *gates)
+            return steps, (averages, memory)
 
         return transformation(init, update)
 
@@ -213,7 +213,35 @@ class GatesRule(Rule):
             "adam": m[middle] / (root(v) + 1e-8),
             "weight": p,
         }
-        return statistics(signals, (("gradient", "middle"), ("fast", "slow"), ("middle", "weight")))
+        pairs = (("gradient", "middle"), ("fast", "slow"), ("middle", "weight"))
+        found = statistics(signals, pairs)
+        # What a call returns is computed: without gates of neurons, units are not returned.
+        return found._replace(axes=()) if self.sharing == "tensor" else found
+
+    def _begin_memory(
+        self, params: PyTree[Array], spec: PermutationSpec
+    ) -> dict[str, PyTree[Array | None]]:
+        """What each direction keeps of each tensor, by names such as "rotated/rows"."""
+        found = [
+            {
+                f"{name}/{key}": value
+                for name, direction in zip(self.directions, self._directions, strict=True)
+                for key, value in direction.begin(jnp.shape(p), _inputs(roles)).items()
+            }
+            for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
+        ]
+        return self._by_name(found, jax.tree.structure(params))
+
+    def _by_name(
+        self, memories: Sequence[dict[str, Array]], structure: jax.tree_util.PyTreeDef
+    ) -> dict[str, PyTree[Array | None]]:
+        """A tree for each name, with None for tensors that keep nothing by it."""
+        names = [
+            f"{name}/{key}"
+            for name, direction in zip(self.directions, self._directions, strict=True)
+            for key in direction.keeps
+        ]
+        return {name: structure.unflatten([m.get(name) for m in memories]) for name in names}
 
     def _step(
         self,
@@ -223,19 +251,24 @@ class GatesRule(Rule):
         spec: PermutationSpec,
         units: list[tuple[Array, ...]],
         tensors: Float[Array, "tensors outputs"],
-    ) -> PyTree[Array]:
-        """Minus the step over the learning rate."""
-        steps = [
-            separately(self._step_of, *leaf, state.count, unit, tensor, static=(_inputs(roles),))
-            for leaf, roles, unit, tensor in zip(
+    ) -> tuple[PyTree[Array], dict[str, PyTree[Array | None]]]:
+        """Minus the step over the learning rate, and what directions keep after it."""
+        structure = jax.tree.structure(params)
+        found = [
+            separately(
+                self._step_of, *leaf, memory, state.count, unit, tensor, static=(_inputs(roles),)
+            )
+            for leaf, memory, roles, unit, tensor in zip(
                 leaves_of(params, grads, state.averages),
+                _by_tensor(state.memory, structure),
                 axis_roles(spec),
                 units,
                 tensors,
                 strict=True,
             )
         ]
-        return jax.tree.unflatten(jax.tree.structure(params), steps)
+        steps, memories = zip(*found, strict=True)
+        return structure.unflatten(steps), self._by_name(memories, structure)
 
     def _step_of(
         self,
@@ -243,28 +276,51 @@ class GatesRule(Rule):
         p: Array,
         g: Array,
         averages: dict[str, Array],
+        memory: dict[str, Array],
         count: Array,
         units: tuple[Array, ...],
         outputs: Float[Array, " outputs"],
-    ) -> Array:
+    ) -> tuple[Array, dict[str, Array]]:
         """The step of one tensor with some input axes, from what the network wrote for it."""
         strength, logits, settings = jnp.split(outputs, [1, 1 + len(self._directions)])
         gate = strength[0] - 0.5 * math.log(max(1, math.prod(p.shape[:inputs])))
         for k, logs in enumerate(units if inputs else ()):
             logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
             gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
-        return jnp.exp(gate) * self._mix(Tensor(p, g, averages, count, inputs), logits, settings)
+        mixed, memory = self._mix(Tensor(p, g, averages, count, inputs), logits, settings, memory)
+        return jnp.exp(gate) * mixed, memory
 
-    def _mix(self, tensor: Tensor, logits: Array, settings: Array) -> Array:
-        usable, start = [], 0
-        for i, direction in enumerate(self._directions):
-            stop = start + len(direction.start)
+    def _mix(
+        self, tensor: Tensor, logits: Array, settings: Array, memory: dict[str, Array]
+    ) -> tuple[Array, dict[str, Array]]:
+        usable, kept, first = [], {}, 0
+        for i, (name, direction) in enumerate(zip(self.directions, self._directions, strict=True)):
+            last = first + len(direction.start)
             if tensor.inputs or not direction.matrices_only:
-                own = jnp.asarray(direction.start, jnp.float32) + settings[start:stop]
-                usable.append((self.weights[i] + logits[i], direction(tensor, own)))
-            start = stop
+                own = jnp.asarray(direction.start, jnp.float32) + settings[first:last]
+                prefix = f"{name}/"
+                before = {
+                    key.removeprefix(prefix): value
+                    for key, value in memory.items()
+                    if key.startswith(prefix)
+                }
+                found, after = direction(tensor, own, before)
+                kept |= {prefix + key: value for key, value in after.items()}
+                usable.append((self.weights[i] + logits[i], found))
+            first = last
         weights = jax.nn.softmax(jnp.stack([w for w, _ in usable]))
-        return sum(w * d for w, (_, d) in zip(weights, usable, strict=True))
+        return sum(w * d for w, (_, d) in zip(weights, usable, strict=True)), kept
+
+
+def _by_tensor(
+    trees: dict[str, PyTree[Array | None]], structure: jax.tree_util.PyTreeDef
+) -> list[dict[str, Array]]:
+    """What is kept of each tensor, by name."""
+    leaves = {name: structure.flatten_up_to(tree) for name, tree in trees.items()}
+    return [
+        {name: values[i] for name, values in leaves.items() if values[i] is not None}
+        for i in range(structure.num_leaves)
+    ]
 
 
 def _inputs(roles: tuple[str, ...]) -> int:

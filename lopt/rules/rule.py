@@ -23,11 +23,14 @@ class RuleState(NamedTuple):
       count: steps taken.
       ignored: entries of gradients so far that were not finite; they count as zero.
       averages: of gradients: a tree like the params for each.
+      memory: what else a part of the rule keeps of tensors: a tree like the params for each, with
+        None where it keeps nothing.
     """
 
     count: Int[Array, ""]
     ignored: Int[Array, ""]
     averages: dict[str, PyTree[Array]]
+    memory: dict[str, PyTree[Array]]
 
 
 class Rule(abc.ABC):
@@ -105,14 +108,17 @@ class Rule(abc.ABC):
         )
 
 
-Init = Callable[[PyTree[Array]], dict[str, PyTree[Array]]]
-"""params -> averages"""
+Kept = tuple[dict[str, PyTree[Array]], dict[str, PyTree[Array]]]
+"""(averages, memory) of a `RuleState`"""
+
+Init = Callable[[PyTree[Array]], Kept]
+"""params -> what is kept"""
 
 Update = Callable[
     [PyTree[Array], PyTree[Array], RuleState, dict[str, Any]],
-    tuple[PyTree[Array], dict[str, PyTree[Array]]],
+    tuple[PyTree[Array], Kept],
 ]
-"""(grads, params, state with this step counted, extra arguments) -> (directions, averages)"""
+"""(grads, params, state with this step counted, extra arguments) -> (directions, what is kept)"""
 
 
 def transformation(init: Init, update: Update) -> optax.GradientTransformationExtraArgs:
@@ -125,7 +131,7 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
 
     def begin(params: PyTree[Array]) -> RuleState:
         zero = jnp.zeros((), jnp.int32)
-        return RuleState(zero, zero, init(float32(_with_elements(params))))
+        return RuleState(zero, zero, *init(float32(_with_elements(params))))
 
     def step(
         updates: PyTree[Array],
@@ -146,11 +152,11 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
             return updates, state
         grads, bad = _finite(float32(grads))
         state = state._replace(count=optax.safe_increment(state.count), ignored=state.ignored + bad)
-        directions, averages = update(grads, float32(params), state, extra_args)
+        directions, (averages, memory) = update(grads, float32(params), state, extra_args)
         directions = jax.tree.map(
             lambda g, d: g if d is None else d.astype(g.dtype), updates, directions
         )
-        return directions, state._replace(averages=averages)
+        return directions, state._replace(averages=averages, memory=memory)
 
     return optax.GradientTransformationExtraArgs(begin, step)
 

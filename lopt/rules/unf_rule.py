@@ -15,7 +15,7 @@ from lopt.errors import UserError
 from lopt.parts import build, require_widths
 from lopt.rules.averages import Average, advance, begin, debiased
 from lopt.rules.features import FEATURES, Feature
-from lopt.rules.rule import Rule, RuleState, Theta, leaves_of, transformation, unrelated
+from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
 from lopt.rules.steps import STEPS, Step, unit_rms_channels
 from lopt.symmetry import PermutationSpec
 from lopt.unf import UNF
@@ -160,13 +160,13 @@ class UNFRule(Rule):
                 spec.validate(params)
             return spec.like(params)
 
-        def init(params: PyTree[Array]) -> dict[str, PyTree[Array]]:
+        def init(params: PyTree[Array]) -> Kept:
             spec_of(params)
-            return begin(self._reads, params)
+            return begin(self._reads, params), {}
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
-        ) -> tuple[PyTree[Array], dict[str, PyTree[Array]]]:
+        ) -> tuple[PyTree[Array], Kept]:
             averages = advance(state.averages, self._reads, grads)
             time = self._time(state.count - 1)
             channels, nominal = [], []
@@ -178,7 +178,7 @@ class UNFRule(Rule):
             structure = jax.tree.structure(params)
             output = self.network(spec_of(params)).apply(theta, structure.unflatten(channels))
             steps = map(self._step, nominal, jax.tree.leaves(output))
-            return structure.unflatten(steps), averages
+            return structure.unflatten(steps), (averages, {})
 
         return transformation(init, update)
 

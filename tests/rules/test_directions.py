@@ -11,20 +11,20 @@ from lopt.rules.averages import advance, begin
 from lopt.rules.directions import Tensor
 from lopt.rules.orthogonal import orthogonalize
 
-EACH = ["adam", "momentum", "orthogonal", "orthogonal(power=1.0)"]
+EACH = ["adam", "momentum", "orthogonal", "orthogonal(power=1.0)", "rotated"]
 
 
-def tensor_of(direction, grads, inputs):
-    """What a direction reads after some gradients of one tensor."""
+def of(direction, grads, inputs=1, settings=None):
+    """The last direction of a tensor that has had some gradients."""
     averages = begin(direction.reads, {"x": grads[0]})
-    for g in grads:
+    memory = direction.begin(grads[0].shape, inputs)
+    settings = jnp.asarray(direction.start) if settings is None else settings
+    for count, g in enumerate(grads, start=1):
         averages = advance(averages, direction.reads, {"x": g})
-    of_tensor = {name: tree["x"] for name, tree in averages.items()}
-    return Tensor(jnp.ones_like(grads[0]), grads[-1], of_tensor, jnp.int32(len(grads)), inputs)
-
-
-def of(direction, grads, inputs=1):
-    return direction(tensor_of(direction, grads, inputs), jnp.asarray(direction.start))
+        of_tensor = {name: tree["x"] for name, tree in averages.items()}
+        tensor = Tensor(jnp.ones_like(g), g, of_tensor, jnp.int32(count), inputs)
+        found, memory = direction(tensor, settings, memory)
+    return found
 
 
 def random_grads(shape, steps=3):
@@ -65,8 +65,53 @@ def test_adam_of_one_decay_is_optax_adam():
     state = adam.init(grads[0])
     for g in grads:
         expected, state = adam.update(g, state)
-    tensor = tensor_of(direction, grads, inputs=0)
-    np.testing.assert_allclose(direction(tensor, jnp.array([50.0, 0.0])), expected, rtol=1e-4)
+    found = of(direction, grads, inputs=0, settings=jnp.array([50.0, 0.0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_rotated_without_rotations_is_adam():
+    grads = random_grads((6, 4))
+    rotated = of(
+        build(DIRECTIONS, "rotated(longest=1, power=0.5, damping=1e-9, second_decay=0.99)"), grads
+    )
+    np.testing.assert_allclose(rotated, of(build(DIRECTIONS, "adam"), grads), rtol=1e-4)
+
+
+def correlated(steps, rows=8, columns=5):
+    """Gradients whose rows and columns are correlated, and the second moment of their rows."""
+    left, right, noise = (
+        jax.random.normal(jax.random.key(i), s)
+        for i, s in ((0, (rows, rows)), (1, (columns, columns)), (2, (steps, rows, columns)))
+    )
+    return left @ noise @ right, left @ left.T
+
+
+def test_the_bases_of_rotated_become_the_eigenvectors_that_soap_computes():
+    direction = build(DIRECTIONS, "rotated(rate=0.02)")
+    grads, moment = correlated(1500)
+
+    def step(carry, g):
+        averages, memory, count = carry
+        averages = advance(averages, direction.reads, {"x": g})
+        tensor = Tensor(g, g, {n: t["x"] for n, t in averages.items()}, count, 1)
+        return (averages, direction(tensor, settings, memory)[1], count + 1), None
+
+    settings = jnp.asarray(direction.start)
+    start = begin(direction.reads, {"x": grads[0]}), direction.begin((8, 5), 1), jnp.int32(1)
+    (_, memory, _), _ = jax.jit(lambda g: jax.lax.scan(step, start, g))(grads)
+    basis = np.asarray(memory["rows"])
+    np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-3)
+    found = basis.T @ np.asarray(moment) @ basis
+    off = np.linalg.norm(found - np.diag(np.diag(found)))
+    before = np.asarray(moment) - np.diag(np.diag(moment))
+    assert off < 0.2 * np.linalg.norm(before)
+
+
+def test_a_side_much_longer_than_the_other_is_not_rotated():
+    direction = build(DIRECTIONS, "rotated(aspect=2.0)")
+    assert set(direction.begin((9, 4), 1)) == {"second_moment", "columns"}
+    assert set(direction.begin((8, 4), 1)) == {"second_moment", "rows", "columns"}
+    assert direction.begin((8,), 0) == {}
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 6), (32, 8), (3, 20)])
@@ -96,6 +141,7 @@ def test_with_power_one_all_output_neurons_are_alike():
     [
         ("adam(decays=(1.0,))", "from 0 to below 1, not 1.0"),
         ("orthogonal(iterations=-1)", "iterations must be"),
+        ("rotated(rate=0.0)", "rate must be above 0"),
         ("adam(epsilon=0.0)", "epsilon must be positive"),
     ],
 )

@@ -56,8 +56,8 @@ def composite():
 def test_permuting_neurons_permutes_the_training(sharing, composite):
     spec, (params, *grads) = composite
     rule = GatesRule(
-        directions=("orthogonal(power=0.5)", "adam", "momentum"),
-        weights=(0.0,) * 3,
+        directions=("orthogonal(power=0.5)", "adam", "momentum", "rotated"),
+        weights=(0.0,) * 4,
         sharing=sharing,
     )
     theta = theta_of(rule, spec)
@@ -198,9 +198,23 @@ def test_each_average_is_kept_once(space):
         GatesRule().optimizer(theta_of(GatesRule(), space.spec), 0.1, space.spec, 9).init,
         space.params,
     )
-    bytes_each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    bytes_each /= sum(x.size for x in jax.tree.leaves(space.params))
-    assert bytes_each < 16.5
+    averages = jax.tree.leaves(optax.tree.get(state, "averages"))
+    numbers = sum(x.size for x in jax.tree.leaves(space.params))
+    assert sum(x.size for x in averages) == 4 * numbers
+
+
+def test_the_bases_of_matrices_are_kept_and_carried_on(space):
+    rule = GatesRule(directions=("rotated", "adam"))
+    optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
+    start, grads = optimizer.init(space.params), space.random(1)
+    assert optax.tree.get(start, "memory")["rotated/rows"]["Dense_1"]["bias"] is None
+    state = start
+    for _ in range(3):
+        _, state = optimizer.update(grads, state, space.params)
+    assert jax.tree.structure(state) == jax.tree.structure(start)
+    kept = optax.tree.get(state, "memory")["rotated/rows"]["Dense_1"]["kernel"]
+    assert not np.allclose(kept, np.eye(len(kept)), atol=1e-3)
+    np.testing.assert_allclose(kept.T @ kept, np.eye(len(kept)), atol=0.02)
 
 
 @pytest.mark.parametrize(
