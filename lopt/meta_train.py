@@ -47,7 +47,7 @@ from lopt.meta.workdir import (
 )
 from lopt.parts import build
 from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
-from lopt.schedules import scale_over_run
+from lopt.schedules import scale_by_drawn_rate, scale_over_run
 from lopt.tasks import Mixture, Task, build_mixture
 from lopt.tasks.task import initial_loss
 
@@ -79,6 +79,8 @@ def main(argv: Sequence[str]) -> None:
     estimator = build(ESTIMATORS, config.estimator)
     objective = build(OBJECTIVES, config.inner.get("objective", "mean"))
     schedule = scale_over_run(config.inner.schedule, config.inner.learning_rate)
+    spread = config.inner.get("rate_spread", 1.0)
+    drawn = scale_by_drawn_rate(spread) if spread > 1 else optax.identity()
     settings = config.get("validation", _NO_VALIDATION)
     held_out = build_mixture(settings.task) if settings.every else Mixture((), (), ())
     require_fit(rule, mixture, held_out)
@@ -89,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         scale = distributed.from_first(lambda: float(initial_loss(task))) if normalize else 1.0
 
         def optimizer(theta: Theta) -> optax.GradientTransformation:
-            return optax.chain(rule.scale_by_rule(theta, task.spec), schedule)
+            return optax.chain(rule.scale_by_rule(theta, task.spec), schedule, drawn)
 
         return Problem(task, optimizer, scale, objective, mesh)
 
@@ -114,7 +116,12 @@ def main(argv: Sequence[str]) -> None:
         require_shared(workdir)
         theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
         training = MetaTraining(
-            problems, [estimator] * len(problems), outer_optimizer(config.outer), mixture.weights
+            problems,
+            [estimator] * len(problems),
+            outer_optimizer(config.outer),
+            mixture.weights,
+            clip=config.outer.clip,
+            averaging=config.outer.get("averaging", 0.0),
         )
         spec = mixture.tasks[0].spec
         with memory_for(f"the start of {2 * estimator.pairs} inner runs", _REMEDY):
@@ -145,7 +152,7 @@ def main(argv: Sequence[str]) -> None:
             "meta_loss": record.recent_meta_loss(config.outer.steps),
             "versions": versions(),
         }
-        optimizer = LearnedOptimizer(rule, state.theta, spec if rule.tied else None, provenance)
+        optimizer = LearnedOptimizer(rule, state.average, spec if rule.tied else None, provenance)
         with writing_to(workdir):
             write(optimizer, best, record, workdir, settings.to_dict())
 
@@ -214,11 +221,8 @@ def require_fit(rule: Rule, mixture: Mixture, held_out: Mixture) -> None:
 
 
 def outer_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Adam on clipped meta-gradients, its learning rate on a cosine to zero."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps)),
-    )
+    """Adam, its learning rate on a cosine to zero."""
+    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Learning-rate schedules by name."""
 
+import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
@@ -65,3 +67,40 @@ def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationEx
         return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def scale_by_drawn_rate(spread: float) -> optax.GradientTransformation:
+    """Scale by a number that each run draws, log-uniform from 1 / spread to spread.
+
+    In meta-training it makes a rule correct learning rates that are too high or too low. The number
+    is drawn with the bits of the initial params as key: runs that start alike, as those of an
+    antithetic pair, draw alike, and a run that is resumed keeps its number in the state.
+
+    Args:
+      spread: at least 1.
+
+    Raises:
+      UserError: for a spread below 1.
+
+    Example:
+      >>> params = jnp.array([0.3, -0.2])
+      >>> optimizer = scale_by_drawn_rate(2.0)
+      >>> step, _ = optimizer.update(jnp.ones(2), optimizer.init(params))
+      >>> bool((0.5 <= step).all() and (step <= 2.0).all())
+      True
+    """
+    if not 1 <= spread < math.inf:
+        raise UserError(f"inner.rate_spread must be at least 1 and finite, not {spread!r}")
+
+    def init(params: PyTree[Array]) -> Array:
+        total = sum(jnp.sum(p, dtype=jnp.float32) for p in jax.tree.leaves(params))
+        key = jax.random.key(jax.lax.bitcast_convert_type(total, jnp.uint32))
+        limit = math.log(spread)
+        return jnp.exp(jax.random.uniform(key, minval=-limit, maxval=limit))
+
+    def update(
+        updates: PyTree[Array], state: Array, params: PyTree[Array] | None = None
+    ) -> tuple[PyTree[Array], Array]:
+        return jax.tree.map(lambda u: u * state, updates), state
+
+    return optax.GradientTransformation(init, update)

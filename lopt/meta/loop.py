@@ -1,5 +1,6 @@
 """The outer loop: meta-gradients into an optax optimizer of theta."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +21,7 @@ class MetaState(NamedTuple):
 
     Attributes:
       theta: the meta-parameters.
+      average: of theta, exponential, over meta-steps; theta itself if none is kept.
       outer_state: the state of the outer optimizer.
       estimator_states: of each problem, inner runs included.
       step: meta-steps taken.
@@ -28,6 +30,7 @@ class MetaState(NamedTuple):
     """
 
     theta: Theta
+    average: Theta
     outer_state: PyTree[Array]
     estimator_states: tuple[PyTree[Array], ...]
     step: Int[Array, ""]
@@ -42,7 +45,7 @@ class Report(NamedTuple):
       step: meta-steps taken, this one included.
       inner: what the estimator saw of each problem.
       meta_loss: the mean over the problems, by their weights.
-      gradient_norm: of the meta-gradient.
+      gradient_norm: of the problems' meta-gradients before they are clipped: the mean, by weights.
       skipped: meta-steps in a row, up to this one, that left theta as it was, because the
         meta-gradient was not finite, or theta after the step, or all inner runs diverged.
     """
@@ -101,6 +104,8 @@ class MetaTraining:
         estimators: Sequence[Estimator],
         outer: optax.GradientTransformation,
         weights: Sequence[float] | None = None,
+        clip: float = math.inf,
+        averaging: float = 0.0,
     ):
         """See the class.
 
@@ -109,11 +114,15 @@ class MetaTraining:
           estimators: one for each problem.
           outer: the optimizer of theta.
           weights: of the problems in theta's gradient; equal if not given.
+          clip: the norm to which the gradient of each problem is shortened, so that none outweighs
+            the others because its losses are the more sensitive to theta.
+          averaging: the decay of the average of theta, from 0 to below 1.
         """
         self.problems = tuple(problems)
         self.estimators = tuple(estimators)
         weights = [1.0] * len(self.problems) if weights is None else weights
         self._shares = [w / sum(weights) for w in weights]
+        self._clip, self._averaging = clip, averaging
         self._outer = outer
         self._mesh = self.problems[0].mesh
         self._tasks = self._replicate(tuple(p.task for p in self.problems))
@@ -153,11 +162,12 @@ class MetaTraining:
             for i, (problem, estimator, task) in self._each(tasks)
         ]
         zero = jnp.zeros((), jnp.int32)
-        return MetaState(theta, self._outer.init(theta), tuple(states), zero, zero, loop_key)
+        outer_state = self._outer.init(theta)
+        return MetaState(theta, theta, outer_state, tuple(states), zero, zero, loop_key)
 
     def _step_all(self, tasks: tuple[Any, ...], state: MetaState) -> tuple[MetaState, Report]:
         key = jax.random.fold_in(state.key, state.step)
-        gradients, states, metrics = [], [], []
+        gradients, norms, states, metrics = [], [], [], []
         for i, (problem, estimator, task) in self._each(tasks):
             gradient, estimator_state, seen = estimator.gradient(
                 problem._replace(task=task),
@@ -165,11 +175,13 @@ class MetaTraining:
                 state.estimator_states[i],
                 jax.random.fold_in(key, i),
             )
-            gradients.append(gradient)
+            norms.append(optax.tree.norm(gradient))
+            shorter = jnp.minimum(1.0, self._clip / jnp.maximum(norms[-1], 1e-30))
+            gradients.append(optax.tree.scale(shorter, gradient))
             states.append(estimator_state)
             metrics.append(seen)
         gradient = jax.tree.map(self._weigh, *gradients)
-        norm = optax.tree.norm(gradient)
+        norm = self._weigh(*norms)
         alive = jnp.stack([m.diverged < 1 for m in metrics]).any()
         updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
         theta = optax.apply_updates(state.theta, updates)
@@ -182,10 +194,12 @@ class MetaTraining:
         )
         skipped = jnp.where(sound, 0, state.skipped + 1)
         step = state.step + 1
-        theta, outer_state = self._constrain((theta, outer_state))
+        average = optax.incremental_update(theta, state.average, 1 - self._averaging)
+        theta, average, outer_state = self._constrain((theta, average, outer_state))
         meta_loss = self._weigh(*(m.meta_loss for m in metrics))
         report = self._constrain(Report(step, tuple(metrics), meta_loss, norm, skipped))
-        return MetaState(theta, outer_state, tuple(states), step, skipped, state.key), report
+        after = MetaState(theta, average, outer_state, tuple(states), step, skipped, state.key)
+        return after, report
 
     def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, ...]]]:
         return enumerate(zip(self.problems, self.estimators, tasks, strict=True))

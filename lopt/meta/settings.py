@@ -29,6 +29,12 @@ _VALUES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
 }
 """Of each value of a config its type, a condition, and what to say where that does not hold."""
 
+_OPTIONAL: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
+    "inner.rate_spread": (float, lambda x: 1 <= x < math.inf, "at least 1 and finite"),
+    "outer.averaging": (float, lambda x: 0 <= x < 1, "from 0 to below 1"),
+}
+"""Likewise, of values that need not be there."""
+
 
 def require_settings(config: Mapping[str, Any]) -> None:
     """Find out whether meta-training can run with a config, its parts apart.
@@ -56,6 +62,10 @@ def require_settings(config: Mapping[str, Any]) -> None:
             )
     for name, (kind, condition, words) in _VALUES.items():
         _require(name, _value_at(config, name), kind, condition, words)
+    for name, (kind, condition, words) in _OPTIONAL.items():
+        block, key = name.split(".")
+        if key in config[block]:
+            _require(name, config[block][key], kind, condition, words)
     if "validation" in config:
         _require("validation.every", _value_at(config, "validation.every"), int)
         _require("validation.runs", _value_at(config, "validation.runs"), int)

@@ -152,7 +152,7 @@ class Validation:
                 loss = None
                 if step % self._every == 0 or step == last:
                     validate = compiling.result()
-                    best, loss = validate(self._tasks, best, state.theta, step)
+                    best, loss = validate(self._tasks, best, state.average, step)
                 yield state, report, best, loss
 
     def _validate_all(

@@ -18,7 +18,7 @@ def snapshot(step):
     """A snapshot whose numbers all depend on its step."""
     theta = {"a": jnp.arange(40.0) + step, "b": jnp.full((3, 2), step)}
     counts = jnp.int32(step), jnp.int32(step % 7)
-    state = MetaState(theta, (jnp.ones(3) * step,), ((),), *counts, jax.random.key(step))
+    state = MetaState(theta, theta, (jnp.ones(3) * step,), ((),), *counts, jax.random.key(step))
     return Snapshot(state, Best(theta, jnp.float32(1 / step), jnp.int32(step)))
 
 

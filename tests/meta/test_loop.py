@@ -58,6 +58,32 @@ def test_one_theta_is_learned_on_several_problems_by_their_weights():
     np.testing.assert_allclose(reports[0].meta_loss, (3 * losses[0] + losses[1]) / 4, rtol=1e-6)
 
 
+def test_a_problem_whose_gradient_is_clipped_does_not_outweigh_the_others():
+    theta = {"log_rate": jnp.float32(-3.0)}
+    loud = PROBLEM._replace(task=quadratic(dimension=3, condition=2.0), scale=1e-4)
+    estimator = ES(pairs=2, horizon=5, sigma=0.1, loss_cap=1e9)
+    gradients = [
+        train(estimator, theta, 1, problems=(PROBLEM, loud), weights=w, clip=1e-3)[0]
+        .outer_state[0]
+        .mu["log_rate"]
+        for w in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+    ]
+    quiet, clipped, both = gradients
+    np.testing.assert_allclose(abs(clipped), 0.1 * 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(both, (quiet + clipped) / 2, rtol=1e-5)
+
+
+def test_the_average_of_theta_is_exponential():
+    start, estimator = {"log_rate": jnp.float32(-3.0)}, ES(pairs=2, horizon=5, sigma=0.1)
+    average = start["log_rate"]
+    for steps in (1, 2, 3):
+        state, _ = train(estimator, start, steps, averaging=0.8)
+        average = 0.8 * average + 0.2 * state.theta["log_rate"]
+    np.testing.assert_allclose(state.average["log_rate"], average, rtol=1e-6)
+    plain, _ = train(estimator, start, 3)
+    assert plain.average["log_rate"] == plain.theta["log_rate"] == state.theta["log_rate"]
+
+
 def test_losses_are_scaled():
     theta = {"log_rate": jnp.float32(-3.0)}
     estimator = PES(2, 5, 20, sigma=0.1, loss_cap=1e6)

@@ -8,10 +8,14 @@ from lopt.errors import UserError
 from lopt.meta.settings import require_settings
 
 CONFIGS = [
-    *(path for path in Path("configs").rglob("*.py") if path.parent.name != "compare"),
+    *(
+        path
+        for path in Path("configs").rglob("*.py")
+        if path.parent.name not in ("compare", "predict")
+    ),
     Path("tests/validated.py"),
 ]
-"""Of meta-training; those of comparisons have their test in tests/compare."""
+"""Of meta-training; those of other commands have tests of their own."""
 
 
 def config_of(path="tests/validated.py"):
@@ -70,6 +74,8 @@ def test_a_key_that_is_written_wrongly_is_listed():
         ("inner.learning_rate", "0.1", "must be a number, not '0.1'"),
         ("outer.clip", 0.0, "must be positive, not 0.0"),
         ("outer.clip", -1.0, "must be positive"),
+        ("outer.averaging", 1.0, "must be from 0 to below 1, not 1.0"),
+        ("inner.rate_spread", 0.5, "must be at least 1 and finite, not 0.5"),
         ("outer.clip", float("nan"), "must be positive"),
         ("outer.steps", 0, "must be at least 1, not 0"),
         ("outer.steps", 10.0, "must be a whole number, not 10.0"),

@@ -15,9 +15,11 @@ from lopt.tasks import build_mixture
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(
-    p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.py") if p.parent.name != "compare"
+    p.relative_to(FOLDER).as_posix()
+    for p in FOLDER.rglob("*.py")
+    if p.parent.name not in ("compare", "predict")
 )
-"""The configs of meta-training; those of comparisons have their test in tests/compare."""
+"""The configs of meta-training; those of other commands have tests of their own."""
 
 EMBEDDED = {
     "fashion_mnist(side=8)": "digits",

@@ -1,0 +1,22 @@
+import jax
+import numpy as np
+import pytest
+
+from lopt.errors import UserError
+from lopt.schedules import scale_by_drawn_rate
+
+
+def test_runs_draw_rates_log_uniformly_and_those_that_start_alike_draw_alike():
+    starts = jax.random.normal(jax.random.key(0), (2000, 3))
+    rates = np.asarray(jax.vmap(scale_by_drawn_rate(3.0).init)({"a": starts, "b": starts[:, 0]}))
+    assert rates[0] == scale_by_drawn_rate(3.0).init({"a": starts[0], "b": starts[0, 0]})
+    logs = np.log(rates) / np.log(3.0)
+    assert -1 <= logs.min() < -0.99
+    assert 0.99 < logs.max() <= 1
+    quarters = np.quantile(logs, (0.25, 0.5, 0.75))
+    np.testing.assert_allclose(quarters, (-0.5, 0.0, 0.5), atol=0.06)
+
+
+def test_a_spread_below_one_is_refused():
+    with pytest.raises(UserError, match="rate_spread must be at least 1"):
+        scale_by_drawn_rate(0.5)
