@@ -1,6 +1,7 @@
 """Update rules: what a learned optimizer reads, the network over it, the step that it takes."""
 
-from lopt.rules.directions import DIRECTIONS, Direction
+from lopt.rules.direction import Direction
+from lopt.rules.directions import DIRECTIONS
 from lopt.rules.features import FEATURES, Feature
 from lopt.rules.files import LearnedOptimizer, load, optimizer, save
 from lopt.rules.gates import GatesRule

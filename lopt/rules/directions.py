@@ -1,112 +1,20 @@
-"""Directions: lawful candidates for a tensor's step, that a rule of gates mixes."""
+"""The directions of which a rule of gates makes a step, each with its formula and paper."""
 
-import abc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from lopt.errors import UserError
 from lopt.parts import Parts
-from lopt.rules.averages import Average, debiased, require_decays, root
+from lopt.rules.averages import Average, require_decays, root
+from lopt.rules.direction import Direction, Memory, Tensor, matrix_of, momenta
 from lopt.rules.orthogonal import orthogonalize
 from lopt.rules.rotations import turn
 from lopt.rules.steps import unit_rms
-
-
-class Tensor(NamedTuple):
-    """What directions read of one tensor.
-
-    Attributes:
-      param: the weights.
-      grad: the gradient.
-      averages: of gradients, as the rule keeps them.
-      count: gradients in the averages, at least 1.
-      inputs: how many leading axes are the input side of the matrix that the tensor is: all but
-        the output axes. 0 for a vector or a scalar, which is none.
-    """
-
-    param: Float[Array, "..."]
-    grad: Float[Array, "..."]
-    averages: Mapping[str, Float[Array, "..."]]
-    count: Int[Array, ""]
-    inputs: int
-
-    def average(self, order: int, decay: float) -> Float[Array, "..."]:
-        """A debiased average."""
-        return debiased(self.averages, Average(order, decay), self.count)
-
-    def mixture(
-        self, decays: Sequence[float], logits: Float[Array, " decays_and_one"]
-    ) -> Float[Array, "..."]:
-        """A convex combination of momenta and, last, the gradient; its weights are softmax(logits).
-
-        Nesterov's momentum is one: its weights are the decay and one minus it.
-        """
-        weights = jax.nn.softmax(logits)
-        parts = [*(self.average(1, d) for d in decays), self.grad]
-        return sum(w * p for w, p in zip(weights, parts, strict=True))
-
-
-Memory = Mapping[str, Float[Array, "..."]]
-"""What a direction keeps of one tensor."""
-
-
-class Direction(abc.ABC):
-    """A candidate for the step of a tensor, equivariant, of about unit root mean square.
-
-    Attributes:
-      start: what the network's settings are added to.
-      matrices_only: whether vectors and scalars do without it.
-      keeps: names of what it keeps of tensors besides averages.
-    """
-
-    matrices_only: bool = False
-    keeps: tuple[str, ...] = ()
-
-    @property
-    @abc.abstractmethod
-    def reads(self) -> tuple[Average, ...]:
-        """The averages that it needs."""
-
-    @property
-    def start(self) -> tuple[float, ...]:
-        """Where the numbers that the network adjusts for each tensor begin."""
-        return ()
-
-    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:
-        """What is kept of a tensor before its first step, by some of the names in `keeps`.
-
-        Args:
-          shape: of the tensor.
-          inputs: as in `Tensor`.
-        """
-        del shape, inputs
-        return {}
-
-    @abc.abstractmethod
-    def __call__(
-        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
-    ) -> tuple[Float[Array, "..."], Memory]:
-        """The direction, of the tensor's shape, and what is kept after it.
-
-        The direction is zero if all gradients were zero.
-
-        Args:
-          tensor: what is known of it.
-          settings: as many numbers as `start` has.
-          memory: what `begin` or the step before returned.
-        """
-
-
-def _start(decays: Sequence[float], nominal: float, gradient: float) -> tuple[float, ...]:
-    """Logits of a mixture of momenta that begins mostly at one decay, with some gradient."""
-    nearest = min(decays, key=lambda d: abs(d - nominal))
-    return (*(0.0 if d == nearest else -3.0 for d in decays), gradient)
 
 
 @dataclass(frozen=True)
@@ -143,7 +51,7 @@ class Adam(Direction):
 
     @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return _start(self.decays, self.nominal, -3.0)
+        return momenta(self.decays, self.nominal, -3.0)
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
@@ -176,7 +84,7 @@ class Momentum(Direction):
 
     @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return _start(self.decays, self.nominal, -3.0)
+        return momenta(self.decays, self.nominal, -3.0)
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
@@ -220,13 +128,13 @@ class Orthogonal(Direction):
 
     @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return (*_start(self.decays, self.nominal, -3.0), self.power)
+        return (*momenta(self.decays, self.nominal, -3.0), self.power)
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         mixed = tensor.mixture(self.decays, settings[:-1])
-        shape = _matrix(mixed.shape, tensor.inputs)
+        shape = matrix_of(mixed.shape, tensor.inputs)
         factor = math.sqrt(max(shape)) * orthogonalize(mixed.reshape(shape), self.iterations)
         square = jnp.mean(jnp.square(factor), 0)
         gain = jnp.exp(-0.5 * settings[-1] * jnp.log(jnp.maximum(square, 1e-4)))
@@ -292,12 +200,12 @@ class Rotated(Direction):
 
     @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return (*_start(self.decays, self.nominal, -3.0), self.power)
+        return (*momenta(self.decays, self.nominal, -3.0), self.power)
 
     def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
         if not inputs:
             return {}
-        rows, columns = sides = _matrix(shape, inputs)
+        rows, columns = sides = matrix_of(shape, inputs)
         bases = {
             name: jnp.eye(size)
             for name, size in zip(("rows", "columns"), sides, strict=True)
@@ -308,7 +216,7 @@ class Rotated(Direction):
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
-        sides = _matrix(tensor.grad.shape, tensor.inputs)
+        sides = matrix_of(tensor.grad.shape, tensor.inputs)
         left, right = memory.get("rows"), memory.get("columns")
         mixed = tensor.mixture(self.decays, settings[:-1]).reshape(sides)
         gradient, mixed = (_into(left, x, right) for x in (tensor.grad.reshape(sides), mixed))
@@ -329,18 +237,133 @@ class Rotated(Direction):
         return unit_rms(ratio).reshape(tensor.grad.shape), jax.lax.stop_gradient(kept)
 
 
-def _matrix(shape: tuple[int, ...], inputs: int) -> tuple[int, int]:
-    """The sizes of a tensor's input and output side."""
-    return math.prod(shape[:inputs]), math.prod(shape[inputs:])
-
-
 def _into(left: Array | None, x: Array, right: Array | None) -> Array:
     """A matrix in the coordinates of bases of its sides; None is the identity."""
     x = x if left is None else left.T @ x
     return x if right is None else x @ right
 
 
+@dataclass(frozen=True)
+class Sign(Direction):
+    """The sign of a mixture of momenta: Lion's direction (Chen et al., arXiv 2302.06675).
+
+    Attributes:
+      decays: of the momenta that are mixed.
+      nominal: the mixture begins mostly at the decay nearest to it.
+    """
+
+    decays: Sequence[float] = (0.8, 0.95, 0.99)
+    nominal: float = 0.99
+    matrices_only = True
+
+    def __post_init__(self) -> None:
+        """Refuse decays that are none."""
+        object.__setattr__(self, "decays", require_decays("sign", self.decays))
+
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return tuple(Average(1, d) for d in self.decays)
+
+    @property
+    def start(self) -> tuple[float, ...]:  # noqa: D102
+        return momenta(self.decays, self.nominal, 0.0)
+
+    def __call__(  # noqa: D102
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
+        return jnp.sign(tensor.mixture(self.decays, settings)), memory
+
+
+@dataclass(frozen=True)
+class Factored(Direction):
+    """Momenta over the root of a second moment of rank one, as in Adafactor (arXiv 1804.04235).
+
+        m_ij / (sqrt(r_i c_j / mean(r)) + epsilon)
+
+    scaled to unit root mean square, with r and c the averages of squared gradients over columns
+    and over rows: n + m numbers for a matrix of shape (n, m).
+
+    Attributes:
+      decays: of the momenta that are mixed.
+      nominal: the mixture begins mostly at the decay nearest to it.
+      second_decay: of r and c.
+      epsilon: added to the root.
+    """
+
+    decays: Sequence[float] = (0.8, 0.95, 0.99)
+    nominal: float = 0.95
+    second_decay: float = 0.99
+    epsilon: float = 1e-8
+    matrices_only = True
+    keeps = ("row_squares", "column_squares")
+
+    def __post_init__(self) -> None:
+        """Refuse decays that are none."""
+        object.__setattr__(self, "decays", require_decays("factored", self.decays))
+        require_decays("factored", (self.second_decay,))
+        if not self.epsilon > 0:
+            raise UserError(f"factored: epsilon must be positive, not {self.epsilon}")
+
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return tuple(Average(1, d) for d in self.decays)
+
+    @property
+    def start(self) -> tuple[float, ...]:  # noqa: D102
+        return momenta(self.decays, self.nominal, -3.0)
+
+    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
+        if not inputs:
+            return {}
+        rows, columns = matrix_of(shape, inputs)
+        return {"row_squares": jnp.zeros(rows), "column_squares": jnp.zeros(columns)}
+
+    def __call__(  # noqa: D102
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
+        sides = matrix_of(tensor.grad.shape, tensor.inputs)
+        squares = jnp.square(tensor.grad.reshape(sides))
+        kept = {
+            name: self.second_decay * memory[name] + (1 - self.second_decay) * jnp.mean(squares, k)
+            for name, k in (("row_squares", 1), ("column_squares", 0))
+        }
+        weight = 1 - jnp.float32(self.second_decay) ** tensor.count
+        rows, columns = (root(kept[name] / weight) for name in self.keeps)
+        mean = root(jnp.mean(kept["row_squares"]) / weight)
+        divisor = rows[:, None] * columns / jnp.where(mean > 0, mean, 1) + self.epsilon
+        mixed = tensor.mixture(self.decays, settings).reshape(sides)
+        return unit_rms(mixed / divisor).reshape(tensor.grad.shape), kept
+
+
+@dataclass(frozen=True)
+class Weight(Direction):
+    """The weights, scaled to unit root mean square: a step along them is weight decay.
+
+    It is zero for tensors that are zero, and not for tensors whose gradients are: with it, unused
+    tensors decay as they do under AdamW (Loshchilov & Hutter, arXiv 1711.05101).
+    """
+
+    matrices_only = True
+
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return ()
+
+    def __call__(  # noqa: D102
+        self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
+    ) -> tuple[Float[Array, "..."], Memory]:
+        return unit_rms(tensor.param), memory
+
+
 DIRECTIONS = Parts(
-    "direction", Direction, adam=Adam, momentum=Momentum, orthogonal=Orthogonal, rotated=Rotated
+    "direction",
+    Direction,
+    adam=Adam,
+    momentum=Momentum,
+    sign=Sign,
+    orthogonal=Orthogonal,
+    rotated=Rotated,
+    factored=Factored,
+    weight=Weight,
 )
 """The directions that a rule of gates can name."""

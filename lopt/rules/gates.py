@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int, PyTree
 from lopt.errors import UserError, suggest
 from lopt.parts import build
 from lopt.rules.averages import Average, advance, begin, debiased, require_decays, root
-from lopt.rules.directions import DIRECTIONS, Direction, Tensor
+from lopt.rules.direction import Direction, Tensor
+from lopt.rules.directions import DIRECTIONS
 from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import groups_of
