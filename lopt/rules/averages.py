@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.errors import UserError
+from lopt.mesh import laid_out_like
 
 
 class Average(NamedTuple):
@@ -60,7 +61,7 @@ def begin(
 
     def zeros(average: Average) -> PyTree[Array]:
         dtype = momentum_dtype if average.order == 1 else jnp.float32
-        return jax.tree.map(lambda p: jnp.zeros_like(p, dtype), params)
+        return jax.tree.map(lambda p: laid_out_like(jnp.zeros_like(p, dtype), p), params)
 
     return {_name(average): zeros(average) for average in sorted(set(reads))}
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lopt.errors import UserError
+from lopt.mesh import gathered
 from lopt.parts import Parts
 from lopt.rules.averages import Average, require_decays, root
 from lopt.rules.direction import Direction, Memory, Tensor, matrix_of, momenta
@@ -219,7 +220,8 @@ class Rotated(Direction):
         sides = matrix_of(tensor.grad.shape, tensor.inputs)
         left, right = memory.get("rows"), memory.get("columns")
         mixed = tensor.mixture(self.decays, settings[:-1]).reshape(sides)
-        gradient, mixed = (_into(left, x, right) for x in (tensor.grad.reshape(sides), mixed))
+        both = gathered((tensor.grad.reshape(sides), mixed))
+        gradient, mixed = (_into(left, x, right) for x in both)
         square = memory["second_moment"]
         square = self.second_decay * square + (1 - self.second_decay) * jnp.square(gradient)
         energies = square / (1 - jnp.float32(self.second_decay) ** tensor.count)
@@ -234,7 +236,8 @@ class Rotated(Direction):
         if right is not None:
             kept["columns"] = turn(right, signal.T, jnp.sum(energies, 0), self.rate)
             ratio = ratio @ right.T
-        return unit_rms(ratio).reshape(tensor.grad.shape), jax.lax.stop_gradient(kept)
+        ratio = gathered(unit_rms(ratio))
+        return ratio.reshape(tensor.grad.shape), jax.lax.stop_gradient(kept)
 
 
 def _into(left: Array | None, x: Array, right: Array | None) -> Array:

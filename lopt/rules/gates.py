@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.errors import UserError, suggest
+from lopt.mesh import gathered
 from lopt.parts import build
 from lopt.rules.averages import Average, advance, begin, debiased, require_decays, root
 from lopt.rules.direction import Direction, Tensor
@@ -170,9 +171,9 @@ class GatesRule(Rule):
             state = state._replace(averages=averages)
             of_params = unrelated(params) if spec is None else spec.like(params)
             features = self._features(grads, params, state, of_params, spec is not None, length)
-            gates = self.network(of_params).apply(theta, *features)
+            gates = gathered(self.network(of_params).apply(theta, *features))
             steps, memory = self._step(grads, params, state, of_params, *gates)
-            return steps, (averages, memory)
+            return steps, (averages, gathered(memory))
 
         return transformation(init, update)
 

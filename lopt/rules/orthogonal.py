@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lopt.mesh import gathered, rows_gathered
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of Muon's quintic (Jordan et al., 2024): it brings singular values to between 0.7 and 1.2."""
 
@@ -43,10 +45,12 @@ def orthogonalize(x: Float[Array, "n m"], iterations: int = 5) -> Float[Array, "
         return _product(product, factor), _product(factor, _product(gram, factor))
 
     if x.shape[0] < 2 * x.shape[1]:
-        return jax.lax.fori_loop(0, iterations, direct, x)
+        return gathered(jax.lax.fori_loop(0, iterations, direct, gathered(x)))
     identity = jnp.eye(x.shape[1], dtype=x.dtype)
-    start = identity, _product(x.T, x)
-    return _product(x, jax.lax.fori_loop(0, iterations, of_gram, start)[0])
+    x = rows_gathered(x)
+    start = identity, gathered(_product(x.T, x))
+    product, _ = gathered(jax.lax.fori_loop(0, iterations, of_gram, start))
+    return rows_gathered(_product(x, product))
 
 
 def _product(a: Array, b: Array) -> Array:

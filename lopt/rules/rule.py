@@ -1,15 +1,18 @@
 """What an update rule is, and how it becomes an optax transformation."""
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
 from lopt.errors import UserError
+from lopt.mesh import by_compiler
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.spec import require_spec
 
@@ -150,13 +153,19 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
         grads, params = map(_with_elements, (updates, params))
         if not jax.tree.leaves(params):
             return updates, state
-        grads, bad = _finite(float32(grads))
-        state = state._replace(count=optax.safe_increment(state.count), ignored=state.ignored + bad)
-        directions, (averages, memory) = update(grads, float32(params), state, extra_args)
-        directions = jax.tree.map(
-            lambda g, d: g if d is None else d.astype(g.dtype), updates, directions
-        )
-        return directions, state._replace(averages=averages, memory=memory)
+        state = state._replace(count=optax.safe_increment(state.count))
+
+        def advance(
+            grads: PyTree[Array], params: PyTree[Array], state: RuleState
+        ) -> tuple[PyTree[Array], RuleState]:
+            finite, bad = _finite(float32(grads))
+            directions, (averages, memory) = update(finite, float32(params), state, extra_args)
+            directions = jax.tree.map(lambda g, d: d.astype(jnp.result_type(g)), grads, directions)
+            ignored = state.ignored + bad
+            return directions, RuleState(state.count, ignored, averages, memory)
+
+        directions, state = by_compiler(advance, grads, params, state, like=(params, state))
+        return jax.tree.map(lambda g, d: g if d is None else d, updates, directions), state
 
     return optax.GradientTransformationExtraArgs(begin, step)
 

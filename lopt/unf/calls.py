@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from lopt.mesh import mesh_of
 from lopt.unf.backend import on_cpu
 
 
@@ -24,7 +25,7 @@ def separately(
       *arrays: pytrees of arrays.
       static: its first arguments.
     """
-    if not on_cpu():
+    if not on_cpu() or mesh_of(arrays) is not None:
         return function(*static, *arrays)
     with set_xla_metadata(inlineable="false"):
         return _call(function, static, *arrays)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lopt.errors import UserError, suggest
+from lopt.mesh import gathered
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import Axis, Sum, size_of
 from lopt.unf.roles import ROLES, axis_roles
@@ -67,7 +68,8 @@ def statistics(
     pairs = [*((name, name) for name in signals), *cosines]
     products = jnp.stack([signals[a] * signals[b] for a, b in pairs])
     rank = products.ndim - 1
-    axes = [jnp.mean(products, [j + 1 for j in range(rank) if j != k]).T for k in range(rank)]
+    means = [jnp.mean(products, [j + 1 for j in range(rank) if j != k]) for k in range(rank)]
+    axes = [gathered(x).T for x in means]
     smallest = min(axes, key=lambda a: a.shape[0], default=products[None])
     rows = jnp.concatenate([jnp.mean(smallest, 0, keepdims=True), *axes])
     squares, mixed = rows[:, : len(signals)], rows[:, len(signals) :]

@@ -1,0 +1,142 @@
+"""Prints what the devices of this process exchange in an update of a GPT that lies over all.
+
+For each layout: the sizes of what is gathered, beside statistics of neurons and those that have to
+be, how many collectives are in loops, whether state and updates lie as the params do, and how far
+params are from those of one device after some steps. One mesh has an axis that the compiler
+divides work over, the other one that types of arrays do.
+"""
+
+import json
+import math
+import re
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lopt.rules import GatesRule
+from lopt.tasks import transformer
+from lopt.unf.roles import axis_roles
+
+STEPS = 3
+STATISTICS = 9
+"""Channels that the rule reads of each neuron; the GPT has no axis of that size."""
+
+
+def fully_sharded(name, shape):
+    """Each tensor along the first axis that the devices divide evenly, as in FSDP."""
+    for axis, size in enumerate(shape):
+        if size % jax.device_count() == 0:
+            return axis
+    return None
+
+
+def tensor_parallel(name, shape):
+    """Heads and hidden units are divided; what is as wide as the stream is on each device."""
+    divided = {
+        r"Block_0/Dense_0": len(shape) - 1,
+        r"Block_0/Dense_1/kernel": 0,
+        r"(query|key|value)/": len(shape) - 2,
+        r"out/kernel": 0,
+        r"embedding": 1,
+    }
+    return next((axis for part, axis in divided.items() if re.search(part, name)), None)
+
+
+LAYOUTS = {
+    "fully sharded": (fully_sharded, AxisType.Auto),
+    "tensor parallel, explicit axes": (tensor_parallel, AxisType.Explicit),
+}
+
+
+def shardings(layout, kind, params):
+    mesh = jax.make_mesh((jax.device_count(),), ("x",), axis_types=(kind,))
+
+    def one(path, x):
+        axis = layout(jax.tree_util.keystr(path, simple=True, separator="/"), x.shape)
+        return NamedSharding(mesh, P() if axis is None else P(*[None] * axis, "x"))
+
+    return mesh, jax.tree.map_with_path(one, params)
+
+
+def advance(update, params, state, grads):
+    for _ in range(STEPS):
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def same(params, shardings, expected):
+    """Whether a tree, which may be of several such as params, lies as expected."""
+    found, wanted = map(jax.tree.leaves, (shardings, expected))
+    ranks = [x.ndim for x in jax.tree.leaves(params)]
+    copies = len(found) // len(wanted)
+    triples = zip(found, wanted * copies, ranks * copies, strict=True)
+    return all(a.is_equivalent_to(b, rank) for a, b, rank in triples)
+
+
+def gathers(text):
+    """The sizes of all-gathers' results in a compiled program that are no statistics."""
+    found = []
+    for results in re.findall(r"= (.*?) all-gather(?:-start)?\(", text):
+        shapes = [[int(n) for n in s.split(",")] for s in re.findall(r"\[([\d,]+)\]", results)]
+        found += [math.prod(shape) for shape in shapes if STATISTICS not in shape]
+    return sorted(found)
+
+
+def has_to_be_gathered(shape, roles, spec):
+    """To orthogonalize it: it is nearly square, or divided along its shorter side."""
+    if len(roles) < 2 or not any(spec):
+        return False
+    inputs = len(roles) - roles.count("output")
+    rows, columns = math.prod(shape[:inputs]), math.prod(shape[inputs:])
+    divides_rows = any(spec[:inputs])
+    return max(rows, columns) < 2 * min(rows, columns) or divides_rows == (rows < columns)
+
+
+def report(task, optimizer, params, grads, layout, kind, alone):
+    mesh, where = shardings(layout, kind, params)
+    with jax.set_mesh(mesh):
+        divided, their = jax.device_put((params, grads), (where, where))
+        state = jax.jit(optimizer.init)(divided)
+        compiled = jax.jit(optimizer.update).lower(their, state, divided).compile()
+        together = advance(compiled, divided, state, their)
+    text = compiled.as_text()
+    exchanges = re.findall(r"= .*(?:all-|collective-permute|reduce-scatter)[a-z-]*\(.*", text)
+    of_updates, of_state = compiled.output_shardings
+    begun = jax.tree.map(lambda a: a.sharding, state[0].averages)
+    leaves = jax.tree.leaves(params), axis_roles(task.spec), jax.tree.leaves(where)
+    tensors = zip(*leaves, strict=True)
+    needed = [x.size for x, roles, s in tensors if has_to_be_gathered(x.shape, roles, s.spec)]
+    apart = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), alone, together)
+    return {
+        "collectives": len(exchanges),
+        "in_loops": sum("while/body" in line for line in exchanges),
+        "gathered": gathers(text),
+        "needed": sorted(needed),
+        "layout_stays": {
+            "init": same(params, begun, where),
+            "state": same(params, of_state[0].averages, where),
+            "updates": same(params, of_updates, where),
+        },
+        "apart": float(max(jax.tree.leaves(apart))),
+    }
+
+
+def main():
+    task = transformer(width=32, depth=1, heads=8, length=16, batch_size=8)
+    rule = GatesRule(directions=("orthogonal", "adam"))
+    theta = rule.init(jax.random.key(0), task.spec)
+    optimizer = rule.optimizer(theta, 0.01, task.spec, total_steps=100)
+    params, state = jax.jit(task.init)(jax.random.key(0))
+    batch, key = task.batch(state, jax.random.key(1)), jax.random.key(2)
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, state, batch, key)[0]))(params)
+    alone = advance(jax.jit(optimizer.update), params, optimizer.init(params), grads)
+    layouts = {n: report(task, optimizer, params, grads, *how, alone) for n, how in LAYOUTS.items()}
+    print(json.dumps({"devices": jax.device_count(), "layouts": layouts}))
+
+
+if __name__ == "__main__":
+    main()
