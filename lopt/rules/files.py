@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -59,18 +59,12 @@ class LearnedOptimizer:
     def transformation(
         self,
         learning_rate: optax.ScalarOrSchedule | None = None,
-        spec: PermutationSpec | None = None,
         total_steps: int | None = None,
+        weight_decay: optax.ScalarOrSchedule = 0.0,
+        mask: PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]] | None = None,
+        spec: PermutationSpec | None = None,
     ) -> optax.GradientTransformationExtraArgs:
-        """The optax transformation.
-
-        Args:
-          learning_rate: a number or an optax schedule; by default the rate that theta was
-            meta-trained with, on its schedule over `total_steps`.
-          spec: the neuron groups of the params. A rule with relational layers needs it; one tied
-            to an architecture brings its own; one of gates is better with it.
-          total_steps: the length of the run. A rule of gates needs it, and so does the default
-            learning rate.
+        """The optax transformation, with the arguments of `lopt.optimizer`.
 
         Raises:
           UserError: if a spec or the length of the run is needed and not given, or the file does
@@ -82,7 +76,8 @@ class LearnedOptimizer:
             _require_same(self.spec, require_spec(spec))
         if learning_rate is None:
             learning_rate = self._scheduled(total_steps)
-        return self.rule.optimizer(self.theta, learning_rate, self.spec or spec, total_steps)
+        spec = self.spec or spec
+        return self.rule.optimizer(self.theta, learning_rate, spec, total_steps, weight_decay, mask)
 
     def _scheduled(self, total_steps: int | None) -> optax.Schedule:
         inner = self.provenance.get("inner")
@@ -169,21 +164,47 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def optimizer(
-    path: str | os.PathLike = "base",
+    name_or_path: str | os.PathLike = "base",
     learning_rate: optax.ScalarOrSchedule | None = None,
-    spec: PermutationSpec | None = None,
     total_steps: int | None = None,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
+    mask: PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]] | None = None,
+    spec: PermutationSpec | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """A learned optimizer as an optax transformation.
+    r"""A learned optimizer, in the manner of `optax.adamw`.
+
+    With :math:`g_t` the gradient and :math:`p_t` the params at step t = 1, 2, ..., :math:`\alpha_t`
+    the learning rate, :math:`\lambda` the weight decay and T the length of the run,
+
+    .. math::
+
+      m_{k,t} &= \beta_k m_{k,t-1} + (1 - \beta_k) \, g_t, \qquad
+      v_t = \gamma v_{t-1} + (1 - \gamma) \, g_t^2 \\
+      d_t &= f_\theta(g_t, p_t, m_t, v_t, t / T) \\
+      p_{t+1} &= p_t - \alpha_t (d_t + \lambda p_t)
+
+    where f is the update rule and :math:`\theta` what meta-training learned: for "base" a
+    `lopt.rules.GatesRule`, which mixes Adam's direction and the orthogonalized momentum of each
+    matrix, with weights for each tensor and neuron that a small network writes.
+
+    Gradients and params may be of any real float type, and updates have the type of the gradients;
+    the state is float32. Params that lie over a mesh of devices keep their sharding in the state
+    and in the updates. To orthogonalize it, a matrix is gathered if it is divided along its
+    shorter side, or less than twice as long as wide; nothing else of a tensor's size is.
 
     Args:
-      path: `"base"`, which comes with the package, or a file that `meta_train.py` or `lopt.save`
-        wrote.
+      name_or_path: `"base"`, which comes with the package, or a file that `lopt.meta_train` or
+        `lopt.save` wrote.
       learning_rate: a number or an optax schedule; by default the rate that theta was meta-trained
         with, on its schedule over `total_steps`.
+      total_steps: the length of the run, which a rule of gates and the default learning rate
+        need. `update` takes another as an extra argument of this name.
+      weight_decay: a number or an optax schedule: each step also takes the learning rate times it
+        of the params away.
+      mask: which params decay, as in `optax.adamw`: a tree of booleans, or a function that makes
+        one from the params. All do by default.
       spec: the neuron groups of the params, `lopt.infer_spec(loss, params, batch)`. A relational
-        rule needs it, one of gates, as "base" is, is better with it.
-      total_steps: the length of the run, which a rule of gates needs.
+        rule needs it, one tied to an architecture brings its own, one of gates is better with it.
 
     Returns:
       A transformation whose `update` needs the params, as that of `optax.adamw`.
@@ -192,14 +213,22 @@ def optimizer(
       UserError: as `load` and `LearnedOptimizer.transformation`.
 
     Example:
-      >>> import jax.numpy as jnp, optax
-      >>> params = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
-      >>> tx = optimizer(total_steps=1000)
-      >>> state = tx.init(params)
-      >>> updates, state = tx.update(params, state, params)
-      >>> params = optax.apply_updates(params, updates)
+      >>> import jax, jax.numpy as jnp, optax
+      >>> def f(x): return jnp.sum(x ** 2)
+      >>> solver = optimizer("base", total_steps=20, weight_decay=0.01)
+      >>> params = jnp.array([1., 2., 3.])
+      >>> state = solver.init(params)
+      >>> for _ in range(20):
+      ...     updates, state = solver.update(jax.grad(f)(params), state, params)
+      ...     params = optax.apply_updates(params, updates)
+      >>> bool(f(params) < 14)
+      True
+
+    References:
+      Zhou, Finn & Harrison, Universal Neural Functionals, NeurIPS 2024, arXiv 2402.05232;
+      Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101.
     """
-    return load(path).transformation(learning_rate, spec, total_steps)
+    return load(name_or_path).transformation(learning_rate, total_steps, weight_decay, mask, spec)
 
 
 def _require_listable(spec: PermutationSpec, theta: PyTree[Array]) -> None:

@@ -86,6 +86,8 @@ class Rule(abc.ABC):
         learning_rate: optax.ScalarOrSchedule,
         spec: PermutationSpec | None = None,
         total_steps: int | None = None,
+        weight_decay: optax.ScalarOrSchedule = 0.0,
+        mask: PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]] | None = None,
     ) -> optax.GradientTransformationExtraArgs:
         """The optax transformation for params that fit the spec.
 
@@ -94,6 +96,9 @@ class Rule(abc.ABC):
           learning_rate: a number or an optax schedule.
           spec: the neuron groups of the params.
           total_steps: the length of the run.
+          weight_decay: a number or an optax schedule, times the learning rate, as in
+            `optax.adamw`.
+          mask: which params decay; all by default.
 
         Raises:
           SpecError: if the spec is none.
@@ -101,12 +106,12 @@ class Rule(abc.ABC):
         """
         if spec is not None:
             require_spec(spec)
-        if isinstance(learning_rate, str) or learning_rate is None:
-            raise UserError(
-                f"the learning rate must be a number or a schedule, not {learning_rate!r}"
-            )
+        for what, value in {"learning rate": learning_rate, "weight decay": weight_decay}.items():
+            if isinstance(value, str) or value is None:
+                raise UserError(f"the {what} must be a number or a schedule, not {value!r}")
         return optax.chain(
             self.scale_by_rule(theta, spec, total_steps),
+            optax.add_decayed_weights(weight_decay, mask),
             optax.scale_by_learning_rate(learning_rate),
         )
 

@@ -45,7 +45,7 @@ def test_complex_params_are_refused(optimizer):
 
 
 def test_the_state_of_another_optimizer_is_refused(optimizer):
-    state = (optax.adam(0.1).init(PARAMS)[0], optax.EmptyState())
+    state = optax.adamw(0.1).init(PARAMS)
     with pytest.raises(UserError, match="of type ScaleByAdamState, of another optimizer"):
         optimizer.update(PARAMS, state, PARAMS)
 
