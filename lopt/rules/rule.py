@@ -138,8 +138,9 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
     """
 
     def begin(params: PyTree[Array]) -> RuleState:
-        zero = jnp.zeros((), jnp.int32)
-        return RuleState(zero, zero, *init(float32(_with_elements(params))))
+        count, ignored = (jnp.zeros((), jnp.int32) for _ in range(2))  # to be donated, not one
+        _require_real(params)
+        return RuleState(count, ignored, *init(_with_elements(params)))
 
     def step(
         updates: PyTree[Array],
@@ -207,7 +208,7 @@ def _require_gradients(updates: PyTree[Array], params: PyTree[Array]) -> None:
 
 
 def _with_elements(tree: PyTree[Array]) -> PyTree[Array]:
-    return jax.tree.map(lambda x: x if jnp.size(x) else None, tree)
+    return jax.tree.map(lambda x: x if math.prod(np.shape(x)) else None, tree)
 
 
 def leaves_of(
@@ -229,16 +230,17 @@ def float32(tree: PyTree[Array]) -> PyTree[Array]:
     Raises:
       UserError: for complex numbers.
     """
+    _require_real(tree)
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
 
-    def one(path: Any, x: Array) -> Array:
-        if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
+
+def _require_real(tree: PyTree[Array]) -> None:
+    for path, x in jax.tree.leaves_with_path(tree):
+        if jnp.issubdtype(jax.typeof(x).dtype, jnp.complexfloating):
             raise UserError(
                 f"{jax.tree_util.keystr(path)} is complex, and learned optimizers read real "
                 "params; optax.contrib.split_real_and_imaginary makes them such"
             )
-        return jnp.asarray(x, jnp.float32)
-
-    return jax.tree.map_with_path(one, tree)
 
 
 def unrelated(params: PyTree[Array]) -> PermutationSpec:

@@ -1,8 +1,11 @@
 """Params in trees that are no dicts of matrices."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -67,3 +70,57 @@ def test_tensors_without_elements_change_nothing(name, space):
     updates = step(spec, params, grads)
     assert updates["empty"].shape == (0, 3)
     jax.tree.map(np.testing.assert_array_equal, updates["model"], plain)
+
+
+BASE = lopt.optimizer("base", 0.1, total_steps=20)
+
+
+class Pair(NamedTuple):
+    one: object
+    other: object
+
+
+def tensors(seed):
+    """A matrix, a vector and a scalar."""
+    shapes = {"w": (3, 2), "b": (2,), "s": ()}
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return {n: jax.random.normal(k, s) for k, (n, s) in zip(keys, shapes.items(), strict=True)}
+
+
+@jax.jit
+def first(grads, params):
+    return BASE.update(grads, BASE.init(params), params)[0]
+
+
+def test_lists_tuples_and_scalars_change_nothing():
+    def nested(tree):
+        return [tree["w"], {"deeper": (tree["s"], None)}, Pair(tree["b"], {}), ()]
+
+    params, grads = tensors(0), tensors(1)
+    updates = first(nested(grads), nested(params))
+    expected = nested(first(grads, params))
+    assert jax.tree.structure(updates) == jax.tree.structure(expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updates, expected)
+
+
+@pytest.mark.parametrize("nothing", [{}, (), [None, {}]])
+def test_a_tree_without_tensors_stays_one(nothing):
+    updates, _ = BASE.update(nothing, BASE.init(nothing), nothing)
+    assert updates == nothing
+
+
+def test_tensors_may_be_of_different_types():
+    types = {"w": jnp.bfloat16, "b": jnp.float16, "s": jnp.float32}
+    params, grads = ({n: x.astype(types[n]) for n, x in tensors(i).items()} for i in (0, 1))
+    updates = first(grads, params)
+    assert {n: u.dtype for n, u in updates.items()} == types
+    exact = first(*jax.tree.map(lambda x: x.astype(jnp.float32), (grads, params)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0.01), updates, exact)
+    state = jax.eval_shape(BASE.init, params)
+    averages = jax.tree.leaves(optax.tree.get(state, "averages"))
+    assert {a.dtype for a in averages} == {jnp.dtype("float32")}
+
+
+def test_shapes_are_enough_for_init():
+    shapes = jax.eval_shape(lambda: tensors(0))
+    jax.tree.map(np.testing.assert_array_equal, BASE.init(shapes), BASE.init(tensors(0)))
