@@ -5,10 +5,11 @@ EXTRAS ?= dev
 BIN := .venv/bin
 READY := .venv/ready
 RUN := runs/quickstart
+SITE := build/site
 
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(READY)
 	$(BIN)/python meta_train.py --config=configs/quickstart.py --workdir=$(RUN)
@@ -24,6 +25,15 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Every warning is an error, such as a public name that no page documents.
+docs: .venv/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs $(SITE)
+	@echo "$(SITE)/index.html"
+
+.venv/docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
 
 # `ready` holds the extras that are installed; others are as a change of setup.cfg.
 ifneq ($(EXTRAS),$(shell cat $(READY) 2>/dev/null))
