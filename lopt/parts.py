@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict
 
 from lopt.errors import UserError, suggest
-from lopt.own import is_own, own_function, trust_class
+from lopt.own import is_own, name_of_class, own_function, trust_class
 
 _SHOWN = 200
 """Characters of an unreadable text that its error message repeats."""
@@ -157,6 +157,16 @@ def own(text: str) -> Callable[..., Any]:
     rest = [p for k, p in parameters.items() if k not in arguments]
     made.__signature__ = inspect.Signature(rest)
     return made
+
+
+def name_in(parts: Parts, made: Any) -> str:
+    """The name of what is a part's class: among the parts, or `module:class` of the user's own.
+
+    Raises:
+      UserError: as `lopt.own.name_of_class`.
+    """
+    ours = (name for name, kind in parts.items() if kind is type(made))
+    return next(ours, None) or name_of_class(type(made))
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -22,10 +22,9 @@ from flax import serialization
 from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.errors import UserError
-from lopt.parts import Parts, build, require_positive
+from lopt.parts import Parts, build, name_in, require_positive
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, Rule, load
-from lopt.rules.registry import name_of
 from lopt.rules.rule import Theta
 from lopt.schedules import scale_over_run
 from lopt.symmetry import Axes, PermutationSpec
@@ -134,7 +133,7 @@ def as_learned_optimizer(
         @property
         def name(self) -> str:
             """Of the rule, for their archives."""
-            return f"lopt_{name_of(learned.rule)}"
+            return f"lopt_{name_in(RULES, learned.rule)}"
 
     class Learned(learned_optimizers.LearnedOptimizer):
         """The rule."""
@@ -153,7 +152,7 @@ def as_learned_optimizer(
         @property
         def name(self) -> str:
             """Of the rule, for their summaries."""
-            return f"lopt_{name_of(learned.rule)}"
+            return f"lopt_{name_in(RULES, learned.rule)}"
 
     return Learned()
 

@@ -1,8 +1,8 @@
 """What predictors are made of: what they read of a network, and what they make a score of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,20 +20,28 @@ Readings = PyTree[Float[Array, "... channels"]]
 """What a model sees of a network; the last axis of each array are channels."""
 
 
-class Model(Protocol):
-    """A kind of predictor; its instances are frozen dataclasses of plain data."""
+@dataclass(frozen=True)
+class Model:
+    """A kind of predictor: plain data, from which it is built again.
+
+    Derive from it as a frozen dataclass; sequences among the fields become tuples.
+    """
+
+    def __post_init__(self):
+        for field in fields(self):
+            object.__setattr__(self, field.name, _as_tuples(getattr(self, field.name)))
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """What it sees of a network; nothing in it is trained."""
-        ...
+        raise NotImplementedError
 
     def network(self, spec: PermutationSpec) -> nn.Module:
         """Maps readings, standardized channel by channel, to a vector of one element."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class UNFModel:
+class UNFModel(Model):
     """An invariant universal neural functional (Zhou, Finn & Harrison, arXiv 2402.05232).
 
     Equivariant layers, the mean of each tensor, a perceptron. With pointwise layers it is the
@@ -52,6 +60,7 @@ class UNFModel:
     hidden: tuple[int, ...] = (512,)
 
     def __post_init__(self):
+        super().__post_init__()
         require_positive("unf", channels=self.channels, depth=self.depth)
         require_widths("unf", self.hidden)
         layer_kinds(self.layers, self.depth)
@@ -67,7 +76,7 @@ class UNFModel:
 
 
 @dataclass(frozen=True)
-class StatNNModel:
+class StatNNModel(Model):
     """Mean, variance and quantiles of each tensor, into a perceptron.
 
     As in Unterthiner et al., Predicting Neural Network Accuracy from Weights (arXiv 2002.11448).
@@ -81,6 +90,7 @@ class StatNNModel:
     hidden: tuple[int, ...] = (512,)
 
     def __post_init__(self):
+        super().__post_init__()
         require_widths("stat_nn", self.hidden)
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
@@ -99,7 +109,7 @@ class StatNNModel:
 
 
 @dataclass(frozen=True)
-class NeuronModel:
+class NeuronModel(Model):
     """Statistics along every neuron, shared over neuron groups by a `NeuronNetwork`.
 
     Of each unit of each axis, and of each tensor, it reads how large the weights are, how far
@@ -116,6 +126,7 @@ class NeuronModel:
     hidden: tuple[int, ...] = (512,)
 
     def __post_init__(self):
+        super().__post_init__()
         require_positive("neurons", width=self.width, channels=self.channels)
         require_widths("neurons", self.hidden)
 
@@ -130,6 +141,10 @@ class NeuronModel:
     def network(self, spec: PermutationSpec) -> nn.Module:
         """A `NeuronNetwork`, then a perceptron on all that it writes."""
         return _Neurons(spec, self.width, self.channels, self.hidden)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 class _Perceptron(nn.Module):
@@ -163,5 +178,5 @@ class _Neurons(nn.Module):
         )
 
 
-PREDICTORS = Parts("predictor", unf=UNFModel, stat_nn=StatNNModel, neurons=NeuronModel)
-"""The kinds of predictors that a config or a file can name."""
+PREDICTORS = Parts("predictor", Model, unf=UNFModel, stat_nn=StatNNModel, neurons=NeuronModel)
+"""The kinds of predictors that a config or a file can name; `module:class` is one of your own."""

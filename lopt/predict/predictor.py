@@ -18,7 +18,7 @@ from scipy.special import expit
 from lopt.archive import Archive
 from lopt.errors import UserError, suggest
 from lopt.own import from_a_file
-from lopt.parts import build, require_modest
+from lopt.parts import build, name_in, require_modest
 from lopt.predict.models import PREDICTORS, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path
@@ -239,9 +239,11 @@ def save(path: str | os.PathLike, predictor: Predictor) -> None:
     text = predictor.spec.to_json()
     if PermutationSpec.from_json(text) != predictor.spec:
         raise UserError("predictors can be saved for params that are dicts within dicts")
-    kind = next(name for name, kind in PREDICTORS.items() if kind is type(predictor.model))
     contents = {
-        "model": {"name": kind, **dataclasses.asdict(predictor.model)},
+        "model": {
+            "name": name_in(PREDICTORS, predictor.model),
+            **dataclasses.asdict(predictor.model),
+        },
         "spec": text,
         "scores": predictor.scores,
         "loss": predictor.loss,
@@ -265,7 +267,7 @@ def load(path: str | os.PathLike) -> Predictor:
     try:
         require_modest(contents["model"])
         with from_a_file():
-            model = build(PREDICTORS, {k: as_tuples(v) for k, v in contents["model"].items()})
+            model = build(PREDICTORS, contents["model"])
         spec = PermutationSpec.from_json(contents["spec"])
         if contents["loss"] not in LOSSES:
             raise UserError(f"no loss {contents['loss']!r}; {suggest(contents['loss'], LOSSES)}")
@@ -297,11 +299,6 @@ def shapes_of(model: Model, spec: PermutationSpec) -> PyTree[jax.ShapeDtypeStruc
         lambda axes: jax.ShapeDtypeStruct(spec.shape(axes), jnp.float32), spec.axes
     )
     return jax.eval_shape(lambda p: model.read(p, spec), params)
-
-
-def as_tuples(value: Any) -> Any:
-    """Lists as tuples, as JSON has no tuples and models are hashable."""
-    return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _within(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:

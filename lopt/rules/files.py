@@ -21,9 +21,9 @@ from jaxtyping import Array, PyTree
 from lopt.archive import Archive
 from lopt.errors import UserError
 from lopt.own import from_a_file
-from lopt.parts import build, require_modest
+from lopt.parts import build, name_in, require_modest
 from lopt.pretrained import PRETRAINED
-from lopt.rules.registry import RULES, name_of
+from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule
 from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
@@ -107,7 +107,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
             "dicts; make them such, or let the rule's layers be relational or pointwise"
         )
     contents = {
-        "rule": {"name": name_of(learned.rule), **dataclasses.asdict(learned.rule)},
+        "rule": {"name": name_in(RULES, learned.rule), **dataclasses.asdict(learned.rule)},
         "spec": spec,
         "provenance": learned.provenance,
     }

@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from predicting import mlps_of
+from predicting import Largest, mlps_of
 
 from lopt.errors import UserError
 from lopt.predict import Budget, fit, load, save
@@ -77,6 +77,17 @@ def test_the_learning_rate_that_is_best_on_validation_is_kept(mlps):
     budget = Budget(learning_rates=(1e-9, 1e-2), epochs=6, batch_size=4)
     found = fit(mlps.params, mlps.scores, mlps.spec, "stat_nn(hidden=(8,))", budget=budget)
     assert found.provenance["learning_rate"] == 1e-2
+
+
+def test_a_kind_of_predictor_of_the_users_own_is_fitted_saved_and_loaded(mlps, tmp_path):
+    budget = Budget(learning_rates=(0.3,), epochs=6, batch_size=4)
+    model = "predicting:Largest(power=0.5)"
+    found = fit(mlps.params, mlps.scores, mlps.spec, model, budget=budget)
+    assert kendall_tau(found.many(mlps.params), mlps.scores) > 0.5
+    save(tmp_path / "p.safetensors", found)
+    loaded = load(tmp_path / "p.safetensors")
+    assert loaded.model == Largest(power=0.5)
+    np.testing.assert_array_equal(loaded.many(mlps.params), found.many(mlps.params))
 
 
 def test_a_list_of_networks_is_taken_too(mlps):
