@@ -1,7 +1,8 @@
 """Train several predictors on the same networks, alike, and measure them on unseen runs."""
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,10 +215,10 @@ class Standing:
 
     Attributes:
       taus: Kendall's tau on the test for each seed.
-      tau: their mean, with an interval over the runs of the test.
+      tau: their mean, with an interval over the runs of the test at the largest size.
       r_squared: for each seed.
       behind: how far the mean tau is behind that of the best predictor, with an interval over the
-        runs of the test, in pairs; zero for the best itself.
+        runs of the test, in pairs, at the largest size; zero for the best itself.
       elsewhere: the taus on networks of each other width.
       seconds: that a training took in the mean.
       epochs: until the best one, in the mean.
@@ -248,7 +249,7 @@ def standings(
     for outcome in outcomes:
         grouped.setdefault((outcome.job.name, outcome.job.size), []).append(outcome)
 
-    def mean_tau(own: Sequence[Outcome]) -> Any:
+    def mean_tau(own: Sequence[Outcome]) -> Callable[[np.ndarray], float]:
         def mean(index: np.ndarray) -> float:
             return float(
                 np.mean([kendall_tau(o.predictions[index], test.scores[index]) for o in own])
@@ -257,6 +258,13 @@ def standings(
         return mean
 
     everything = np.arange(len(test))
+    largest = max(size for _, size in grouped)
+
+    def interval(statistic: Callable[[np.ndarray], float], size: int) -> Interval:
+        if size < largest:
+            return Interval(statistic(everything), math.nan, math.nan)
+        return over_runs(statistic, test.runs)
+
     means = {key: mean_tau(own) for key, own in grouped.items()}
     best = {
         size: max((key for key in means if key[1] == size), key=lambda key: means[key](everything))
@@ -271,9 +279,9 @@ def standings(
 
         found[key] = Standing(
             np.array([kendall_tau(o.predictions, test.scores) for o in own]),
-            over_runs(means[key], test.runs),
+            interval(means[key], key[1]),
             np.array([r_squared(o.predictions, test.scores) for o in own]),
-            Interval(0.0, 0.0, 0.0) if lead == key else over_runs(behind, test.runs),
+            Interval(0.0, 0.0, 0.0) if lead == key else interval(behind, key[1]),
             {
                 name: np.array([kendall_tau(o.elsewhere[name], other.scores) for o in own])
                 for name, other in experiment.others.items()

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lopt.errors import UserError, suggest
 from lopt.parts import Parts, require_positive, require_widths
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged, leaves_with_path
 from lopt.unf import InvariantUNF
+from lopt.unf.layer import INITS
 from lopt.unf.network import layer_kinds
 from lopt.unf.neurons import NeuronNetwork, Statistics, statistics
 
@@ -52,18 +54,24 @@ class UNFModel(Model):
       channels: after each equivariant layer.
       depth: how many of them.
       hidden: the widths of the perceptron's hidden layers.
+      kernel_init: `"fan_in"`, or `"pointwise_first"`, with which exact and relational layers start
+        as pointwise ones.
     """
 
     layers: str | tuple[str, ...] = "exact"
     channels: int = 16
     depth: int = 3
     hidden: tuple[int, ...] = (512,)
+    kernel_init: str = "fan_in"
 
     def __post_init__(self):
         super().__post_init__()
         require_positive("unf", channels=self.channels, depth=self.depth)
         require_widths("unf", self.hidden)
         layer_kinds(self.layers, self.depth)
+        if self.kernel_init not in INITS:
+            hint = suggest(self.kernel_init, INITS)
+            raise UserError(f"unf: no kernel_init {self.kernel_init!r}; {hint}")
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The weights."""
@@ -72,7 +80,9 @@ class UNFModel(Model):
     def network(self, spec: PermutationSpec) -> nn.Module:
         """An `InvariantUNF`."""
         channels = (self.channels,) * self.depth
-        return InvariantUNF(spec, channels, (*self.hidden, 1), self.layers)
+        return InvariantUNF(
+            spec, channels, (*self.hidden, 1), self.layers, kernel_init=self.kernel_init
+        )
 
 
 @dataclass(frozen=True)

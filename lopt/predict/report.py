@@ -33,7 +33,7 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> 
         with replacing(folder / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150, format="png")
     write_atomically(folder / "report.md", markdown(experiment, found, list(pictures)))
-    contents = json.dumps(plain(experiment, found), indent=1)
+    contents = json.dumps(plain(experiment, found), indent=1, allow_nan=False)
     write_atomically(folder / "results.json", contents + "\n")
     return "\n".join(main_table(experiment, found))
 
@@ -155,14 +155,18 @@ def _largest(found: Standings) -> dict[str, Standing]:
 
 def _plain(own: Standing) -> dict[str, Any]:
     elsewhere: Mapping[str, Any] = {k: v.tolist() for k, v in own.elsewhere.items()}
-    r_squared = [None if math.isnan(v) else float(v) for v in own.r_squared]
     return {
         "taus": own.taus.tolist(),
-        "tau": own.tau._asdict(),
-        "r_squared": r_squared,
-        "behind_the_best": own.behind._asdict(),
+        "tau": _known(own.tau._asdict()),
+        "r_squared": list(_known(dict(enumerate(own.r_squared.tolist()))).values()),
+        "behind_the_best": _known(own.behind._asdict()),
         "taus_at_other_widths": elsewhere,
         "seconds": own.seconds,
         "epochs": own.epochs,
         "learning_rates": own.learning_rates,
     }
+
+
+def _known(values: Mapping[Any, float]) -> dict[Any, float | None]:
+    """Values for JSON, which has no NaN."""
+    return {k: None if math.isnan(v) else v for k, v in values.items()}
