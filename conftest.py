@@ -4,4 +4,4 @@ from importlib.util import find_spec
 
 collect_ignore = []
 if find_spec("learned_optimization") is None:
-    collect_ignore.append("lopt/interop/learned_optimization.py")
+    collect_ignore.append("lopt/interop/learned_optimization")

@@ -4,6 +4,7 @@ import pytest
 
 from lopt.errors import UserError
 from lopt.interop import learned_optimization as interop
+from lopt.interop.learned_optimization import library
 
 CALLS = {
     "as_learned_optimizer": lambda: interop.as_learned_optimizer("base"),
@@ -14,7 +15,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_missing_library_is_one_line(name, monkeypatch):
-    monkeypatch.setattr(interop, "_LIBRARY", "not_installed")
+    monkeypatch.setattr(library, "LIBRARY", "not_installed")
     with pytest.raises(UserError, match="pip install --no-deps not_installed") as caught:
         CALLS[name]()
     assert "\n" not in str(caught.value)
@@ -27,6 +28,6 @@ def test_what_it_imports_and_is_missing_is_named(name, monkeypatch, tmp_path):
         file = tmp_path / "half_installed" / folder / "base.py"
         file.write_text("import no_such_package.core\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(interop, "_LIBRARY", "half_installed")
+    monkeypatch.setattr(library, "LIBRARY", "half_installed")
     with pytest.raises(UserError, match="needs no_such_package, which is not installed: pip "):
         CALLS[name]()

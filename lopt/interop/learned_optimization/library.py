@@ -1,0 +1,41 @@
+"""The library itself, imported where it is needed, and what is common to all that is theirs."""
+
+import importlib
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lopt.errors import UserError
+from lopt.parts import Parts
+
+LIBRARY = "learned_optimization"
+
+ANY = Parts(f"part of {LIBRARY}")
+"""Theirs have no names but `module:function`."""
+
+
+def their(module: str) -> ModuleType:
+    """A module of theirs.
+
+    Raises:
+      UserError: if the library, or what it imports, is not installed.
+    """
+    try:
+        return importlib.import_module(f"{LIBRARY}.{module}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == LIBRARY:
+            raise UserError(
+                f"{LIBRARY} is not installed: pip install 'lopt[interop]' && pip install "
+                f"--no-deps {LIBRARY}"
+            ) from error
+        raise UserError(
+            f"{LIBRARY} needs {missing}, which is not installed: pip install 'lopt[interop]'"
+        ) from error
+
+
+def raw(key: Array) -> Array:
+    """A key of the old kind: two integers, which haiku and they check for."""
+    return jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

@@ -1,0 +1,128 @@
+"""An optimizer of theirs, learned or not, as an optax transformation."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import serialization
+from jaxtyping import Array, Int, PyTree
+
+from lopt.errors import UserError
+from lopt.interop.learned_optimization.library import ANY, LIBRARY, their
+from lopt.parts import build
+from lopt.rules.rule import Theta
+from lopt.tasks.task import Params
+
+
+class StateOfTheirs(NamedTuple):
+    """The state of an optimizer of theirs as an optax transformation.
+
+    Attributes:
+      inner: their state, without the params where these can be put in again.
+      count: steps taken.
+    """
+
+    inner: Any
+    count: Int[Array, ""]
+
+
+def optimizer_from(
+    theirs: Any, theta: Theta | str | os.PathLike | None = None, total_steps: int | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """An optimizer of theirs, learned ones included, as an optax transformation.
+
+    Its `update` needs the params. What learned ones read beside is the loss, handed on from the
+    extra argument `value`, which `lopt.compare` and optax' own training loops pass. It has their
+    own learning rate; updates are the difference of params, so that params are theirs up to the
+    rounding of a sum.
+
+    Args:
+      theirs: an `Optimizer` of theirs, or a `LearnedOptimizer` with its theta, or the text of a
+        function or class that makes one, `"module:function(argument=value)"`.
+      theta: meta-parameters of a `LearnedOptimizer`; or a file of them, as their `outer_train`
+        writes (`ParameterCheckpoint`), or as Celo and VeLO have them (theta alone). Nothing in
+        a file is run.
+      total_steps: the length of the run, which VeLO and others need as `num_steps`.
+
+    Raises:
+      UserError: if the library is missing, this is no optimizer of theirs, a learned one comes
+        without theta, or a file is not of its theta.
+
+    Example:
+      >>> tx = optimizer_from("learned_optimization.optimizers.base:SGD(learning_rate=0.5)")
+      >>> params = jnp.ones(3)
+      >>> state = tx.init(params)
+      >>> updates, state = tx.update(params, state, params, value=1.0)
+      >>> updates
+      Array([-0.5, -0.5, -0.5], dtype=float32)
+    """
+    optimizers = their("optimizers.base")
+    made = build(ANY, theirs) if isinstance(theirs, str) else theirs
+    if hasattr(made, "opt_fn"):
+        if theta is None:
+            raise UserError(f"{theirs} is a LearnedOptimizer: pass its theta, or a file of it")
+        if isinstance(theta, str | os.PathLike):
+            theta = _theta_of(made, Path(theta).expanduser())
+        made = made.opt_fn(theta)
+    elif not all(hasattr(made, name) for name in ("init", "update", "get_params")):
+        raise UserError(f"{theirs} is a {type(made).__name__}, no optimizer of {LIBRARY}")
+
+    def with_params(state: Any, params: Any) -> Any:
+        if getattr(type(made), "set_params", None) is optimizers.Optimizer.set_params:
+            # the release has `_replace` here and the newest version `replace`, whatever the state
+            if dataclasses.is_dataclass(state):
+                return dataclasses.replace(state, params=params)
+            return state._replace(params=params)
+        return made.set_params(state, params)
+
+    def init(params: Params) -> StateOfTheirs:
+        key = jax.random.PRNGKey(0)
+        state = jax.tree.map(jnp.asarray, made.init(params, num_steps=total_steps, key=key))
+        return StateOfTheirs(with_params(state, ()), jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: PyTree[Array],
+        state: StateOfTheirs,
+        params: Params | None = None,
+        *,
+        value: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[PyTree[Array], StateOfTheirs]:
+        if params is None:
+            raise UserError(f"an optimizer of {LIBRARY} reads the params: pass them to update")
+        key = jax.random.fold_in(jax.random.PRNGKey(1), state.count)
+        inner = with_params(state.inner, params)
+        inner = made.update(inner, updates, loss=value, model_state=None, key=key)
+        step = jax.tree.map(lambda new, old: new - old, made.get_params(inner), params)
+        return step, StateOfTheirs(with_params(inner, ()), state.count + 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _theta_of(learned: Any, path: Path) -> Theta:
+    """The meta-parameters in a file of flax' msgpack format."""
+    their("checkpoints")  # makes haiku's mappings known to flax
+    try:
+        found = serialization.msgpack_restore(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except Exception as error:
+        raise UserError(f"{str(path)!r} holds no theta in flax' msgpack format") from error
+    if isinstance(found, Mapping) and found.keys() == {"params", "gen_id", "step"}:
+        found = found["params"]
+    expected = learned.init(jax.random.PRNGKey(0))
+    try:
+        restored = serialization.from_state_dict(expected, found)
+        fits = jax.tree.map(lambda a, b: jnp.shape(a) == jnp.shape(b), expected, restored)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{str(path)!r} is not of this optimizer's theta: {' '.join(str(error).split())[:200]}"
+        ) from error
+    if not jax.tree.all(fits):
+        raise UserError(f"{str(path)!r} is not of this optimizer's theta: shapes differ")
+    return jax.tree.map(jnp.asarray, restored)

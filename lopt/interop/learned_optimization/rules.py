@@ -1,0 +1,188 @@
+"""A rule of ours as a learned optimizer of theirs."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
+
+from lopt.errors import UserError
+from lopt.interop.learned_optimization.library import their
+from lopt.parts import build, name_in
+from lopt.pretrained import PRETRAINED
+from lopt.rules import RULES, LearnedOptimizer, Rule, load
+from lopt.rules.rule import Theta
+from lopt.schedules import scale_over_run
+from lopt.symmetry import Axes, PermutationSpec
+from lopt.tasks.task import Params
+
+
+def as_learned_optimizer(
+    rule: Rule | LearnedOptimizer | str | os.PathLike,
+    learning_rate: optax.ScalarOrSchedule | None = None,
+    schedule: str = "constant",
+    spec: PermutationSpec | None = None,
+) -> Any:
+    """A rule as a `LearnedOptimizer` of theirs.
+
+    Its `init(key)` gives fresh meta-parameters, or those of a file, and `opt_fn(theta)` an
+    `Optimizer` of theirs, whose `init` is told the model's state and the length of the run as
+    `num_steps`, and whose `update` the loss. Their truncated steps, estimators and evaluators take
+    it as any other.
+
+    Args:
+      rule: a rule, or its text such as `"gates(width=4)"`; a file of `lopt.save` or
+        `meta_train.py`, or what it holds; a name in `lopt.pretrained.PRETRAINED`.
+      learning_rate: a number, or an optax schedule. By default, of a file, the rate that theta was
+        meta-trained with, on its schedule.
+      schedule: a name in `lopt.schedules.SCHEDULES` that a number follows over `num_steps`.
+      spec: the neuron groups of the params, such as `task_from(their_task).spec`, which a rule
+        with relational or exact layers needs.
+
+    Returns:
+      An instance of `learned_optimization.learned_optimizers.base.LearnedOptimizer`.
+
+    Raises:
+      UserError: if the library is missing, a rule comes without a learning rate, or one that is
+        tied to an architecture without a spec; as `lopt.load`.
+
+    Example:
+      >>> import jax
+      >>> learned = as_learned_optimizer("base")
+      >>> opt = learned.opt_fn(learned.init(jax.random.PRNGKey(0)))
+      >>> state = opt.init({"w": jnp.ones((3, 2))}, num_steps=100)
+      >>> state = opt.update(state, {"w": jnp.ones((3, 2))}, loss=jnp.float32(1.0))
+      >>> opt.get_params(state)["w"].shape
+      (3, 2)
+    """
+    optimizers, learned_optimizers = their("optimizers.base"), their("learned_optimizers.base")
+    learned = _learned(rule, spec)
+    scale = _scale(learned, learning_rate, schedule)
+
+    class Optimizer(optimizers.Optimizer):
+        """The rule at some meta-parameters."""
+
+        def __init__(self, theta: Theta):
+            found = learned.rule.scale_by_rule(theta, learned.spec)
+            self._transformation = optax.chain(found, scale)
+
+        def init(
+            self,
+            params: Params,
+            model_state: Any = None,
+            num_steps: int | None = None,
+            key: Array | None = None,
+            **kwargs: Any,
+        ) -> RunOfTheirs:
+            """The state before the first step; `num_steps` may be traced."""
+            steps = None if num_steps is None else jnp.asarray(num_steps, jnp.int32)
+            inner = self._transformation.init(params)
+            return RunOfTheirs(params, model_state, inner, jnp.zeros((), jnp.int32), steps)
+
+        def update(
+            self,
+            opt_state: RunOfTheirs,
+            grad: PyTree[Array],
+            loss: Array | None = None,
+            model_state: Any = None,
+            key: Array | None = None,
+            **kwargs: Any,
+        ) -> RunOfTheirs:
+            """The state after a step."""
+            updates, inner = self._transformation.update(
+                grad,
+                opt_state.inner,
+                opt_state.params,
+                value=loss,
+                total_steps=opt_state.num_steps,
+            )
+            return opt_state.replace(
+                params=optax.apply_updates(opt_state.params, updates),
+                state=model_state,
+                inner=inner,
+                iteration=opt_state.iteration + 1,
+            )
+
+        def set_params(self, state: RunOfTheirs, params: Params) -> RunOfTheirs:
+            """The state with other params."""
+            return state.replace(params=params)
+
+        @property
+        def name(self) -> str:
+            """Of the rule, for their archives."""
+            return f"lopt_{name_in(RULES, learned.rule)}"
+
+    class Learned(learned_optimizers.LearnedOptimizer):
+        """The rule."""
+
+        def init(self, key: Array) -> Theta:
+            """Meta-parameters that meta-training begins with."""
+            if learned.theta is not None:
+                return learned.theta
+            any_space = PermutationSpec({"x": Axes("x")}, {"x": 1})
+            return learned.rule.init(key, learned.spec or any_space)
+
+        def opt_fn(self, theta: Theta, is_training: bool = False) -> Optimizer:
+            """The optimizer at some meta-parameters."""
+            return Optimizer(theta)
+
+        @property
+        def name(self) -> str:
+            """Of the rule, for their summaries."""
+            return f"lopt_{name_in(RULES, learned.rule)}"
+
+    return Learned()
+
+
+@flax.struct.dataclass
+class RunOfTheirs:
+    """The state of an `Optimizer` of theirs that is one of our rules.
+
+    Attributes:
+      params: the model's.
+      state: of the model, such as batch statistics.
+      inner: the transformation's.
+      iteration: steps taken.
+      num_steps: the length of the run, None if it was not told.
+    """
+
+    params: Params
+    state: Any
+    inner: Any
+    iteration: Int[Array, ""]
+    num_steps: Int[Array, ""] | None
+
+
+def _learned(rule: Any, spec: PermutationSpec | None) -> LearnedOptimizer:
+    """What a rule is, however it is given; theta is None where there is none yet."""
+    if isinstance(rule, os.PathLike) or (
+        isinstance(rule, str) and (rule in PRETRAINED or Path(rule).expanduser().is_file())
+    ):
+        rule = load(rule)
+    if isinstance(rule, LearnedOptimizer):
+        return rule if rule.spec else dataclasses.replace(rule, spec=spec)
+    rule = build(RULES, rule) if isinstance(rule, str | Mapping) else rule
+    if not isinstance(rule, Rule):
+        raise UserError(f"{rule!r} is a {type(rule).__name__}, no rule and no file of one")
+    if rule.tied and spec is None:
+        raise UserError("this rule is tied to an architecture: pass spec=task_from(task).spec")
+    return LearnedOptimizer(rule, None, spec, {})
+
+
+def _scale(
+    learned: LearnedOptimizer, learning_rate: optax.ScalarOrSchedule | None, schedule: str
+) -> optax.GradientTransformation:
+    if callable(learning_rate):
+        return optax.scale_by_learning_rate(learning_rate)
+    if learning_rate is None:
+        inner = learned.provenance.get("inner")
+        inner = inner if isinstance(inner, Mapping) else {}
+        schedule, learning_rate = inner.get("schedule"), inner.get("learning_rate")
+        if not isinstance(schedule, str) or not isinstance(learning_rate, int | float):
+            raise UserError("nothing says which learning rate this rule is for: pass learning_rate")
+    return scale_over_run(schedule, learning_rate)
