@@ -24,7 +24,9 @@ extensions = [
     "sphinx.ext.napoleon",
     "default_role",
     "mathml",
+    "page_titles",
     "parts_tables",
+    "properties",
     "public_names",
     "source_signatures",
 ]

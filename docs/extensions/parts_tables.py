@@ -32,16 +32,18 @@ def _arguments(make: Callable[..., Any]) -> str:
     return f"({', '.join(shown)})" if shown else ""
 
 
-def _table(parts: Parts) -> Iterator[str]:
+def _table(parts: Parts, package: str) -> Iterator[str]:
     """A list item for each name, with its arguments and the first line of what it makes."""
     for name, make in parts.items():
         if not callable(make):
             yield f"- ``{name}``"
             continue
         function = make.func if isinstance(make, partial) else make
-        named = getattr(function, "__name__", "") != "<lambda>"
-        summary = inspect.cleandoc(function.__doc__ or "").partition("\n")[0] if named else ""
-        yield f"- ``{name}{_arguments(make)}``" + (f": {summary}" if summary else "")
+        own = getattr(function, "__name__", "<lambda>")
+        summary = inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
+        yield f"- :py:obj:`{name}{_arguments(make)} <{package}.{own}>`" + (
+            f": {summary}" if summary and own != "<lambda>" else ""
+        )
 
 
 def describe(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
@@ -50,7 +52,7 @@ def describe(app: Sphinx, what: str, name: str, value: Any, options: Any, lines:
         return
     lines[:] = _comment(name.rpartition(".")[2], value) or lines
     if isinstance(value, Parts):
-        lines += ["", *_table(value), ""]
+        lines += ["", *_table(value, name.rpartition(".")[0]), ""]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -12,11 +12,12 @@ from lopt.meta.unroll import Losses, start, unroll
 
 @dataclass(frozen=True)
 class ES(Estimator):
-    """Antithetic evolution strategies (Rechenberg, 1973; Salimans et al., arXiv 1703.03864).
+    r"""Antithetic evolution strategies (Rechenberg, 1973; Salimans et al., arXiv 1703.03864).
 
-    With perturbations e_i ~ N(0, sigma^2 I) and L the mean inner loss of a run of `horizon` steps,
+    With perturbations :math:`e_i \sim N(0, \sigma^2 I)` and L the mean inner loss of a run of
+    `horizon` steps,
 
-        g = mean_i e_i (L(theta + e_i) - L(theta - e_i)) / (2 sigma^2),
+    .. math:: g = \mathrm{mean}_i \; e_i \frac{L(\theta + e_i) - L(\theta - e_i)}{2 \sigma^2},
 
     an unbiased gradient of the Gaussian-smoothed meta-loss. Both runs of a pair start from the
     same params and see the same batches.

@@ -35,12 +35,12 @@ class NRESState(NamedTuple):
 
 @dataclass(frozen=True)
 class NRES(Truncated):
-    """Noise-reuse evolution strategies (Li, Harrison, Sohl-Dickstein, Smith & Metz, NeurIPS 2023).
+    r"""Noise-reuse evolution strategies (Li, Harrison, Sohl-Dickstein, Smith & Metz, NeurIPS 2023).
 
-    As PES, but each pair keeps the perturbation e_i ~ N(0, sigma^2 I) that it drew when its runs
-    started, so that the gradient of a truncation is
+    As PES, but each pair keeps the perturbation :math:`e_i \sim N(0, \sigma^2 I)` that it drew when
+    its runs started, so that the gradient of a truncation is
 
-        g = mean_i e_i (L_i+ - L_i-) / (2 sigma^2),
+    .. math:: g = \mathrm{mean}_i \; e_i \frac{L_i^+ - L_i^-}{2 \sigma^2},
 
     unbiased likewise, and of less variance wherever theta's earlier and later influence on a
     truncation's loss differ.

@@ -36,13 +36,13 @@ class PESState(NamedTuple):
 
 @dataclass(frozen=True)
 class PES(Truncated):
-    """Persistent evolution strategies (Vicol, Metz & Sohl-Dickstein, ICML 2021).
+    r"""Persistent evolution strategies (Vicol, Metz & Sohl-Dickstein, ICML 2021).
 
     Runs are cut into truncations; theta is updated after each. With a new perturbation
-    e_i ~ N(0, sigma^2 I) per pair and truncation, xi_i their sum since the pair's runs started, and
-    L the mean inner loss of the truncation,
+    :math:`e_i \sim N(0, \sigma^2 I)` per pair and truncation, :math:`\xi_i` their sum since the
+    pair's runs started, and L the mean inner loss of the truncation,
 
-        g = mean_i xi_i (L_i+ - L_i-) / (2 sigma^2),
+    .. math:: g = \mathrm{mean}_i \; \xi_i \frac{L_i^+ - L_i^-}{2 \sigma^2},
 
     unbiased for the smoothed meta-loss of whole runs, up to theta's drift during a run.
 

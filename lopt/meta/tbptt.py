@@ -14,11 +14,11 @@ from lopt.meta.unroll import Losses, Run, unroll
 
 @dataclass(frozen=True)
 class TBPTT(Truncated):
-    """Truncated backpropagation through time (Werbos, 1990; Wu et al., arXiv 1803.02021).
+    r"""Truncated backpropagation through time (Werbos, 1990; Wu et al., arXiv 1803.02021).
 
     The gradient of a truncation's mean loss with respect to theta, what came before held fixed:
 
-        g = mean_i d/dtheta L_i(theta, run_i),
+    .. math:: g = \mathrm{mean}_i \; \frac{\partial}{\partial \theta} L_i(\theta, \mathrm{run}_i),
 
     of low variance, and biased: how theta moved the run to where the truncation starts is left
     out. It is exact where `truncation` is `horizon`. There are `2 * pairs` runs, as many as the

@@ -12,13 +12,14 @@ from lopt.mesh import laid_out_like
 
 
 class Average(NamedTuple):
-    """An average that a feature or a direction reads.
+    r"""An average that a feature or a direction reads.
 
-    With g_t the gradient of step t = 1, 2, ..., it is
+    With :math:`g_t` the gradient of step t = 1, 2, ..., :math:`\beta` the decay and k the order,
+    it is
 
-        a_t = decay a_(t-1) + (1 - decay) g_t ** order,    a_0 = 0,
+    .. math:: a_t = \beta a_{t-1} + (1 - \beta) g_t^k, \qquad a_0 = 0,
 
-    and what is read is a_t / (1 - decay^t), as in Adam (Kingma & Ba, arXiv 1412.6980).
+    and what is read is :math:`a_t / (1 - \beta^t)`, as in Adam (Kingma & Ba, arXiv 1412.6980).
 
     Attributes:
       order: 1 for a momentum, 2 for a second moment.

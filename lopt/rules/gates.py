@@ -40,12 +40,14 @@ TIMES = 4 + len(_FADED)
 class GatesRule(Rule):
     r"""A learned optimizer that mixes directions and scales them for each tensor and each neuron.
 
-    With the directions D_1, ... of a tensor, each of unit root mean square or below,
+    With the directions :math:`D_1, D_2, \ldots` of a tensor, each of unit root mean square or
+    below, and the learning rate :math:`\eta`,
 
-        p <- p - learning_rate * s * scale * exp(r_i + c_j) * sum_d softmax(w)_d D_d
+    .. math:: p_{ij} \leftarrow p_{ij} - \eta s z \exp(r_i + c_j)
+              \sum_d \mathrm{softmax}(w)_d D_{d,ij},
 
     where the logarithm of s, the weights w, and the settings of each direction are the tensor's, r
-    and c are its rows' and columns', and scale is that of initial weights: one over the root of
+    and c are its rows' and columns', and z is the scale of initial weights: one over the root of
     the fan-in for matrices, one for vectors and scalars. All of them are written by a
     `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the gradient, momenta,
     Adam's ratio and the weights along each unit of each axis, the tensor's shape and kind, and

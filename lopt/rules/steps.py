@@ -38,11 +38,12 @@ class Residual(Step):
 
 @dataclass(frozen=True)
 class Normalized(Step):
-    """A direction of a learned root mean square, so that the learning rate transfers.
+    r"""A direction of a learned root mean square, so that the learning rate transfers.
 
-    With u the normalization to unit root mean square over the tensor,
+    With u the normalization to unit root mean square over the tensor, n the nominal direction,
+    :math:`o_0` and :math:`o_1` the network's outputs, and s the strength, the direction is
 
-        direction = exp(strength * mean(output[1])) * u(u(nominal) + beta * output[0]),
+    .. math:: \exp(s \, \mathrm{mean}(o_1)) \; u(u(n) + \beta o_0),
 
     as in Celo2 (arXiv 2602.19142) but for the factor in front, which starts near one and lets the
     rule weigh tensors against each other and warm up. Where the nominal direction is zero, as that

@@ -30,12 +30,13 @@ START = 0.1
 
 @dataclass(frozen=True)
 class UNFRule(Rule):
-    """A learned optimizer whose update rule is a universal neural functional.
+    r"""A learned optimizer whose update rule is a universal neural functional.
 
-    At step t, with F_t the features of all parameters, each channel scaled to unit root mean
-    square per tensor, tau_t an embedding of the step, and n_t the nominal direction,
+    At step t, with :math:`\eta_t` the learning rate, :math:`F_t` the features of all parameters,
+    each channel scaled to unit root mean square per tensor, :math:`\tau_t` an embedding of the
+    step, and :math:`n_t` the nominal direction,
 
-        p <- p - learning_rate(t) * step(n_t, UNF_theta(F_t, tau_t)).
+    .. math:: p \leftarrow p - \eta_t \, \mathrm{step}(n_t, \mathrm{UNF}_\theta(F_t, \tau_t)).
 
     The rule commutes with the permutations of the spec: permuting a model's neurons permutes the
     updates (Zhou, Finn & Harrison, arXiv 2402.05232). All fields are plain data: parts are named
