@@ -36,8 +36,9 @@ MODELS = {
 
 RULES: Mapping[str, Rule] = {
     "gates": GatesRule(),
-    "gates, without orthogonal": GatesRule(directions=("adam",), weights=(0.0,)),
     "gates by tensor": GatesRule(sharing="tensor"),
+    "gates of Muon's direction": GatesRule(directions=("orthogonal", "adam")),
+    "gates of Adam's direction": GatesRule(directions=("adam",), weights=(0.0,)),
     "relational": UNFRule(layers="relational"),
     "pointwise": UNFRule(layers="pointwise"),
 }
