@@ -24,10 +24,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "default_role",
     "mathml",
-    "page_titles",
     "parts_tables",
     "properties",
     "public_names",
+    "repository_links",
     "source_signatures",
 ]
 exclude_patterns = ["extensions"]

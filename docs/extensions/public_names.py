@@ -14,23 +14,14 @@ from sphinx.util import logging
 
 import lopt
 
-WITHOUT_ALL = ("lopt.interop.learned_optimization",)
-"""Modules that users import from and that have no `__all__`."""
-
 
 def public_modules() -> Iterator[ModuleType]:
-    """The packages that have an `__all__`, and the modules of `WITHOUT_ALL`."""
+    """The packages that have an `__all__`."""
     found = pkgutil.walk_packages(lopt.__path__, "lopt.")
-    for name in ("lopt", *(m.name for m in found if m.ispkg), *WITHOUT_ALL):
+    for name in ("lopt", *(m.name for m in found if m.ispkg)):
         module = importlib.import_module(name)
-        if hasattr(module, "__all__") or name in WITHOUT_ALL:
+        if hasattr(module, "__all__"):
             yield module
-
-
-def names_of(module: ModuleType) -> list[str]:
-    """`__all__`, or the public names that the module itself defines."""
-    own = (n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__)
-    return getattr(module, "__all__", None) or [n for n in own if not n.startswith("_")]
 
 
 def places(name: str, value: Any, documented: list[str]) -> list[str]:
@@ -58,7 +49,7 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
     documented = [name for name, entry in objects.items() if not entry.aliased]
     log = logging.getLogger(__name__)
     for module in public_modules():
-        for name in names_of(module):
+        for name in module.__all__:
             found = places(name, getattr(module, name), documented)
             if len(found) != 1:
                 where = " and ".join(found) or "nowhere"
