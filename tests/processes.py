@@ -61,10 +61,10 @@ def ends(*processes, timeout=300):
     return [(p.returncode, *lines) for p, lines in zip(processes, said, strict=True)]
 
 
-def run(*arguments, devices=1):
+def run(*arguments, devices=1, timeout=300):
     """Start Python and wait for its end."""
     process = launch(*arguments, devices=devices)
-    ((code, out, err),) = ends(process)
+    ((code, out, err),) = ends(process, timeout=timeout)
     return subprocess.CompletedProcess(process.args, code, out, err)
 
 

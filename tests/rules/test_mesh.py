@@ -10,7 +10,7 @@ LAYOUTS = ["fully sharded", "tensor parallel, explicit axes"]
 
 @pytest.fixture(scope="module")
 def layouts():
-    result = run("tests/mesh_update.py", devices=8)
+    result = run("tests/mesh_update.py", devices=8, timeout=900)
     assert result.returncode == 0, result.stderr
     said = json.loads(result.stdout)
     assert said["devices"] == 8
