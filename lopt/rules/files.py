@@ -184,13 +184,12 @@ def optimizer(
       p_{t+1} &= p_t - \alpha_t (d_t + \lambda p_t)
 
     where f is the update rule and :math:`\theta` what meta-training learned: for "base" a
-    `lopt.rules.GatesRule`, which mixes Adam's direction and the orthogonalized momentum of each
-    matrix, with weights for each tensor and neuron that a small network writes.
+    `lopt.rules.GatesRule`, which mixes directions, such as Adam's, with weights for each tensor and
+    neuron that a small network writes.
 
     Gradients and params may be of any real float type, and updates have the type of the gradients;
-    the state is float32. Params that lie over a mesh of devices keep their sharding in the state
-    and in the updates. To orthogonalize it, a matrix is gathered if it is divided along its
-    shorter side, or less than twice as long as wide; nothing else of a tensor's size is.
+    averages are float32. Params that lie over a mesh of devices keep their sharding in the averages
+    and in the updates; `docs/scaling.md` says what is exchanged.
 
     Args:
       name_or_path: `"base"`, which comes with the package, or a file that `lopt.meta_train` or
