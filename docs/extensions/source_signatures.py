@@ -7,14 +7,13 @@ schedule.
 import ast
 import dataclasses
 import inspect
+import sys
 import textwrap
-from functools import cache
 from typing import Any
 
 from sphinx.application import Sphinx
 
 
-@cache
 def _definition(thing: Any) -> ast.FunctionDef | ast.ClassDef | None:
     """The syntax tree of a function or a class, or None if it has no source."""
     try:
@@ -25,8 +24,14 @@ def _definition(thing: Any) -> ast.FunctionDef | ast.ClassDef | None:
     return node if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
 
 
-class _Unquoted(ast.NodeTransformer):
-    """Annotations without the quotes of forward references; those of array shapes stay."""
+class _Linked(ast.NodeTransformer):
+    """Annotations with the full names of the package's classes, of which the site shows the last.
+
+    Forward references lose their quotes; the texts of array shapes stay.
+    """
+
+    def __init__(self, module: str):
+        self.names = vars(sys.modules[module])
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         match node.slice:
@@ -36,20 +41,28 @@ class _Unquoted(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, str):
-            return ast.parse(node.value, mode="eval").body
+            return self.visit(ast.parse(node.value, mode="eval").body)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        found = self.names.get(node.id)
+        if isinstance(found, type) and found.__module__.startswith("lopt."):
+            return ast.parse(f"{found.__module__}.{found.__qualname__}", mode="eval").body
         return node
 
 
 def _of_function(function: Any, bound: bool) -> tuple[str, str | None] | None:
-    node = _definition(inspect.unwrap(getattr(function, "__func__", function)))
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    node = _definition(function)
     if not isinstance(node, ast.FunctionDef):
         return None
     first = (node.args.posonlyargs or node.args.args) if bound else []
     del first[:1]
+    linked = _Linked(function.__module__)
     for argument in ast.walk(node.args):
         if isinstance(argument, ast.arg) and argument.annotation:
-            argument.annotation = _Unquoted().visit(argument.annotation)
-    returns = node.returns and ast.unparse(_Unquoted().visit(node.returns))
+            argument.annotation = linked.visit(argument.annotation)
+    returns = node.returns and ast.unparse(linked.visit(node.returns))
     return f"({ast.unparse(node.args)})", returns
 
 
@@ -67,17 +80,17 @@ def _default(value: ast.expr) -> str:
 
 def _of_fields(cls: type, names: list[str]) -> str:
     """The arguments of a dataclass or a named tuple, from the lines of its fields."""
-    lines: dict[str, ast.AnnAssign] = {}
+    lines: dict[str, tuple[ast.AnnAssign, _Linked]] = {}
     for base in reversed(cls.__mro__):
         node = _definition(base) if base.__module__.partition(".")[0] == "lopt" else None
         for line in node.body if node else ():
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                lines[line.target.id] = line
+                lines[line.target.id] = line, _Linked(base.__module__)
     shown = []
     for name in names:
         if name in lines:
-            annotation = ast.unparse(_Unquoted().visit(lines[name].annotation))
-            value = lines[name].value
+            line, linked = lines[name]
+            annotation, value = ast.unparse(linked.visit(line.annotation)), line.value
             shown.append(f"{name}: {annotation}{_default(value) if value else ''}")
     return f"({', '.join(shown)})"
 
