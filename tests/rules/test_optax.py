@@ -118,7 +118,7 @@ def test_schedule_free_trains_with_it():
         return quadratic(optax.contrib.schedule_free_eval_params(state, params)), losses[0]
 
     last, before = run(PARAMS)
-    assert last < 0.5 * before
+    assert last < 0.7 * before
 
 
 def test_tree_utilities_find_the_state():
