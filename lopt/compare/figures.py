@@ -1,5 +1,6 @@
 """The pictures: learning curves, sensitivity to the rate, speedups, the performance profile."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -171,7 +172,7 @@ def _panels(results: Comparison) -> Figure:
     figure = Figure(figsize=(width * across, height * down), layout="constrained")
     for i, task in enumerate(results.tasks):
         axes = figure.add_subplot(down, across, i + 1)
-        axes.set_title(task, fontsize="small", loc="left")
+        axes.set_title(textwrap.fill(task, int(13 * width)), fontsize="small", loc="left")
         _bare(axes)
     return figure
 
