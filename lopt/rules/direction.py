@@ -3,12 +3,13 @@
 import abc
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int
 
-from lopt.rules.averages import Average, debiased
+from lopt.rules.averages import Average, debiased, require_decays
 
 
 class Tensor(NamedTuple):
@@ -96,10 +97,34 @@ class Direction(abc.ABC):
         """
 
 
-def momenta(decays: Sequence[float], nominal: float, gradient: float) -> tuple[float, ...]:
-    """Logits of a mixture of momenta that begins mostly at one decay, with some gradient."""
-    nearest = min(decays, key=lambda d: abs(d - nominal))
-    return (*(0.0 if d == nearest else -3.0 for d in decays), gradient)
+@dataclass(frozen=True)
+class OfMomenta(Direction):
+    """A direction made of a mixture of momenta and the gradient.
+
+    The mixture's logits are the first of its settings; they begin mostly at one decay.
+
+    Attributes:
+      decays: of the momenta that are mixed.
+      nominal: the mixture begins mostly at the decay nearest to it.
+    """
+
+    decays: Sequence[float] = (0.8, 0.95, 0.99)
+    nominal: float = 0.95
+
+    gradient_logit: ClassVar[float] = -3.0
+
+    def __post_init__(self) -> None:
+        """Refuse decays that are none."""
+        object.__setattr__(self, "decays", require_decays(type(self).__name__.lower(), self.decays))
+
+    @property
+    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+        return tuple(Average(1, d) for d in self.decays)
+
+    @property
+    def start(self) -> tuple[float, ...]:  # noqa: D102
+        nearest = min(self.decays, key=lambda d: abs(d - self.nominal))
+        return (*(0.0 if d == nearest else -3.0 for d in self.decays), self.gradient_logit)
 
 
 def matrix_of(shape: tuple[int, ...], inputs: int) -> tuple[int, int]:

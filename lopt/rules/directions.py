@@ -1,7 +1,6 @@
 """The directions of which a rule of gates makes a step, each with its formula and paper."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -12,14 +11,14 @@ from lopt.errors import UserError
 from lopt.mesh import gathered
 from lopt.parts import Parts
 from lopt.rules.averages import Average, require_decays, root
-from lopt.rules.direction import Direction, Memory, Tensor, matrix_of, momenta
+from lopt.rules.direction import Direction, Memory, OfMomenta, Tensor, matrix_of
 from lopt.rules.orthogonal import orthogonalize
 from lopt.rules.rotations import turn
 from lopt.rules.steps import unit_rms
 
 
 @dataclass(frozen=True)
-class Adam(Direction):
+class Adam(OfMomenta):
     """A mixture of momenta over the root of the second moment (Kingma & Ba, arXiv 1412.6980).
 
         m / (sqrt(v) + epsilon),    m = sum_k softmax(settings)_k m_k
@@ -34,25 +33,19 @@ class Adam(Direction):
       epsilon: added to the root.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
     second_decay: float = 0.99
-    nominal: float = 0.95
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         """Refuse decays that are none."""
-        object.__setattr__(self, "decays", require_decays("adam", self.decays))
+        super().__post_init__()
         require_decays("adam", (self.second_decay,))
         if not self.epsilon > 0:
             raise UserError(f"adam: epsilon must be positive, not {self.epsilon}")
 
     @property
     def reads(self) -> tuple[Average, ...]:  # noqa: D102
-        return (*(Average(1, d) for d in self.decays), Average(2, self.second_decay))
-
-    @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
-        return momenta(self.decays, self.nominal, -3.0)
+        return (*super().reads, Average(2, self.second_decay))
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
@@ -63,7 +56,7 @@ class Adam(Direction):
 
 
 @dataclass(frozen=True)
-class Momentum(Direction):
+class Momentum(OfMomenta):
     """A mixture of momenta, scaled to unit root mean square: normalized gradient descent.
 
     Attributes:
@@ -71,21 +64,7 @@ class Momentum(Direction):
       nominal: the mixture begins mostly at the decay nearest to it.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
-    nominal: float = 0.95
     matrices_only = True
-
-    def __post_init__(self) -> None:
-        """Refuse decays that are none."""
-        object.__setattr__(self, "decays", require_decays("momentum", self.decays))
-
-    @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
-        return tuple(Average(1, d) for d in self.decays)
-
-    @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
-        return momenta(self.decays, self.nominal, -3.0)
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
@@ -94,7 +73,7 @@ class Momentum(Direction):
 
 
 @dataclass(frozen=True)
-class Orthogonal(Direction):
+class Orthogonal(OfMomenta):
     """A mixture of momenta made orthogonal as a matrix: Muon's direction (Jordan et al., 2024).
 
         sqrt(max(n, m)) O,    O = orthogonalize(m) of shape (n, m)
@@ -111,25 +90,19 @@ class Orthogonal(Direction):
       power: where the power begins.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
-    nominal: float = 0.95
     iterations: int = 5
     power: float = 0.0
     matrices_only = True
 
     def __post_init__(self) -> None:
         """Refuse decays that are none."""
-        object.__setattr__(self, "decays", require_decays("orthogonal", self.decays))
+        super().__post_init__()
         if self.iterations < 1:
             raise UserError(f"orthogonal: iterations must be 1 or more, not {self.iterations}")
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
-        return tuple(Average(1, d) for d in self.decays)
-
-    @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return (*momenta(self.decays, self.nominal, -3.0), self.power)
+        return (*super().start, self.power)
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
@@ -146,7 +119,7 @@ _LARGEST_POWER = 1.25
 
 
 @dataclass(frozen=True)
-class Rotated(Direction):
+class Rotated(OfMomenta):
     r"""A power of Adam's ratio in a basis that turns with the gradients, by products alone.
 
     With M a mixture of momenta as a matrix (space x inputs, outputs), G the gradient, and
@@ -175,8 +148,6 @@ class Rotated(Direction):
         than the tensor has numbers.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
-    nominal: float = 0.95
     second_decay: float = 0.95
     power: float = 0.75
     damping: float = 0.01
@@ -188,7 +159,7 @@ class Rotated(Direction):
 
     def __post_init__(self) -> None:
         """Refuse what cannot turn."""
-        object.__setattr__(self, "decays", require_decays("rotated", self.decays))
+        super().__post_init__()
         require_decays("rotated", (self.second_decay,))
         if not 0 < self.rate <= 1:
             raise UserError(f"rotated: rate must be above 0 and at most 1, not {self.rate}")
@@ -196,12 +167,8 @@ class Rotated(Direction):
             raise UserError(f"rotated: damping must be positive, not {self.damping}")
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
-        return tuple(Average(1, d) for d in self.decays)
-
-    @property
     def start(self) -> tuple[float, ...]:  # noqa: D102
-        return (*momenta(self.decays, self.nominal, -3.0), self.power)
+        return (*super().start, self.power)
 
     def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
         if not inputs:
@@ -247,7 +214,7 @@ def _into(left: Array | None, x: Array, right: Array | None) -> Array:
 
 
 @dataclass(frozen=True)
-class Sign(Direction):
+class Sign(OfMomenta):
     """The sign of a mixture of momenta: Lion's direction (Chen et al., arXiv 2302.06675).
 
     Attributes:
@@ -255,21 +222,9 @@ class Sign(Direction):
       nominal: the mixture begins mostly at the decay nearest to it.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
     nominal: float = 0.99
     matrices_only = True
-
-    def __post_init__(self) -> None:
-        """Refuse decays that are none."""
-        object.__setattr__(self, "decays", require_decays("sign", self.decays))
-
-    @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
-        return tuple(Average(1, d) for d in self.decays)
-
-    @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
-        return momenta(self.decays, self.nominal, 0.0)
+    gradient_logit = 0.0
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
@@ -278,7 +233,7 @@ class Sign(Direction):
 
 
 @dataclass(frozen=True)
-class Factored(Direction):
+class Factored(OfMomenta):
     """Momenta over the root of a second moment of rank one, as in Adafactor (arXiv 1804.04235).
 
         m_ij / (sqrt(r_i c_j / mean(r)) + epsilon)
@@ -293,8 +248,6 @@ class Factored(Direction):
       epsilon: added to the root.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
-    nominal: float = 0.95
     second_decay: float = 0.99
     epsilon: float = 1e-8
     matrices_only = True
@@ -302,18 +255,10 @@ class Factored(Direction):
 
     def __post_init__(self) -> None:
         """Refuse decays that are none."""
-        object.__setattr__(self, "decays", require_decays("factored", self.decays))
+        super().__post_init__()
         require_decays("factored", (self.second_decay,))
         if not self.epsilon > 0:
             raise UserError(f"factored: epsilon must be positive, not {self.epsilon}")
-
-    @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
-        return tuple(Average(1, d) for d in self.decays)
-
-    @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
-        return momenta(self.decays, self.nominal, -3.0)
 
     def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
         if not inputs:
