@@ -37,7 +37,7 @@ class Adam(OfMomenta):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        """Refuse decays that are none."""
+        """Refuse decays and an epsilon that are none."""
         super().__post_init__()
         require_decays("adam", (self.second_decay,))
         if not self.epsilon > 0:
@@ -95,7 +95,7 @@ class Orthogonal(OfMomenta):
     matrices_only = True
 
     def __post_init__(self) -> None:
-        """Refuse decays that are none."""
+        """Refuse decays that are none, and no iterations."""
         super().__post_init__()
         if self.iterations < 1:
             raise UserError(f"orthogonal: iterations must be 1 or more, not {self.iterations}")
@@ -116,6 +116,7 @@ class Orthogonal(OfMomenta):
 
 
 _LARGEST_POWER = 1.25
+"""Of V, whatever the network writes."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,13 @@ class Rotated(OfMomenta):
         require_decays("rotated", (self.second_decay,))
         if not 0 < self.rate <= 1:
             raise UserError(f"rotated: rate must be above 0 and at most 1, not {self.rate}")
+        if not 0 <= self.power <= _LARGEST_POWER:
+            raise UserError(f"rotated: power must be 0 to {_LARGEST_POWER}, not {self.power}")
+        if not (self.longest >= 1 and self.aspect >= 1):
+            raise UserError(
+                "rotated: longest and aspect must be 1 or more, "
+                f"not {self.longest} and {self.aspect}; longest=1 rotates nothing"
+            )
         if not self.damping > 0:
             raise UserError(f"rotated: damping must be positive, not {self.damping}")
 
@@ -254,7 +262,7 @@ class Factored(OfMomenta):
     keeps = ("row_squares", "column_squares")
 
     def __post_init__(self) -> None:
-        """Refuse decays that are none."""
+        """Refuse decays and an epsilon that are none."""
         super().__post_init__()
         require_decays("factored", (self.second_decay,))
         if not self.epsilon > 0:
