@@ -1,28 +1,19 @@
 """The README's Python, run as printed: by a test, and by `.ci/install` as a script."""
 
-import os
-import re
 import tempfile
 from pathlib import Path
 
 import jax
 import numpy as np
+from guides import ROOT, running
 
 import lopt
-
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
 
 
 def run_python(folder):
     """Run the README's Python in a folder; returns its variables."""
-    names, before = {}, Path.cwd()
-    os.chdir(folder)
-    try:
-        for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
-            exec(block, names)
-    finally:
-        os.chdir(before)
+    with running("README.md", folder) as names:
+        pass
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(names["params"]))
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(names["updates"]))
     return names

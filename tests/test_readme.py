@@ -3,10 +3,12 @@
 import re
 import shlex
 
-from readme import ROOT, run_python
-from readme import TEXT as README
+from guides import ROOT
+from readme import run_python
 
 from lopt.tasks.__main__ import main as list_or_show
+
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_python_of_the_readme_runs_and_prints_its_table(tmp_path):

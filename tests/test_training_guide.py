@@ -1,25 +1,17 @@
 """The guide to training loops, run as printed."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from processes import ROOT
-
-GUIDE = (ROOT / "docs" / "training.md").read_text()
+from guides import running
 
 
 @pytest.fixture(scope="module")
 def guide(tmp_path_factory):
     """The variables of its Python, run from top to bottom."""
-    names = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("guide"))
-        for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL):
-            exec(block, names)
-    return names
+    with running("docs/training.md", tmp_path_factory.mktemp("guide")) as names:
+        yield names
 
 
 def test_training_reduces_the_loss(guide):
@@ -45,3 +37,11 @@ def test_a_run_that_is_resumed_from_its_checkpoint_goes_as_the_one_that_went_on(
     optimizer = guide["optimizer"]
     went_on, _ = guide["train"](optimizer, guide["trained"], guide["state"], steps=20)
     jax.tree.map(np.testing.assert_array_equal, went_on, guide["resumed"])
+
+
+def test_the_step_over_a_mesh_is_that_of_one_device(guide):
+    grads = jax.grad(guide["loss"])(guide["params"], guide["batch"])
+    optimizer, params = guide["optimizer"], guide["params"]
+    alone, _ = optimizer.update(grads, optimizer.init(params), params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), guide["updates"], alone)
+    assert all(np.abs(x).max() > 1e-4 for x in jax.tree.leaves(alone))

@@ -1,7 +1,6 @@
 """Against the real library: its wheel in `.ci/learned_optimization`, or a checkout of its head."""
 
 import importlib
-import re
 import sys
 
 import jax
@@ -9,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from guides import running
 from jax.flatten_util import ravel_pytree
-from processes import ROOT, run
+from processes import run
 
 from lopt.errors import UserError
 from lopt.meta.unroll import start, unroll
@@ -427,11 +427,9 @@ def test_a_file_of_ours_is_a_learned_optimizer_of_theirs(tmp_path):
         opt.update(state, jnp.ones(2), loss=1.0)
 
 
-def test_the_python_of_the_guide_runs():
-    guide = (ROOT / "docs" / "interop.md").read_text().partition("## learned_optimization")[2]
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
-        exec(block, names)
+def test_the_python_of_the_guide_runs(tmp_path):
+    with running("docs/interop.md", tmp_path) as names:
+        pass
     first = names["task"].loss(names["task"].init(jax.random.PRNGKey(1)), None, None)
     assert int(names["opt_state"].iteration) == 100
     assert names["loss"] < 0.5 * first
