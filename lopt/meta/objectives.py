@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from lopt.errors import UserError
 from lopt.parts import Parts
 
+_ROUNDING = 1e-6
+"""Of the share of a run, a float32: the first step of the last part is in it."""
+
 
 class Objective(abc.ABC):
     """Maps the inner losses of a run to numbers whose mean over the run is its meta-loss."""
@@ -83,10 +86,35 @@ class LogLoss(Objective):
         return (self.power + 1) * share**self.power * logs
 
 
+@dataclass(frozen=True)
+class EndLoss(Objective):
+    """The mean loss of the last part of a run: of what a run ends with, as in the UNF paper.
+
+    Only a run's last truncations have a gradient, so that estimates are noisier than those of the
+    mean over the run: with the whole run as its part it is `MeanLoss`.
+
+    Attributes:
+      part: how much of the run counts, above 0 and up to 1.
+    """
+
+    part: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse a part that is none."""
+        if not 0 < self.part <= 1:
+            raise UserError(f"end: part must be above 0 and up to 1, not {self.part}")
+
+    def __call__(  # noqa: D102
+        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        start = 1 - self.part - _ROUNDING
+        return jnp.where(share >= start, losses / self.part, 0)
+
+
 def _require_power(part: str, power: float) -> None:
     if not power >= 0:
         raise UserError(f"{part}: power must be 0 or more, not {power}")
 
 
-OBJECTIVES = Parts("objective", Objective, mean=MeanLoss, late=LateLoss, log=LogLoss)
+OBJECTIVES = Parts("objective", Objective, mean=MeanLoss, late=LateLoss, log=LogLoss, end=EndLoss)
 """The objectives that a config can name."""
