@@ -1,18 +1,38 @@
 """What a rule over parameters reads of each of them: features of one tensor."""
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lopt.errors import UserError
 from lopt.parts import Parts
-from lopt.rules.averages import Average, require_decays, root
+from lopt.rules.averages import Average, debiased, require_decays, root
 
-Read = Callable[[Average], Float[Array, "..."]]
-"""Gives one tensor's debiased average."""
+
+class Read(Protocol):
+    """Gives one tensor's average."""
+
+    def __call__(self, average: Average, *, debias: bool = True) -> Float[Array, "..."]:
+        """The average, divided by the weight that gradients have in it unless `debias` is off."""
+
+
+def reader(of_tensor: Mapping[str, Array], count: Int[Array, ""]) -> Read:
+    """Reads one tensor's averages.
+
+    Args:
+      of_tensor: an array for each average.
+      count: gradients in them, at least 1.
+    """
+
+    def read(average: Average, *, debias: bool = True) -> Float[Array, "..."]:
+        # In an average of infinitely many gradients their weights sum to one.
+        return debiased(of_tensor, average, count if debias else jnp.inf)
+
+    return read
 
 
 class Feature(abc.ABC):
@@ -69,9 +89,11 @@ class Momentum(Feature):
 
     Attributes:
       decays: one channel for each.
+      debias: whether they are divided; without it they grow from zero over 1 / (1 - decay) steps.
     """
 
     decays: Sequence[float] = (0.5, 0.9, 0.99)
+    debias: bool = True
 
     def __post_init__(self) -> None:
         """Refuse decays that are not valid."""
@@ -88,7 +110,7 @@ class Momentum(Feature):
     def __call__(  # noqa: D102
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
-        return jnp.stack([read(a) for a in self.reads], -1)
+        return jnp.stack([read(a, debias=self.debias) for a in self.reads], -1)
 
 
 @dataclass(frozen=True)

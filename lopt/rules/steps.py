@@ -2,6 +2,7 @@
 
 import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,27 +12,35 @@ from lopt.parts import Parts
 
 
 class Step(abc.ABC):
-    """Combines a nominal direction with what the network wrote, tensor by tensor."""
+    """Combines a nominal direction with what the network wrote, tensor by tensor.
+
+    Attributes:
+      outputs: how many channels the network writes.
+    """
+
+    outputs: ClassVar[int] = 2
 
     @abc.abstractmethod
     def __call__(
-        self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
+        self, nominal: Float[Array, "..."], output: Float[Array, "... outputs"]
     ) -> Float[Array, "..."]:
         """The direction of one tensor; the step is minus the learning rate times it."""
 
 
 @dataclass(frozen=True)
 class Residual(Step):
-    """The paper's: `nominal + beta * output[0]` (Zhou, Finn & Harrison, arXiv 2402.05232).
+    """The paper's: `nominal + beta * output` (Zhou, Finn & Harrison, arXiv 2402.05232).
 
     Attributes:
       beta: scale of the learned residual.
     """
 
+    outputs = 1
+
     beta: float = 1e-4
 
     def __call__(  # noqa: D102
-        self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
+        self, nominal: Float[Array, "..."], output: Float[Array, "... 1"]
     ) -> Float[Array, "..."]:
         return nominal + self.beta * output[..., 0]
 
@@ -79,14 +88,10 @@ STEPS = Parts("step", Step, normalized=Normalized, residual=Residual)
 
 def unit_rms(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """A tensor scaled to unit root mean square; zero stays zero."""
-    return x * _inverse_rms(jnp.mean(jnp.square(x)))
+    return x * inverse_rms(jnp.mean(jnp.square(x)))
 
 
-def unit_rms_channels(x: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
-    """Each channel of a tensor scaled to unit root mean square; zero stays zero."""
-    return x * _inverse_rms(jnp.mean(jnp.square(x), axis=tuple(range(x.ndim - 1))))
-
-
-def _inverse_rms(mean_square: Float[Array, "..."]) -> Float[Array, "..."]:
+def inverse_rms(mean_square: Float[Array, "..."]) -> Float[Array, "..."]:
+    """One over the root of a mean square; zero for zero."""
     positive = mean_square > 0
     return jnp.where(positive, jnp.where(positive, mean_square, 1.0) ** -0.5, 0.0)

@@ -3,29 +3,24 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
 from lopt.parts import build, require_widths
-from lopt.rules.averages import Average, advance, begin, debiased
-from lopt.rules.features import FEATURES, Feature
+from lopt.rules.averages import Average, advance, begin
+from lopt.rules.features import FEATURES, Feature, reader
+from lopt.rules.inputs import NORMALIZATIONS, TIMES, Normalization
 from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
-from lopt.rules.steps import STEPS, Step, unit_rms_channels
+from lopt.rules.steps import STEPS, Step
 from lopt.symmetry import PermutationSpec
 from lopt.unf import UNF
 from lopt.unf.network import layer_kinds
-
-OUTPUTS = 2
-"""Channels that the network writes: a residual direction, and a logarithm of its scale."""
-
-START = 0.1
-"""Scale of the last layer's first coefficients: a rule starts near its nominal direction."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +28,8 @@ class UNFRule(Rule):
     r"""A learned optimizer whose update rule is a universal neural functional.
 
     At step t, with :math:`\eta_t` the learning rate, :math:`F_t` the features of all parameters,
-    each channel scaled to unit root mean square per tensor, :math:`\tau_t` an embedding of the
-    step, and :math:`n_t` the nominal direction,
+    normalized tensor by tensor, :math:`\tau_t` an embedding of the step, and :math:`n_t` the
+    nominal direction,
 
     .. math:: p \leftarrow p - \eta_t \, \mathrm{step}(n_t, \mathrm{UNF}_\theta(F_t, \tau_t)).
 
@@ -49,7 +44,11 @@ class UNFRule(Rule):
       features: what is read of each parameter; names in `FEATURES`.
       nominal: a feature of one channel: the direction that the network corrects.
       step: how both make a step; a name in `STEPS`.
-      time_scales: steps at which the embedding tanh(t / scale) saturates.
+      time_scales: steps at which the embedding of the time saturates.
+      time: how it is embedded; a name in `TIMES`.
+      normalization: of the features of a tensor; a name in `NORMALIZATIONS`.
+      output_scale: what the last layer's first coefficients are multiplied by: the smaller, the
+        nearer a rule starts to its nominal direction.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -77,6 +76,9 @@ class UNFRule(Rule):
     nominal: str = "adam_direction(decays=(0.9,), second_decay=0.99)"
     step: str = "normalized"
     time_scales: Sequence[float] = field(default=(3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))
+    time: str = "from_zero"
+    normalization: str = "each_channel"
+    output_scale: float = 0.1
 
     def __post_init__(self) -> None:
         """Build the parts once, so that a wrong name is found before anything is compiled.
@@ -96,6 +98,9 @@ class UNFRule(Rule):
                 raise UserError(f"unf: time_scales must be positive and finite, not {scale!r}")
         for name in ("widths", "features", "time_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        _ = TIMES[str(self.time)]
+        if not 0 <= self.output_scale < math.inf:
+            raise UserError(f"unf: output_scale must be 0 or more, not {self.output_scale!r}")
         if not isinstance(self.layers, str | list | tuple):
             raise UserError(f"unf: layers must be a name, or one for each, not {self.layers!r}")
         if not isinstance(self.layers, str):
@@ -105,7 +110,7 @@ class UNFRule(Rule):
                 f"the nominal direction needs one channel, and {self.nominal} has "
                 f"{self._nominal.channels}"
             )
-        _ = self._features, self._step, self._kinds
+        _ = self._features, self._step, self._normalization, self._kinds
 
     @cached_property
     def _features(self) -> tuple[Feature, ...]:
@@ -118,6 +123,10 @@ class UNFRule(Rule):
     @cached_property
     def _step(self) -> Step:
         return build(STEPS, self.step)
+
+    @cached_property
+    def _normalization(self) -> Normalization:
+        return build(NORMALIZATIONS, self.normalization)
 
     @cached_property
     def _kinds(self) -> tuple[str, ...]:
@@ -133,8 +142,8 @@ class UNFRule(Rule):
 
     def network(self, spec: PermutationSpec) -> UNF:
         """The flax module that maps features to outputs."""
-        features = (*self.widths, OUTPUTS)
-        return UNF(spec, features, self.layers, output_scale=START)
+        features = (*self.widths, self._step.outputs)
+        return UNF(spec, features, self.layers, output_scale=self.output_scale)
 
     def init(self, key: Array, spec: PermutationSpec) -> Theta:  # noqa: D102
         channels = sum(f.channels for f in self._features) + len(self.time_scales)
@@ -169,12 +178,13 @@ class UNFRule(Rule):
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
         ) -> tuple[PyTree[Array], Kept]:
             averages = advance(state.averages, self._reads, grads)
-            time = self._time(state.count - 1)
+            scales = jnp.asarray(self.time_scales, jnp.float32)
+            time = TIMES[self.time](state.count - 1, scales)
             channels, nominal = [], []
             for p, g, of_tensor in leaves_of(params, grads, averages):
-                read = partial(debiased, of_tensor, count=state.count)
+                read = reader(of_tensor, state.count)
                 found = jnp.concatenate([f(g, p, read) for f in self._features], -1)
-                channels.append(_with_time(found, time))
+                channels.append(_with_time(self._normalization(found), time))
                 nominal.append(self._nominal(g, p, read)[..., 0])
             structure = jax.tree.structure(params)
             output = self.network(spec_of(params)).apply(theta, structure.unflatten(channels))
@@ -183,12 +193,9 @@ class UNFRule(Rule):
 
         return transformation(init, update)
 
-    def _time(self, count: Int[Array, ""]) -> Float[Array, " scales"]:
-        return 2 * jnp.tanh(count / jnp.asarray(self.time_scales, jnp.float32)) - 1
-
 
 def _with_time(
     x: Float[Array, "... channels"], time: Float[Array, " scales"]
 ) -> Float[Array, "... channels_and_scales"]:
     constant = jnp.broadcast_to(time, (*x.shape[:-1], *time.shape))
-    return jnp.concatenate([unit_rms_channels(x), constant], axis=-1)
+    return jnp.concatenate([x, constant], axis=-1)

@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,15 @@ import pytest
 from lopt.errors import UserError
 from lopt.parts import build
 from lopt.rules import FEATURES, Feature
-from lopt.rules.averages import advance, begin, debiased
+from lopt.rules.averages import advance, begin
+from lopt.rules.features import reader
 from lopt.rules.rule import leaves_of
 
 EACH = {
     "weight": 1,
     "gradient": 1,
     "momentum(decays=(0.5, 0.9))": 2,
+    "momentum(decays=(0.5, 0.9), debias=False)": 2,
     "second_moment(decays=(0.9, 0.99, 0.999))": 3,
     "adam_direction(decays=(0.5, 0.9), second_decay=0.99)": 2,
 }
@@ -34,7 +35,7 @@ def channels_over_steps(feature, space, steps=3, permute=lambda tree: tree):
 
 def channels(feature, params, grads, averages, count):
     out = [
-        feature(g, p, partial(debiased, of_tensor, count=jnp.int32(count)))
+        feature(g, p, reader(of_tensor, jnp.int32(count)))
         for p, g, of_tensor in leaves_of(params, grads, averages)
     ]
     return jax.tree.unflatten(jax.tree.structure(params), out)
@@ -86,10 +87,12 @@ def test_a_feature_that_reads_positions_does_not_commute(space):
     assert not commutes(Neighbours(), space)
 
 
-def test_momentum_is_optax_ema(space):
-    ours = channels_over_steps(build(FEATURES, "momentum(decays=(0.5, 0.9))"), space)
+@pytest.mark.parametrize("debias", [True, False])
+def test_momentum_is_optax_ema(debias, space):
+    feature = build(FEATURES, f"momentum(decays=(0.5, 0.9), debias={debias})")
+    ours = channels_over_steps(feature, space)
     for i, decay in enumerate((0.5, 0.9)):
-        ema = optax.ema(decay)
+        ema = optax.ema(decay, debias)
         state = ema.init(space.params)
         for seed in range(3):
             theirs, state = ema.update(space.random(seed + 1), state)
