@@ -5,6 +5,8 @@ from lopt.rules.directions import DIRECTIONS
 from lopt.rules.features import FEATURES, Feature
 from lopt.rules.files import LearnedOptimizer, load, optimizer, save
 from lopt.rules.gates import GatesRule
+from lopt.rules.inputs import NORMALIZATIONS, TIMES
+from lopt.rules.paper import univ_nfn
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule
 from lopt.rules.steps import STEPS, Normalized, Residual, Step
@@ -13,8 +15,10 @@ from lopt.rules.unf_rule import UNFRule
 __all__ = [
     "DIRECTIONS",
     "FEATURES",
+    "NORMALIZATIONS",
     "RULES",
     "STEPS",
+    "TIMES",
     "Direction",
     "Feature",
     "GatesRule",
@@ -27,4 +31,5 @@ __all__ = [
     "load",
     "optimizer",
     "save",
+    "univ_nfn",
 ]
