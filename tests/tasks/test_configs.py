@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from lopt.errors import UserError
-from lopt.meta import ESTIMATORS
+from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.parts import build
 from lopt.rules import RULES
 from lopt.schedules import SCHEDULES
@@ -17,9 +17,11 @@ FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(
     p.relative_to(FOLDER).as_posix()
     for p in FOLDER.rglob("*.py")
-    if p.parent.name not in ("compare", "predict")
+    if p.parent.name not in ("compare", "predict") and not p.name.startswith("_")
 )
 """The configs of meta-training; those of other commands have tests of their own."""
+
+ARCHITECTURES = ("mlp", "cnn", "rnn", "transformer")
 
 EMBEDDED = {
     "fashion_mnist(side=8)": "digits",
@@ -50,6 +52,7 @@ def test_a_config_can_run(file):
         assert config.validation.every <= config.outer.steps
         assert parts[0] != parts[1]
     rule, estimator = build(RULES, config.rule), build(ESTIMATORS, config.estimator)
+    build(OBJECTIVES, config.inner.get("objective", "mean"))
     rate = SCHEDULES[config.inner.schedule](config.inner.learning_rate, estimator.horizon)
 
     for task in (task for part in parts for task in build_mixture(embedded(part)).tasks):
@@ -64,7 +67,7 @@ def test_a_config_can_run(file):
         assert jax.tree.map(lambda u: u.shape, updates) == jax.tree.map(lambda p: p.shape, params)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("paper/")])
+@pytest.mark.parametrize("file", [f"paper/{name}.py" for name in ARCHITECTURES])
 def test_a_config_without_its_data_says_how_to_prepare_them(file, monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     config = runpy.run_path(str(FOLDER / file))["get_config"]()
@@ -76,7 +79,7 @@ def test_a_config_without_its_data_says_how_to_prepare_them(file, monkeypatch, t
 
 
 def test_the_configs_are_those_of_the_four_architectures():
-    for name in ("mlp", "cnn", "rnn", "transformer"):
-        for file in (f"{name}.py", f"paper/{name}.py"):
+    for name in ARCHITECTURES:
+        for file in (f"{name}.py", f"paper/{name}.py", f"paper/small/{name}.py"):
             config = runpy.run_path(str(FOLDER / file))["get_config"]()
             assert config.task.name == name
