@@ -1,4 +1,4 @@
-"""The paper's IRNN, half as wide, on program text, for ten minutes of a core.
+"""The paper's IRNN, half as wide, on program text, for four minutes of a core.
 
 `--config.rule.network=deep_sets` is the Deep Sets optimizer. See `small` in `../_settings.py`.
 """
