@@ -21,6 +21,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -46,4 +47,4 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@echo "$(EXTRAS)" > $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .jax_cache
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .jax_cache

@@ -27,7 +27,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     A flag `config` is a file of `configs/`, a flag `workdir` the folder that is written to. Ctrl-C
     ends the process at once, unless `main` arranges for something else. So does an error: an
     orderly end would wait for threads that the error may have left waiting for each other, unless
-    there are other processes, who are to be told.
+    there are other processes, which have to be notified.
     """
 
     def guarded(argv: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ def _status_of(program: Callable[[], None]) -> int:
 
 
 def _unraisable(error: Any) -> None:
-    """Print an error of a thread that nobody can answer, but what follows from one that is raised.
+    """Print an error that a thread ends with, unless it follows from one that is raised elsewhere.
 
     Of a full disk orbax raises the first error, and closes the loop that its threads report to.
     """

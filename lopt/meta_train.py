@@ -4,7 +4,7 @@ python -m lopt.meta_train --config=configs/quickstart.py --workdir=runs/quicksta
     --config.outer.steps=500
 
 The same command resumes a run that was interrupted.
-For several GPUs or hosts see docs/scaling.md, for tasks and rules of one's own docs/interop.md.
+For several GPUs or hosts see docs/scaling.md, for a task of your own docs/meta-training.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from lopt.meta import (
 from lopt.meta.checkpoints import Snapshot
 from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
-from lopt.meta.records import Recorder, plot_meta_loss
+from lopt.meta.records import Recorder, Unrecorded, plot_meta_loss
 from lopt.meta.run import finish
 from lopt.meta.settings import require_settings
 from lopt.meta.workdir import (
@@ -140,7 +140,7 @@ def main(argv: Sequence[str]) -> None:
                 checkpoint_every=config.outer.checkpoint_every,
                 max_skipped=config.outer.max_skipped,
             )
-        if not distributed.is_first():
+        if isinstance(record, Unrecorded):  # not the first process
             return
         provenance = {
             "task": config.task.to_dict(),

@@ -94,7 +94,7 @@ def name_of_class(kind: type) -> str:
 
 @contextmanager
 def from_a_file() -> Iterator[None]:
-    """Import nothing, whatever text is built into parts: it is of a file that nobody looked at."""
+    """Import nothing, whatever text is built into parts: it may be from anybody's file."""
     token = _IN_A_FILE.set(True)
     try:
         yield

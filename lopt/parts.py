@@ -41,7 +41,7 @@ _AS_LETTERS = str.maketrans(".:", "\ua4f8\ua4fd")
 _AS_MARKS = str.maketrans("\ua4f8\ua4fd", ".:")
 
 
-class Parts(dict[str, Callable[..., Any]]):
+class Parts(dict[str, Any]):
     """The parts of one kind by name; a name that is not there is a `UserError`.
 
     `config` and `build` also take `module:function`, a function of the user's own that makes such
@@ -54,7 +54,7 @@ class Parts(dict[str, Callable[..., Any]]):
     lopt.errors.UserError: unknown estimator 'as'; did you mean es? valid: es
     """
 
-    def __init__(self, kind: str, makes: type = object, /, **parts: Callable[..., Any]):
+    def __init__(self, kind: str, makes: type = object, /, **parts: Any):
         """See the class.
 
         Args:
@@ -153,7 +153,7 @@ def own(text: str) -> Callable[..., Any]:
     if not arguments:
         return make
     parameters = _parameters(make, name, arguments)
-    made = partial(make, **{k: _as_text(v) for k, v in arguments.items()})
+    made: Any = partial(make, **{k: _as_text(v) for k, v in arguments.items()})
     rest = [p for k, p in parameters.items() if k not in arguments]
     made.__signature__ = inspect.Signature(rest)
     return made

@@ -69,7 +69,7 @@ def leave(status: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, RuntimeError):  # a closed pipe; a thread that is in the midst of printing
+        except (OSError, RuntimeError):  # a closed pipe; a thread that is printing
             continue
     os._exit(status)
 

@@ -89,9 +89,10 @@ def compare(
         )
     for contender in entrants:
         _require_one_fits(contender, built.values(), lengths)
+    length_of = dict(zip(built, lengths, strict=True))
     plan = {
         "kind": "comparison",
-        "tasks": dict(zip(built, lengths, strict=True)),
+        "tasks": length_of,
         "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in entrants},
         "seeds": seeds,
         "rates": rates,
@@ -110,7 +111,7 @@ def compare(
             entries |= {(name, optimizer): entry for optimizer, entry in found.items()}
     return Comparison(
         kinds={c.name: c.kind for c in entrants},
-        steps=plan["tasks"],
+        steps=length_of,
         entries=entries,
         reference=reference,
         measure=measure,

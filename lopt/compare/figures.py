@@ -87,7 +87,7 @@ def speedups(results: Comparison) -> Figure:
         color, place = look_of[name].color, places[name]
         of_tasks = [results.on_task(task, name).mean for task in results.tasks]
         if len(of_tasks) > 1:
-            style = {"color": color, "alpha": 0.6, "markersize": 7}
+            style: dict[str, Any] = {"color": color, "alpha": 0.6, "markersize": 7}
             axes.plot(of_tasks, [y + 0.12] * len(of_tasks), "|", **style)
         if np.isfinite(place.speedup.low):
             ends = [place.speedup.low, place.speedup.high]
@@ -122,8 +122,8 @@ def performance_profile(results: Comparison) -> Figure:
     heights = profile(results.steps_needed(names), factors)
     labels = []
     for (name, look), height in zip(_looks(results), heights, strict=True):
-        style = {"linestyle": look.line, "linewidth": 1.6, "drawstyle": "steps-post"}
-        axes.plot(factors, height, color=look.color, **style)
+        style: dict[str, Any] = {"color": look.color, "linestyle": look.line, "linewidth": 1.6}
+        axes.plot(factors, height, drawstyle="steps-post", **style)
         labels.append(Label(PROFILE_END, float(height[-1]), name, look.color))
     axes.set(xscale="log", xlim=(1, PROFILE_END), ylim=(-0.03, 1.03))
     axes.set_xlabel(f"steps to the final loss of {results.reference} / those of the fastest")
@@ -155,8 +155,8 @@ def _sensitivity(axes: Axes, name: str, look: Look, trials: Sequence[Trial], bes
     x = np.array([rate for rate, _ in points]) / best.setting.learning_rate
     y = np.array([loss for _, loss in points])
     y = np.where(np.isfinite(y), y, np.nan)
-    style = {"linestyle": look.line, "linewidth": 1.3, "marker": ".", "markersize": 5}
-    axes.plot(x, y, color=look.color, **style)
+    style: dict[str, Any] = {"color": look.color, "linestyle": look.line, "linewidth": 1.3}
+    axes.plot(x, y, marker=".", markersize=5, **style)
     last = np.flatnonzero(np.isfinite(y))
     if not len(last):
         return Label(1.0, float("nan"), name, look.color)
@@ -183,7 +183,7 @@ def _looks(results: Comparison) -> Iterator[tuple[str, Look]]:
 
 def _loss_axis(axes: Axes, lines: Sequence[Any], first: float) -> None:
     """Losses on a log axis from the lowest to somewhat above those of fresh params."""
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in lines] or [[1.0]])
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in lines] or [np.ones(1)])
     values = values[np.isfinite(values)]
     high = min(values.max(initial=first * 1e-3), first * _CEILING)
     low = values[values > high * _FLOOR].min(initial=high)

@@ -137,12 +137,12 @@ def refined(rates: Sequence[float], best: float) -> tuple[float, float]:
     rates = sorted(rates)
     ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1))
     if best == rates[0]:
-        factors = ratio**-2, ratio**-1
+        low, high = ratio**-2, ratio**-1
     elif best == rates[-1]:
-        factors = ratio, ratio**2
+        low, high = ratio, ratio**2
     else:
-        factors = ratio**-0.5, ratio**0.5
-    return tuple(_rounded(best * factor) for factor in factors)
+        low, high = ratio**-0.5, ratio**0.5
+    return _rounded(best * low), _rounded(best * high)
 
 
 def edge(trials: Sequence[Trial], measure: str) -> str:

@@ -1,7 +1,7 @@
 """Names at the lines of a picture, in place of a legend."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -52,15 +52,15 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     bottom, top = (to_share((axes.get_xlim()[1], y))[1] for y in (low, high))
     ends = [to_share((label.x, np.clip(label.y, low, high)))[1] for label in shown]
     wanted = (np.array(ends) - bottom) / (top - bottom)
-    inches = axes.figure.get_figheight() / max(1, axes.get_gridspec().nrows) * 0.72
+    figure: Any = axes.figure
+    inches = figure.get_figheight() / max(1, axes.get_gridspec().nrows) * 0.72
     places = spread(wanted, _SIZE * _LEADING / 72 / inches)
     for label, end, place in zip(shown, wanted, places, strict=True):
         if label.x < axes.get_xlim()[1]:
             ends_at = [label.x, axes.get_xlim()[1]]
-            tie = {"color": label.color, "linewidth": 0.6, "linestyle": ":", "alpha": 0.6}
-            axes.plot(ends_at, [label.y] * 2, **tie)
-        line = {"color": label.color, "linewidth": 0.6, "alpha": 0.7, "clip_on": False}
-        axes.plot([1.0, 1.03], [end, place], transform=axes.transAxes, **line)
+            axes.plot(ends_at, [label.y] * 2, ":", color=label.color, linewidth=0.6, alpha=0.6)
+        line: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7, "clip_on": False}
+        axes.plot([1.0, 1.03], [end, place], color=label.color, transform=axes.transAxes, **line)
         axes.text(
             1.04,
             place,

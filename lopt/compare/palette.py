@@ -1,4 +1,4 @@
-"""How an optimizer looks in every picture: one colour and one line, told apart by everyone."""
+"""How an optimizer looks in every picture: a colour and a line that anybody can tell apart."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -95,9 +95,9 @@ class Store:
         Raises:
           UserError: if it cannot be written.
         """
-        metrics = {f"metric/{name}": values for name, values in trial.metrics.items()}
+        arrays: dict[str, Any] = {f"metric/{k}": values for k, values in trial.metrics.items()}
         with self._writing(self._file(task, optimizer, trial.setting)) as partial:
-            np.savez(partial, losses=trial.losses, **metrics)
+            np.savez(partial, losses=trial.losses, **arrays)
 
     def times(self, task: str) -> dict[str, float]:
         """The times of steps that were kept, by optimizer; none if they were not."""

@@ -57,7 +57,7 @@ class Trial:
 
     @property
     def final_losses(self) -> Float[np.ndarray, " seeds"]:
-        """The last smoothed loss of each seed; infinite if the run diverged to no number."""
+        """The last smoothed loss of each seed; infinite if the run diverged to NaN."""
         return self.curves[:, -1]
 
     @property

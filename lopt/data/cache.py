@@ -85,5 +85,6 @@ def _read(file: Path) -> Arrays:
 
 def _write(file: Path, arrays: Arrays) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
+    contents: dict[str, Any] = {**arrays, _NAMES: np.array(list(arrays), dtype=str)}
     with replacing(file) as partial, partial.open("wb") as stream:
-        np.savez(stream, **arrays, **{_NAMES: np.array(list(arrays), dtype=str)})
+        np.savez(stream, **contents)

@@ -70,9 +70,9 @@ def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
         raise UserError(f"{name!r} has no IDX files; {suggest(name, IDX_SETS)}")
     arrays = {split: _read_split(idx_dir, stem) for split, stem in _FILES.items()}
     tfds = import_tfds()
-    original = tfds.builder_cls(name)
+    original: Any = tfds.builder_cls(name)
 
-    class FromIdx(original, skip_registration=True):
+    class FromIdx(original, skip_registration=True):  # type: ignore[call-arg]
         name = original.name
 
         def _split_generators(self, manager: Any) -> dict[str, Iterator]:

@@ -117,7 +117,7 @@ def _image_and_label(dataset: str, info: Any) -> tuple[str, str]:
     """The names of the two features of an image classification set."""
     image, label = info.supervised_keys or ("image", "label")
     features = dict(info.features)
-    shape = getattr(features.get(image), "shape", ())
+    shape: tuple[int, ...] = getattr(features.get(image), "shape", ())
     if (
         len(shape) != 3
         or shape[-1] not in (1, 3)
@@ -142,7 +142,8 @@ def _read(
     data = builder.as_dataset(split=split, shuffle_files=False)
     data = data.take(examples) if examples else data
     batches = list(data.batch(_CHUNK).as_numpy_iterator())
-    return tuple(np.concatenate([b[key] for b in batches]) for key in (image, label))
+    images, labels = (np.concatenate([b[key] for b in batches]) for key in (image, label))
+    return images, labels
 
 
 def _text(dataset: str, folder: Path, size: int) -> Arrays:

@@ -186,7 +186,12 @@ def _start(coordinator: str | None, processes: int | None, process: int | None) 
         _require_free(int(port))
     else:
         _wait_for(host.strip("[]"), int(port))
-    _initialize(coordinator, processes, process, cluster_detection_method="deactivate")
+    _initialize(
+        coordinator_address=coordinator,
+        num_processes=processes,
+        process_id=process,
+        cluster_detection_method="deactivate",
+    )
 
 
 def _start_from_cluster() -> None:
@@ -199,13 +204,12 @@ def _start_from_cluster() -> None:
         ) from error
 
 
-def _initialize(*arguments: Any, **options: Any) -> None:
+def _initialize(**options: Any) -> None:
     deadline = threading.Timer(_PATIENCE, _give_up)  # JAX itself would abort with a stack dump
     deadline.daemon = True
     deadline.start()
     try:
         jax.distributed.initialize(
-            *arguments,
             initialization_timeout=2 * _PATIENCE,
             heartbeat_timeout_seconds=_HEARTBEAT,
             shutdown_timeout_seconds=_HEARTBEAT,

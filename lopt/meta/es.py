@@ -8,6 +8,7 @@ from jaxtyping import Array
 from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, require_positive
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
 from lopt.meta.unroll import Losses, start, unroll
+from lopt.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ES(Estimator):
       pairs: antithetic pairs per gradient.
       horizon: inner steps of a run.
       sigma: standard deviation of the perturbations.
-      loss_cap: inner losses above it, and those that are no number, count as this.
+      loss_cap: inner losses above it, and NaN, count as this.
     """
 
     pairs: int = 8
@@ -51,7 +52,7 @@ class ES(Estimator):
         noise_key, run_key = jax.random.split(key)
         noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
 
-        def one(task: object, theta: Theta, key: Array) -> Losses:
+        def one(task: Task, theta: Theta, key: Array) -> Losses:
             optimizer = problem.optimizer(theta)
             run = start(task, optimizer, key, self.horizon)
             return unroll(task, optimizer, run, self.horizon)[1]

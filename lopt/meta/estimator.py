@@ -42,7 +42,7 @@ class Metrics(NamedTuple):
     Attributes:
       meta_loss: the mean over particles and steps of what the objective makes of the inner losses,
         scaled and capped.
-      diverged: the share of inner runs whose last loss is above the cap or not a number, or, where
+      diverged: the share of inner runs whose last loss is above the cap or NaN, or, where
         gradients are taken through them, whose gradient is not finite.
       inner_steps: how many inner steps were taken.
       restarted: the share of inner runs in whose place fresh ones started before their end, because

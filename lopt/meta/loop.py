@@ -145,7 +145,7 @@ class MetaTraining:
         """As `run`, but each step is yielded when it is sent off to the device.
 
         Nothing of it is computed then: a consumer who reads it waits for it, and the device waits
-        for the consumer. `one_ahead` is the remedy.
+        for the consumer. `one_ahead` avoids both.
         """
         for _ in range(int(state.step), steps):
             state, report = self._step(self._tasks, state)
@@ -205,7 +205,8 @@ class MetaTraining:
         return enumerate(zip(self.problems, self.estimators, tasks, strict=True))
 
     def _weigh(self, *values: Array) -> Array:
-        return sum(s * v for s, v in zip(self._shares, values, strict=True))
+        first, *rest = (s * v for s, v in zip(self._shares, values, strict=True))
+        return sum(rest, first)
 
     def _replicate(self, tree: PyTree[Array]) -> PyTree[Array]:
         return tree if self._mesh is None else replicate(tree, self._replicated)

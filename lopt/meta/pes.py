@@ -20,6 +20,7 @@ from lopt.meta.particles import (
     twice,
 )
 from lopt.meta.staggered import Staggered, Truncated, restart
+from lopt.tasks import Task
 
 
 class PESState(NamedTuple):
@@ -57,7 +58,7 @@ class PES(Truncated):
         require_positive(self, "sigma")
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> PESState:  # noqa: D102
-        def zero(task: object, key: Array) -> Theta:
+        def zero(task: Task, key: Array) -> Theta:
             return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), theta)
 
         xi = over_pairs(problem, zero, jax.random.split(key, self.pairs))

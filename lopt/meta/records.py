@@ -113,7 +113,7 @@ class Recorder:
 
     def _words(self, line: Mapping[str, float]) -> str:
         """What is said of a meta-step, in some 75 columns for one problem."""
-        words = [f"loss {self.recent_meta_loss(line['step']):.4f}"]
+        words = [f"loss {self.recent_meta_loss(int(line['step'])):.4f}"]
         parts = [f"{line[f'meta_loss/{p}']:.3g}" for p in self._problems if len(self._problems) > 1]
         words += [f"({' '.join(parts)})"] if parts else []
         if self.validations:

@@ -13,6 +13,7 @@ from lopt.errors import UserError
 from lopt.meta.estimator import Estimator, Problem, Theta, require_positive
 from lopt.meta.particles import choose, over_particles
 from lopt.meta.unroll import Losses, Run, start, unroll
+from lopt.tasks import Task
 
 
 class Staggered(NamedTuple):
@@ -37,7 +38,7 @@ class Truncated(Estimator):
     A run is lost once a truncation's last loss is above the cap and no lower than its first. A pair
     of lost runs makes room for fresh ones: held at the cap, both would add nothing to the gradient
     until their end, so the expected gradient keeps its direction, and only its length grows, as
-    runs are shorter. A lost run whose other is not lost goes on, contributing the cap, since the
+    runs are shorter. A lost run whose other is not lost continues and contributes the cap: the
     difference between them is what tells theta where runs diverge: restarting these as well biases
     PES (measured in docs/research-log.md). Lost runs of `TBPTT` restart one by one, since they have
     no gradient.
@@ -48,7 +49,7 @@ class Truncated(Estimator):
       horizon: inner steps of a run, a multiple of `truncation`.
       shortest: if positive, the length of each run is drawn between this and `horizon`, uniform on
         a log axis, in whole truncations; otherwise it is `horizon`.
-      loss_cap: inner losses above it, and those that are no number, count as this.
+      loss_cap: inner losses above it, and NaN, count as this.
     """
 
     pairs: int = 8
@@ -69,8 +70,8 @@ class Truncated(Estimator):
         if self.horizon % self.truncation:
             nearest = max(1, self.horizon // self.truncation) * self.truncation
             raise UserError(
-                f"{name}: horizon must be a multiple of truncation, and {self.horizon} is none of "
-                f"{self.truncation}; {nearest} is"
+                f"{name}: horizon must be a multiple of truncation, and {self.horizon} is not one "
+                f"of {self.truncation}; {nearest} is"
             )
         if self.shortest > self.horizon:
             raise UserError(
@@ -106,7 +107,7 @@ class Truncated(Estimator):
         """
         length_key, run_key = jax.random.split(key)
 
-        def one(task: object, theta: Theta, key: Array, length: Array) -> Staggered:
+        def one(task: Task, theta: Theta, key: Array, length: Array) -> Staggered:
             steps = length * self.truncation
             return Staggered(start(task, problem.optimizer(theta), key, steps), length)
 
@@ -123,7 +124,7 @@ class Truncated(Estimator):
     def advance(self, problem: Problem, thetas: Theta, runs: Run) -> tuple[Run, Losses]:
         """One truncation of every run, each with its own theta."""
 
-        def one(task: object, theta: Theta, run: Run) -> tuple[Run, Losses]:
+        def one(task: Task, theta: Theta, run: Run) -> tuple[Run, Losses]:
             return unroll(task, problem.optimizer(theta), run, self.truncation)
 
         return over_particles(problem, one, thetas, runs)

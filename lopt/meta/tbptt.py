@@ -10,6 +10,7 @@ from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import measure, over_particles
 from lopt.meta.staggered import Staggered, Truncated, restart
 from lopt.meta.unroll import Losses, Run, unroll
+from lopt.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class TBPTT(Truncated):
     def gradient(  # noqa: D102
         self, problem: Problem, theta: Theta, state: Staggered, key: Array
     ) -> tuple[Theta, Staggered, Metrics]:
-        def loss(theta: Theta, task: object, run: Run) -> tuple[Array, tuple[Run, Losses]]:
+        def loss(theta: Theta, task: Task, run: Run) -> tuple[Array, tuple[Run, Losses]]:
             run, losses = unroll(task, problem.optimizer(theta), run, self.truncation)
             scaled = losses.values / problem.scale
             capped = jnp.where(scaled < self.loss_cap, scaled, self.loss_cap)
             return problem.objective(capped, losses.share).mean(), (run, losses)
 
-        def one(task: object, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Losses]]:
+        def one(task: Task, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Losses]]:
             gradient, seen = jax.grad(loss, has_aux=True)(theta, task, run)
             return *_zero_unless_finite(gradient), seen
 

@@ -54,7 +54,7 @@ def start(
       task: what it trains.
       optimizer: what it is trained with.
       key: another key gives another run.
-      length: how many steps the run is to have, which the optimizer is told.
+      length: how many steps the run is to have; the optimizer gets it as `total_steps`.
     """
     init_key, run_key = jax.random.split(key)
     params, model_state = task.init(init_key)

@@ -80,7 +80,7 @@ class Validation:
           problems: held-out tasks and the learned optimizer on each, all with the mesh of
             meta-training; the runs are spread over its devices if their number allows it.
           horizon: inner steps of a run.
-          loss_cap: inner losses above it, and those that are no number, count as this.
+          loss_cap: inner losses above it, and NaN, count as this.
           every: meta-steps from one validation to the next; 0 for none.
           runs: inner runs on each problem.
           weights: of the problems in the mean; equal if not given.
@@ -163,7 +163,8 @@ class Validation:
             self._loss(problem._replace(task=task), theta, keys)
             for problem, task in zip(self._problems, tasks, strict=True)
         )
-        loss = sum(s * part for s, part in zip(self._shares, parts, strict=True))
+        first, *rest = (s * part for s, part in zip(self._shares, parts, strict=True))
+        loss = sum(rest, first)
         found = Best(theta, loss, jnp.asarray(step, jnp.int32))
         better = jax.tree.map(partial(jnp.where, loss < best.loss), found, best)
         return better, ValidationLoss(loss, parts)

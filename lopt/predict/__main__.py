@@ -11,6 +11,7 @@ resumes.
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
             for outcome in experiment.run():
                 outcomes.append(outcome)
                 job = outcome.job
-                progress(len(outcomes), lambda job=job: f"{job.name}, {job.size:,} networks")
+                progress(len(outcomes), partial("{}, {:,} networks".format, job.name, job.size))
         print(write(experiment, outcomes, workdir))
     print(f"wrote {workdir / 'report.md'}, results.json and predictors/")
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
 from lopt.errors import UserError
 
@@ -28,10 +28,11 @@ class Sums(NamedTuple):
       answers: tokens of a number, and the end token.
     """
 
-    questions: Int[np.ndarray, "sums question"]
-    answers: Int[np.ndarray, "sums answer"]
+    questions: Int[np.ndarray | Array, "sums question"]
+    answers: Int[np.ndarray | Array, "sums answer"]
 
-    def __getitem__(self, index: slice) -> "Sums":
+    def take(self, index: Int[np.ndarray, " some"]) -> "Sums":
+        """Some of them."""
         return Sums(self.questions[index], self.answers[index])
 
 
@@ -67,7 +68,7 @@ def split(sums: Sums, unseen: int, seed: int) -> tuple[Sums, Sums]:
     if not 1 <= unseen <= total // 2:
         raise UserError(f"unseen sums must be 1 to {total // 2} of the {total}, not {unseen}")
     order = np.random.default_rng(seed).permutation(total)
-    return sums[order[unseen:]], sums[order[:unseen]]
+    return sums.take(order[unseen:]), sums.take(order[:unseen])
 
 
 def text(tokens: Int[np.ndarray, " tokens"]) -> str:

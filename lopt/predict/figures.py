@@ -45,7 +45,7 @@ def scores(experiment: Experiment) -> Figure:
         edges = np.linspace(0, 1, 21)
     axes.hist(
         [values[~tested], values[tested]],
-        edges,
+        edges.tolist(),
         stacked=True,
         color=["#88CCEE", "#332288"],
         label=["to train on", "test"],

@@ -64,7 +64,7 @@ def fit(
     spec: PermutationSpec,
     predictor: str | Mapping[str, Any] | Model = "unf",
     *,
-    runs: Sequence[Hashable] | None = None,
+    runs: Sequence[Hashable] | np.ndarray | None = None,
     loss: str = "cross_entropy",
     budget: Budget | None = None,
     seed: int = 0,
@@ -107,13 +107,13 @@ def fit(
     params = stacked(params)
     count = require_networks(params, require_spec(spec))
     scores = require_scores(scores, count, loss)
-    runs = np.arange(count) if runs is None else np.asarray(runs)
-    if len(runs) != count:
-        raise UserError(f"{len(runs)} runs and {count} networks; give one for each network")
-    held_out = choose(runs, budget.validation, seed)
+    own = np.arange(count) if runs is None else np.asarray(runs)
+    if len(own) != count:
+        raise UserError(f"{len(own)} runs and {count} networks; give one for each network")
+    held_out = choose(own, budget.validation, seed)
     if min(np.sum(held_out), np.sum(~held_out)) < FEWEST:
         raise UserError(
-            f"{count} networks of {len(set(runs.tolist()))} runs are too few to train and validate "
+            f"{count} networks of {len(set(own.tolist()))} runs are too few to train and validate "
             f"on: each needs {FEWEST}"
         )
     readings = read(model, spec, params)
@@ -128,7 +128,7 @@ def fit(
     tau, theta, record = max(found, key=lambda f: f[0])
     provenance = {
         "networks": count,
-        "runs": len(set(runs.tolist())),
+        "runs": len(set(own.tolist())),
         "seed": seed,
         "budget": {k: getattr(budget, k) for k in budget.__dataclass_fields__},
         "validation_tau": tau,

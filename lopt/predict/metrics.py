@@ -39,7 +39,7 @@ def r_squared(
 
 
 def over_runs(
-    statistic: Callable[[np.ndarray], float], runs: Sequence[Hashable], seed: int = 0
+    statistic: Callable[[np.ndarray], float], runs: Sequence[Hashable] | np.ndarray, seed: int = 0
 ) -> Interval:
     """A statistic of networks with a 95 % interval, the bootstrap over training runs.
 

@@ -315,4 +315,4 @@ def _arranged(
     found = list(_within(arrays, part).values())
     if [x.shape for x in found] != [x.shape[-1:] for x in leaves]:
         raise UserError(f"its {part} is not that of its model")
-    return structure.unflatten(found)
+    return jax.tree.unflatten(structure, found)

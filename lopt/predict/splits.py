@@ -9,7 +9,9 @@ FEWEST = 4
 """Networks that each side of a split needs at least."""
 
 
-def choose(runs: Sequence[Hashable], share: float, seed: int) -> Bool[np.ndarray, " networks"]:
+def choose(
+    runs: Sequence[Hashable] | np.ndarray, share: float, seed: int
+) -> Bool[np.ndarray, " networks"]:
     """Which networks are on the smaller side of a random split of training runs.
 
     Two networks of one run are always on one side.

@@ -27,10 +27,10 @@ class Hyperparameters(NamedTuple):
       seed: of its initial params and batches.
     """
 
-    learning_rate: Float[np.ndarray, " runs"]
-    init_scale: Float[np.ndarray, " runs"]
-    sums: Int[np.ndarray, " runs"]
-    seed: Int[np.ndarray, " runs"]
+    learning_rate: Float[np.ndarray | Array, " runs"]
+    init_scale: Float[np.ndarray | Array, " runs"]
+    sums: Int[np.ndarray | Array, " runs"]
+    seed: Int[np.ndarray | Array, " runs"]
 
 
 class Scores(NamedTuple):
@@ -121,7 +121,7 @@ def train(
     def one(hyper: Hyperparameters) -> tuple[PyTree[Array], Scores]:
         start, batches = jax.random.split(jax.random.key(hyper.seed))
         optimizer = optax.adam(hyper.learning_rate)
-        params = init(start, training.width, hyper.init_scale)
+        params = init(start, training.width, jnp.asarray(hyper.init_scale))
 
         def step(state: tuple, number: Array) -> tuple[tuple, None]:
             params, opt_state = state
@@ -143,11 +143,16 @@ def train(
     return jax.vmap(one)(hyperparameters)
 
 
-def _scores(params: PyTree[Array], known: Sums, unseen: Sums, sums: Array) -> Scores:
+def _scores(
+    params: PyTree[Array], known: Sums, unseen: Sums, sums: Int[np.ndarray | Array, ""]
+) -> Scores:
     """On the unseen sums, and on as many that were trained on, evenly spread."""
     count = len(unseen.questions)
     index = (jnp.arange(count) * sums) // count
     seen = Sums(known.questions[index], known.answers[index])
-    return Scores(
-        success(params, *seen), loss(params, *seen), success(params, *unseen), loss(params, *unseen)
-    )
+
+    def on(sums: Sums) -> tuple[Array, Array]:
+        questions, answers = map(jnp.asarray, sums)
+        return success(params, questions, answers), loss(params, questions, answers)
+
+    return Scores(*on(seen), *on(unseen))

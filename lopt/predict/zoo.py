@@ -7,6 +7,7 @@ The same command resumes a zoo that was interrupted.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def main(argv: Sequence[str]) -> None:
             for done, found in make(zoo, folder):
                 successes.append(found)
                 mean = np.concatenate(successes).mean()
-                progress(done, lambda mean=mean: f"runs, mean success {mean:.2f}")
+                progress(done, partial("runs, mean success {:.2f}".format, mean))
     found = np.concatenate(successes)
     print(f"wrote {folder / INDEX}, {len(found):,} networks of {total:,} runs")
     print("success on unseen sums, in tenths: " + " ".join(map(str, histogram(found))))

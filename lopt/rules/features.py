@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -30,7 +30,8 @@ def reader(of_tensor: Mapping[str, Array], count: Int[Array, ""]) -> Read:
 
     def read(average: Average, *, debias: bool = True) -> Float[Array, "..."]:
         # In an average of infinitely many gradients their weights sum to one.
-        return debiased(of_tensor, average, count if debias else jnp.inf)
+        weighed: Any = count if debias else jnp.inf
+        return debiased(of_tensor, average, weighed)
 
     return read
 

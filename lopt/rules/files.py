@@ -106,8 +106,9 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
             "theta of a rule with exact layers can be saved for params that are dicts within "
             "dicts; make them such, or let the rule's layers be relational or pointwise"
         )
+    rule: Any = learned.rule
     contents = {
-        "rule": {"name": name_in(RULES, learned.rule), **dataclasses.asdict(learned.rule)},
+        "rule": {"name": name_in(RULES, rule), **dataclasses.asdict(rule)},
         "spec": spec,
         "provenance": learned.provenance,
     }

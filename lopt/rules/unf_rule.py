@@ -187,9 +187,11 @@ class UNFRule(Rule):
                 channels.append(_with_time(self._normalization(found), time))
                 nominal.append(self._nominal(g, p, read)[..., 0])
             structure = jax.tree.structure(params)
-            output = self.network(spec_of(params)).apply(theta, structure.unflatten(channels))
+            output = self.network(spec_of(params)).apply(
+                theta, jax.tree.unflatten(structure, channels)
+            )
             steps = map(self._step, nominal, jax.tree.leaves(output))
-            return structure.unflatten(steps), (averages, {})
+            return jax.tree.unflatten(structure, steps), (averages, {})
 
         return transformation(init, update)
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -16,7 +16,7 @@ Axis = Union[str, "Product", "Sum"]
 class Product:
     """A row-major merge of several axes into one, as of attention heads and their width."""
 
-    factors: tuple[Axis, ...]
+    factors: tuple[Any, ...]
 
     def __str__(self) -> str:
         return "*".join(f"({f})" if isinstance(f, Sum) else str(f) for f in self.factors)
@@ -26,7 +26,7 @@ class Product:
 class Sum:
     """A concatenation of several axes into one, as of an LSTM cell's input and state."""
 
-    parts: tuple[Axis, ...]
+    parts: tuple[Any, ...]
 
     def __str__(self) -> str:
         return "+".join(str(p) for p in self.parts)

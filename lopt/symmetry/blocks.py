@@ -21,7 +21,7 @@ def block_groups(spec: PermutationSpec) -> dict[str, Groups]:
     names would be the same, the later one gets primes. Blocks without elements are left out.
 
     Raises:
-      SpecError: if the spec is none.
+      SpecError: if the spec is not a `PermutationSpec`.
     """
     return {
         name: groups
@@ -90,20 +90,22 @@ def _parts(axes: tuple[Axis, ...]) -> Iterator[Groups]:
             for part in axis.parts:
                 yield from _parts((*axes[:i], part, *axes[i + 1 :]))
             return
-    yield axes
+    yield tuple(axis for axis in axes if isinstance(axis, str))
 
 
 def _split(x: Array, axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> Iterator[Array]:
     if i == len(axes):
         yield x
-    elif isinstance(axes[i], Product):
-        factors = axes[i].factors
+        return
+    axis = axes[i]
+    if isinstance(axis, Product):
+        factors = axis.factors
         sizes = tuple(size_of(f, spec.sizes) for f in factors)
         x = x.reshape(*x.shape[:i], *sizes, *x.shape[i + 1 :])
         yield from _split(x, axes[:i] + factors + axes[i + 1 :], i, spec)
-    elif isinstance(axes[i], Sum):
+    elif isinstance(axis, Sum):
         start = 0
-        for part in axes[i].parts:
+        for part in axis.parts:
             stop = start + size_of(part, spec.sizes)
             piece = jax.lax.slice_in_dim(x, start, stop, axis=i)
             yield from _split(piece, (*axes[:i], part, *axes[i + 1 :]), i, spec)
@@ -115,14 +117,13 @@ def _split(x: Array, axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> I
 def _merge(parts: Iterator[Array], axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> Array:
     if i == len(axes):
         return next(parts)
-    if isinstance(axes[i], Product):
-        factors = axes[i].factors
+    axis = axes[i]
+    if isinstance(axis, Product):
+        factors = axis.factors
         x = _merge(parts, axes[:i] + factors + axes[i + 1 :], i, spec)
-        size = size_of(axes[i], spec.sizes)
+        size = size_of(axis, spec.sizes)
         return x.reshape(*x.shape[:i], size, *x.shape[i + len(factors) :])
-    if isinstance(axes[i], Sum):
-        pieces = [
-            _merge(parts, (*axes[:i], part, *axes[i + 1 :]), i, spec) for part in axes[i].parts
-        ]
+    if isinstance(axis, Sum):
+        pieces = [_merge(parts, (*axes[:i], part, *axes[i + 1 :]), i, spec) for part in axis.parts]
         return jnp.concatenate(pieces, axis=i)
     return _merge(parts, axes, i + 1, spec)

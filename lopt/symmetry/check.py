@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 
 from lopt.symmetry.axes import Axis, Product, groups_of
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, split_args
+from lopt.symmetry.interpret import shape_of
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec, SpecError, require_spec
 
@@ -86,8 +87,8 @@ def check_spec(
       A `SpecCheck`: true if the spec holds, otherwise it tells which group fails, and by how much.
 
     Raises:
-      SpecError: if the spec is none or does not fit the params, params have no numbers, or the
-        outputs are not finite.
+      SpecError: if the spec is not a `PermutationSpec` or does not fit the params, params have no
+        numbers, or the outputs are not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -162,7 +163,7 @@ def _float_types(jaxpr: core.Jaxpr) -> Iterator[Any]:
     for eqn in jaxpr.eqns:
         for var in eqn.outvars:
             dtype = getattr(var.aval, "dtype", None)
-            if np.shape(var.aval) and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+            if shape_of(var) and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
                 yield dtype
         for inner in core.jaxprs_in_params(eqn.params):
             yield from _float_types(inner)

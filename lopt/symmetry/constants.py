@@ -102,7 +102,7 @@ def computed(eqn: core.JaxprEqn, operands: Sequence[Constant | None]) -> Constan
     compute = _COMPUTE.get(eqn.primitive.name)
     if compute is None or not all(x is not None and x.counts for x in operands):
         return None
-    out = eqn.outvars[0].aval
+    out: Any = eqn.outvars[0].aval
     if out.dtype.kind not in "biuf" or out.size > _LARGE:
         return None
     with np.errstate(over="ignore"):

@@ -119,7 +119,7 @@ class Walk:
 
     def __init__(self):
         self.unknown: dict[str, None] = {}
-        self.order: dict[Atom, int] = {}
+        self.order: dict[Symbol, int] = {}
 
     def __call__(
         self,
@@ -154,8 +154,8 @@ class Walk:
             equation = Equation(
                 name=eqn.primitive.name,
                 params=eqn.params,
-                in_shapes=tuple(np.shape(v.aval) for v in eqn.invars),
-                out_shapes=tuple(np.shape(v.aval) for v in eqn.outvars),
+                in_shapes=tuple(shape_of(v) for v in eqn.invars),
+                out_shapes=tuple(shape_of(v) for v in eqn.outvars),
                 live=live_out,
                 constants=values,
                 walk=self,
@@ -226,7 +226,7 @@ def live_inputs(jaxpr: core.Jaxpr | core.ClosedJaxpr, live: Sequence[bool]) -> l
     return [v in needed for v in jaxpr.invars]
 
 
-def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.Var]]:
+def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.Var | core.Literal]]:
     needed = {v for v, on in zip(jaxpr.outvars, live, strict=True) if on and _has_values(v)}
     kept = []
     for eqn in reversed(jaxpr.eqns):
@@ -241,7 +241,7 @@ def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.V
 
 
 def _has_values(atom: core.Var | core.Literal) -> bool:
-    return isinstance(atom, core.Var) and 0 not in np.shape(atom.aval)
+    return isinstance(atom, core.Var) and 0 not in shape_of(atom)
 
 
 def _writes(eqn: core.JaxprEqn) -> bool:
@@ -253,7 +253,7 @@ def _constant(atom: core.Var | core.Literal, known: dict[core.Var, Constant]) ->
 
 
 def _dims_of(
-    atom: core.Var | core.Literal, dims: dict[core.Var, Dims], known: dict[core.Var, Constant]
+    atom: core.Var | core.Literal, dims: dict[Any, Dims], known: dict[core.Var, Constant]
 ) -> Dims:
     constant = _constant(atom, known)
     if constant is not None:
@@ -261,9 +261,14 @@ def _dims_of(
     return dims.get(atom, _any_dims(atom)) if _has_values(atom) else _any_dims(atom)
 
 
+def shape_of(atom: Any) -> tuple[int, ...]:
+    """The shape of a jaxpr's variable or literal."""
+    return np.shape(atom.aval)
+
+
 def _any_dims(atom: core.Var | core.Literal) -> Dims:
     """Symbols for a value that nothing depends on."""
-    return (None,) * len(np.shape(atom.aval))
+    return (None,) * len(shape_of(atom))
 
 
 def fix_all(operands: Sequence[Dims], why: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from lopt.symmetry.axes import Axes, Axis, Product, groups_of, rename
+from lopt.symmetry.axes import Axes, Product, groups_of, rename
 from lopt.symmetry.paths import Path, leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
@@ -31,13 +31,13 @@ def name_groups(
     """
     paths = [path for path, _ in leaves_with_path(tree)]
     simplify = _Simplify()
-    simple = [[simplify(symbol) for symbol in axes] for axes in symbols]
+    simple: list[list[Any]] = [[simplify(symbol) for symbol in axes] for axes in symbols]
     moments = [min(map(order, axes), default=math.inf) for axes in symbols]
     introduced: dict[Atom, str] = {}
     states: dict[Atom, set[str]] = {}
     for i in sorted(range(len(paths)), key=lambda i: moments[i]):
         module = module_of(paths[i])
-        axes = [groups_of(axis) for axis in simple[i]]
+        axes: list[tuple[Any, ...]] = [groups_of(axis) for axis in simple[i]]
         for atom in (atom for atoms in axes for atom in atoms):
             introduced.setdefault(atom, module)
             if sum(atom in atoms for atoms in axes) > 1:
@@ -45,7 +45,7 @@ def name_groups(
     for atom, module in introduced.items():
         if parent_of(module) in states.get(atom, ()):
             introduced[atom] = parent_of(module) or module
-    names = _names(introduced, _written(simple))
+    names: Any = _names(introduced, _written(simple))
     leaves = [Axes(*(rename(axis, names) for axis in axes)) for axes in simple]
     return PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(tree), leaves),
@@ -60,13 +60,13 @@ class _Simplify:
     def __init__(self):
         self._runs: dict[tuple, Atom] = {}
 
-    def __call__(self, symbol: Symbol) -> Axis:
+    def __call__(self, symbol: Symbol) -> Any:
         symbol = resolve(symbol)
         if isinstance(symbol, Atom):
             return symbol
-        kind = type(symbol)
+        kind: Any = type(symbol)
         children = factors(symbol) if kind is Product else parts(symbol)
-        merged: list[Axis] = []
+        merged: list[Any] = []
         run: list[Atom] = []
         for child in map(self, children):
             if isinstance(child, Atom) and child.fixed:
@@ -77,14 +77,14 @@ class _Simplify:
         merged += self._one(kind, run)
         return merged[0] if len(merged) == 1 else kind(tuple(merged))
 
-    def _one(self, kind: type, run: list[Atom]) -> list[Atom]:
+    def _one(self, kind: Any, run: list[Atom]) -> list[Atom]:
         if len(run) < 2:
             return run
         n = math.prod(a.size for a in run) if kind is Product else sum(a.size for a in run)
         return [self._runs.setdefault((kind, *run), Atom(n, run[0].fixed))]
 
 
-def _written(symbols: Sequence[Sequence[Axis]]) -> set[Atom]:
+def _written(symbols: Sequence[Sequence[Any]]) -> set[Any]:
     """What matrices have on their last axis only."""
     matrices = [[set(groups_of(axis)) for axis in axes] for axes in symbols if len(axes) > 1]
     read = set().union(*(atoms for axes in matrices for atoms in axes[:-1]))

@@ -92,7 +92,7 @@ def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     """As pooling, over several operands."""
     count = len(equation.out_shapes)
     joined = tuple(join(column) for column in zip(*operands[:count], strict=True))
-    return pooling(equation, joined) * count
+    return [*pooling(equation, joined)] * count
 
 
 @register_rule("select_and_scatter_add", "select_and_gather_add")

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from lopt.symmetry.interpret import Dims, Equation, register_rule
 from lopt.symmetry.symbols import (
@@ -166,8 +167,9 @@ def _sliced(dims: Dims, axis: int, n: int, start: int, stop: int, step: int = 1)
     lead = [] if stop - start == 1 else [stop - start]
     sizes = [*lead, *inner]
     factors = Table(rows, sizes).factors if len(sizes) > 1 else (rows,)
-    new = dict(zip(table.factors, factors if lead else (Atom(1), *factors), strict=True))
-    return tuple(new.get(s, s) for s in dims)
+    replacements = factors if lead else (Atom(1), *factors)
+    renamed: dict[Any, Symbol] = dict(zip(table.factors, replacements, strict=True))
+    return tuple(renamed.get(s, s) for s in dims)
 
 
 def _strided(symbol: Symbol, n: int, start: int, stop: int, step: int) -> Symbol:

@@ -265,7 +265,8 @@ class PermutationSpec:
         return f"PermutationSpec({len(self.entries)} tensors, {len(self.groups)} groups)"
 
     def __str__(self) -> str:
-        rows = [("tensor", "shape", "groups")] + [
+        rows: list[tuple[str, ...]] = [("tensor", "shape", "groups")]
+        rows += [
             (name_of(path), "×".join(map(str, self.shape(axes))), ", ".join(map(str, axes)))
             for path, axes in self.entries
         ]
@@ -274,7 +275,8 @@ class PermutationSpec:
             for i, axis in enumerate(axes):
                 for name in dict.fromkeys(groups_of(axis)):
                     where.setdefault(name, []).append(f"{name_of(path)}.{i}")
-        groups = [("group", "size", "", "where")] + [
+        groups: list[tuple[str, ...]] = [("group", "size", "", "where")]
+        groups += [
             (name, str(size), self._kind(name), _some(where.get(name, [])))
             for name, size in self.sizes.items()
         ]

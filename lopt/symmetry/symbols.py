@@ -23,7 +23,9 @@ from typing import Union
 
 from lopt.symmetry.axes import Product, Sum
 
-Symbol = Union["Atom", Product, Sum, "Factor"]
+Resolved = Union["Atom", Product, Sum]
+
+Symbol = Union[Resolved, "Factor"]
 
 
 class Atom:
@@ -90,7 +92,7 @@ class Factor:
         self.index = index
 
 
-def resolve(symbol: Symbol) -> Symbol:
+def resolve(symbol: Symbol) -> Resolved:
     """The outermost layer of what a symbol is by now."""
     while True:
         if isinstance(symbol, Factor):
@@ -150,7 +152,8 @@ def factors(symbol: Symbol) -> list[Symbol]:
 
 def parts(symbol: Symbol) -> list[Symbol]:
     """The parts of a symbol, nested sums flattened."""
-    found, waiting = [], [symbol]
+    found: list[Symbol] = []
+    waiting = [symbol]
     while waiting:
         top = resolve(waiting.pop())
         if isinstance(top, Sum):
@@ -186,14 +189,10 @@ def unify(a: Symbol, b: Symbol) -> None:
         _unify_products(a, b)
     elif isinstance(a, Sum) and isinstance(b, Sum):
         _unify_sums(a, b)
-    else:
-        product, total = (a, b) if isinstance(a, Product) else (b, a)
-        pieces = _cut(product, [size(p) for p in total.parts])
-        if pieces is None:
-            _disagree(a, b)
-        else:
-            for piece, part in zip(pieces, total.parts, strict=True):
-                unify(piece, part)
+    elif isinstance(a, Product) and isinstance(b, Sum):
+        _unify_product_and_sum(a, b)
+    elif isinstance(a, Sum) and isinstance(b, Product):
+        _unify_product_and_sum(b, a)
 
 
 def join(symbols: Sequence[Symbol | None]) -> Symbol | None:
@@ -312,6 +311,15 @@ def _unify_sums(a: Sum, b: Sum) -> None:
         right = [h for p in right for h in parts(p)]
 
 
+def _unify_product_and_sum(product: Product, total: Sum) -> None:
+    pieces = _cut(product, [size(p) for p in total.parts])
+    if pieces is None:
+        _disagree(product, total)
+        return
+    for piece, part in zip(pieces, total.parts, strict=True):
+        unify(piece, part)
+
+
 def _split(symbol: Symbol, lead: int, trail: int) -> tuple[Symbol, Symbol] | None:
     """Two factors of these sizes, or `None` if the symbol has none such."""
     symbol = resolve(symbol)
@@ -364,10 +372,10 @@ def _cut_at(symbol: Symbol, at: int) -> tuple[Symbol, Symbol] | None:
     """The parts before and from an index, or `None` if the symbol has none such."""
     symbol = resolve(symbol)
     if isinstance(symbol, Atom):
-        pair = symbol.part(at), symbol.part(symbol.size - at)
+        both = symbol.part(at), symbol.part(symbol.size - at)
         if not symbol.fixed:
-            symbol.bound = Sum(pair)
-        return pair
+            symbol.bound = Sum(both)
+        return both
     if isinstance(symbol, Product):
         first, *rest = factors(symbol)
         inner = math.prod(map(size, rest))

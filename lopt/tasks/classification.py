@@ -1,6 +1,7 @@
 """Image tasks of any flax module: classification, and the inputs as their own targets."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -50,17 +51,18 @@ class ImageTask(DataTask):
     def loss(  # noqa: D102
         self, params: Params, state: RunState, batch: Examples, key: Array
     ) -> tuple[Float[Array, ""], RunState]:
-        outputs, variables = self.model.apply(
+        applied: Any = self.model.apply(
             {"params": params, **state.variables},
             batch.x,
             train=True,
             mutable=list(state.variables),
         )
+        outputs, variables = applied
         return self.measure(outputs, batch)["loss"].mean(), state._replace(variables=variables)
 
     def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:  # noqa: D102
         def measure(examples: Examples) -> Values:
-            outputs = self.model.apply(
+            outputs: Any = self.model.apply(
                 {"params": params, **state.variables}, examples.x, train=False
             )
             return self.measure(outputs, examples)

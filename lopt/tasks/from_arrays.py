@@ -54,7 +54,7 @@ def from_arrays(
     held_out: PyTree[Array] | None = None,
     batch_size: int = 64,
 ) -> ArraysTask:
-    """A task of one's own: a model's parameters, its loss, and arrays of examples.
+    """A task of your own: a model's parameters, its loss, and arrays of examples.
 
     Args:
       init: key -> fresh params.

@@ -36,7 +36,7 @@ def mixture(
 
     Args:
       tasks: texts such as `"mlp(widths=(64,))"`, or configs.
-      weights: of their meta-losses, up to a factor; by default all alike.
+      weights: of their meta-losses, up to a factor; equal by default.
 
     Raises:
       UserError: for an unknown task, anything but one or more tasks, or weights that do not fit.

@@ -106,4 +106,5 @@ def rnn(
 
 def _identity(key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> Array:
     del key
-    return jnp.eye(*shape, dtype=jax.dtypes.canonicalize_dtype(dtype))
+    rows, columns = shape
+    return jnp.eye(rows, columns, dtype=jax.dtypes.canonicalize_dtype(dtype))

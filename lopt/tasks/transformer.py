@@ -1,5 +1,7 @@
 """Transformer language models: decoder-only, pre-norm."""
 
+from typing import Any
+
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
@@ -61,7 +63,7 @@ def transformer(
       UserError: for an unknown text, a size that is no positive integer, heads that do not
         divide the width, or a sequence longer than the text.
     """
-    sizes = {"width": width, "depth": depth, "heads": heads}
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "heads": heads}
     require_positive("transformer", **sizes, length=length, batch_size=batch_size)
     require_divisible("transformer", width, heads)
     corpus = build(TEXTS, data)

@@ -1,4 +1,4 @@
-"""Tasks that a file names and that nobody has looked at: built within limits."""
+"""Tasks that a file names, which anybody may have written: built within limits."""
 
 import math
 from collections.abc import Mapping

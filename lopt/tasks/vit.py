@@ -1,5 +1,7 @@
 """Vision transformers (Dosovitskiy et al., arXiv 2010.11929)."""
 
+from typing import Any
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
@@ -65,7 +67,7 @@ def vit(
       UserError: for an unknown data set, a size that is no positive integer, a patch that does
         not divide the side, or heads that do not divide the width.
     """
-    sizes = {"patch": patch, "width": width, "depth": depth, "heads": heads}
+    sizes: dict[str, Any] = {"patch": patch, "width": width, "depth": depth, "heads": heads}
     require_positive("vit", **sizes, batch_size=batch_size)
     require_divisible("vit", width, heads)
     dataset = build(DATASETS, data)

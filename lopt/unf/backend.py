@@ -1,5 +1,7 @@
 """Which back end a program is for: what makes it fast on one may make it slow on another."""
 
+from typing import Any
+
 import jax
 
 
@@ -11,6 +13,6 @@ def on_cpu() -> bool:
     gradients would keep the intermediate values of both. Both compute the same, so that a program
     that runs elsewhere than on the default device is only slower.
     """
-    device = jax.config.jax_default_device
+    device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
     platform = jax.default_backend() if device is None else getattr(device, "platform", device)
     return platform == "cpu"

@@ -101,8 +101,8 @@ def channels_of(spec: PermutationSpec, tree: PyTree[Array]) -> int:
     """The number of channels of a weight space.
 
     Raises:
-      SpecError: if the spec is none, the tree does not fit it or has no elements, or its leaves
-        differ in their channels.
+      SpecError: if the spec is not a `PermutationSpec`, the tree does not fit it or has no
+        elements, or its leaves differ in their channels.
     """
     require_spec(spec).validate(tree, trailing=1)
     leaves = leaves_with_path(tree)

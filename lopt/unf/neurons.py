@@ -212,7 +212,7 @@ def _units(
     average = np.zeros((len(units), len(order)), np.float32)
     average[owner[order], np.arange(len(order))] = 1
     average /= np.maximum(average.sum(1, keepdims=True), 1)
-    pooled = average @ jnp.concatenate(means)
+    pooled = jnp.matmul(average, jnp.concatenate(means))
 
     axes = [axis for _, tensor in spec.entries for axis in tensor]
     messages = None if kernels.shared is None else _messages(axes, stacks, hidden, spec.sizes)
@@ -299,8 +299,9 @@ def _spread(
     if isinstance(axis, Sum):
         return jnp.concatenate(rows), start
     lengths = [r.shape[0] for r in rows]
-    total = sum(
+    first, *others = (
         r.reshape(*(n if j == i else 1 for j, n in enumerate(lengths)), r.shape[-1])
         for i, r in enumerate(rows)
     )
+    total = sum(others, first)
     return total.reshape(math.prod(lengths), total.shape[-1]), start

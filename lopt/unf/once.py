@@ -34,8 +34,8 @@ def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) ->
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _call(function: Callable[..., Array], options: tuple, shapes: tuple, *arrays: Array) -> Array:
     with set_xla_metadata(inlineable=None), jax.disable_jit():
-        arrays = [a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
-        return _squeeze(function(*arrays, **dict(options)))
+        shaped = [a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
+        return _squeeze(function(*shaped, **dict(options)))
 
 
 def _squeeze(x: Array) -> Array:

@@ -13,11 +13,11 @@ from lopt.unf.averages import mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
 from lopt.unf.once import concatenate
-from lopt.unf.roles import ROLES, Relations, Stack, relations_of
+from lopt.unf.roles import ROLES, Relations, Stack, relations_of, stacks_for
 from lopt.unf.views import Shape, View, add, map_channels
 
 _RELATIONS = 5
-"""A matrix hears from itself, its two sides, its mean and the network's."""
+"""The terms of a matrix' output: from itself, its two sides, its own mean and the network's."""
 
 
 class RelationalLayer(Layer):
@@ -58,40 +58,42 @@ class RelationalLayer(Layer):
     def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
         """The layer on the arrays of `Stacks`."""
         channels, dtype = arrays[0].shape[-1], arrays[0].dtype
-        heard = 1 if self.starts_pointwise else _RELATIONS
-        own = self.kernel_scale / math.sqrt(heard * channels)
+        terms = 1 if self.starts_pointwise else _RELATIONS
+        own = self.kernel_scale / math.sqrt(terms * channels)
         cross = 0.0 if self.starts_pointwise else own
 
         def coefficients(name: str, scale: float, rows: int) -> Array:
             return self.coefficients(name, np.full((rows, self.features), scale), dtype)
 
-        kernel = coefficients("own", own, channels)
+        # The letters are those of the class' formula; C and D have a matrix for each role.
+        W = coefficients("own", own, channels)
         into = 1 / math.sqrt(channels)
-        collect = [coefficients(f"collect_{role}", into, channels) for role in ROLES]
-        spread = [coefficients(f"spread_{role}", cross, self.features) for role in ROLES]
-        tensor = coefficients("tensor", cross, channels)
-        network = coefficients("network", cross, channels)
-        space = coefficients("space", cross, channels)
+        C = [coefficients(f"collect_{role}", into, channels) for role in ROLES]
+        D = [coefficients(f"spread_{role}", cross, self.features) for role in ROLES]
+        T = coefficients("tensor", cross, channels)
+        N = coefficients("network", cross, channels)
+        S = coefficients("space", cross, channels)
         bias = self.bias(1, dtype)
 
-        relations = relations_of(layout.stacks)
-        reduced = [_reduce(x, stack) for x, stack in zip(arrays, layout.stacks, strict=True)]
-        groups = _collect(relations, [r.axes for r in reduced], collect)
-        sides = _spread(relations, groups, spread)
+        stacks = stacks_for(self.spec)
+        relations = relations_of(stacks)
+        reduced = [_reduce(x, stack) for x, stack in zip(arrays, stacks, strict=True)]
+        h = _group_features(relations, [r.axes for r in reduced], C)
+        sides = _side_terms(relations, h, D)
         means = concatenate([r.whole for r in reduced], 0)
-        constants = means @ tensor + jnp.mean(means, 0) @ network + bias
+        constants = means @ T + jnp.mean(means, 0) @ N + bias
         outputs, start = [], 0
         for x, r, side in zip(arrays, reduced, sides, strict=True):
             stop = start + x.shape[0]
             whole = View(constants, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
-            averaged = None if r.space is None else r.space @ space
-            outputs.append([map_channels(x, kernel), *_hear(whole, side, averaged)])
+            matrix = None if r.space is None else r.space @ S
+            outputs.append([map_channels(x, W), *_broadcast_terms(whole, side, matrix)])
             start = stop
         return outputs
 
 
 class _Reduced(NamedTuple):
-    """The averages of one stack of tensors.
+    """The averages of one stack of tensors: the a_{t,k} and means of the formula.
 
     Attributes:
       axes: onto each axis, of shape (tensors, size, channels).
@@ -118,7 +120,11 @@ def _reduce(x: Array, stack: Stack) -> _Reduced:
 
 
 def _onto_each(x: Array) -> list[Array]:
-    """Averages onto each axis between the first and the last, from halves that are shared."""
+    """Averages onto each axis between the first and the last, from halves that are shared.
+
+    Of axes (i, j, k, l) it averages k and l away once for i and j, and i and j once for k and l:
+    two passes over the tensor in place of four.
+    """
     rank = x.ndim - 2
     if rank == 1:
         return [x]
@@ -131,22 +137,27 @@ def _mean_over(x: Array, start: int, stop: int) -> Array:
     return mean(x.reshape(shape), start)
 
 
-def _hear(whole: View, sides: list[View], space: Array | None) -> list[View]:
-    """What each element of a stack of tensors hears from elsewhere.
+def _broadcast_terms(whole: View, sides: list[View], matrix: Array | None) -> list[View]:
+    """The terms of a stack's output that are constant along some axes, few and large.
+
+    Terms that broadcast along the same axes are added first, at their own size: a kernel's output
+    gets one view that is constant over inputs and outputs and one that is constant over space, in
+    place of one for each axis and each mean.
 
     Args:
-      whole: what a whole tensor hears.
-      sides: what each axis hears.
-      space: what a kernel's matrix hears, of shape (tensors, inputs, outputs, features).
+      whole: the terms of the tensor's and the network's mean, and the bias.
+      sides: the term of each axis' group.
+      matrix: the term of the mean over space, (tensors, inputs, outputs, features); None without
+        spatial axes.
     """
     if not sides:
         return [whole]
-    if space is None:
+    if matrix is None:
         return [View(add([sides[0], whole])), *sides[1:]]
-    spatial = len(sides) - (space.ndim - 2)
-    sizes = (space.shape[0], *[1] * spatial, *space.shape[1:-1])
-    matrix = View(space, Shape(sizes=sizes))
-    return [View(add([whole, *sides[:spatial]])), View(add([matrix, *sides[spatial:]]))]
+    spatial = len(sides) - (matrix.ndim - 2)
+    sizes = (matrix.shape[0], *[1] * spatial, *matrix.shape[1:-1])
+    over_space = View(matrix, Shape(sizes=sizes))
+    return [View(add([whole, *sides[:spatial]])), View(add([over_space, *sides[spatial:]]))]
 
 
 def _sizes(shape: Sequence[int], *kept: int) -> tuple[int, ...]:
@@ -154,36 +165,40 @@ def _sizes(shape: Sequence[int], *kept: int) -> tuple[int, ...]:
     return tuple(n if i in kept else 1 for i, n in enumerate(shape))
 
 
-def _collect(
-    relations: Relations, averages: Sequence[list[Array]], kernels: Sequence[Array]
+def _group_features(
+    relations: Relations, averages: Sequence[list[Array]], C: Sequence[Array]
 ) -> Float[Array, "units features"]:
-    """The features of all groups, one below the other."""
+    """h_g of all groups, the units of one below those of the other.
+
+    Axes of one role have one C, so that all of them are one matmul: `below` has the units of all
+    their axes as rows. A group's feature is then the mean of its axes' rows, wherever these are.
+    """
     mapped = []
-    for role, kernel in zip(relations.roles, kernels, strict=True):
+    for role, kernel in zip(relations.roles, C, strict=True):
         if role.sides:
             rows = [averages[i][k] for i, k in role.sides]
-            rows = concatenate([r.reshape(-1, r.shape[-1]) for r in rows], 0)
-            mapped.append(rows @ kernel)
+            below = concatenate([r.reshape(-1, r.shape[-1]) for r in rows], 0)
+            mapped.append(below @ kernel)
         else:
             mapped.append(None)
     features = []
     for members in relations.groups:
         parts = [mapped[role][start : start + size] for role, start, size in members]
         features.append(sum(parts[1:], parts[0]) * (1 / len(parts)))
-    return jnp.concatenate(features) if features else jnp.zeros((0, kernels[0].shape[-1]))
+    return jnp.concatenate(features) if features else jnp.zeros((0, C[0].shape[-1]))
 
 
-def _spread(relations: Relations, features: Array, kernels: Sequence[Array]) -> list[list[View]]:
-    """What the groups of each stack's axes have to say to it."""
+def _side_terms(relations: Relations, h: Array, D: Sequence[Array]) -> list[list[View]]:
+    """h_g D_r for each axis of each stack, of size one along the stack's other axes."""
     sides: list[dict[int, View]] = [{} for _ in relations.shapes]
-    for role, kernel in zip(relations.roles, kernels, strict=True):
+    for role, kernel in zip(relations.roles, D, strict=True):
         if role.sides:
-            said = features @ kernel
+            mapped = h @ kernel
             start = 0
             for i, k in role.sides:
                 sizes = _sizes(relations.shapes[i], 0, 1 + k)
                 stop = start + math.prod(sizes)
-                sides[i][k] = _rows(said, role.index[start:stop], sizes)
+                sides[i][k] = _rows(mapped, role.index[start:stop], sizes)
                 start = stop
     return [[side[k] for k in sorted(side)] for side in sides]
 

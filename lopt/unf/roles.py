@@ -49,7 +49,7 @@ def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
 
 def _leading(spec: PermutationSpec) -> set[str]:
     """The true groups that never come last and are on several tensors, one of many axes."""
-    last = {name for _, axes in spec.entries for axis in axes[-1:] for name in groups_of(axis)}
+    last = {name for _, axes in spec.entries if axes for name in groups_of(axes[-1])}
     ranks: dict[str, list[int]] = {}
     for _, axes in spec.entries:
         for name in {name for axis in axes for name in groups_of(axis)}:

@@ -27,7 +27,7 @@ class Shape(NamedTuple):
     channels: tuple[int, int] | None = None
     order: tuple[int, ...] | None = None
     sizes: tuple[int, ...] | None = None
-    diagonal: tuple[int, int] | None = None
+    diagonal: tuple[int, ...] | None = None
 
 
 class View(NamedTuple):

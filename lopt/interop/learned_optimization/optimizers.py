@@ -28,7 +28,7 @@ class StateOfTheirs(NamedTuple):
     """
 
     inner: Any
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # type: ignore[assignment]
 
 
 def optimizer_from(
@@ -75,7 +75,7 @@ def optimizer_from(
     def with_params(state: Any, params: Any) -> Any:
         if getattr(type(made), "set_params", None) is optimizers.Optimizer.set_params:
             # the release has `_replace` here and the newest version `replace`, whatever the state
-            if dataclasses.is_dataclass(state):
+            if dataclasses.is_dataclass(state) and not isinstance(state, type):
                 return dataclasses.replace(state, params=params)
             return state._replace(params=params)
         return made.set_params(state, params)

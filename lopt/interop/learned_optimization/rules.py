@@ -31,7 +31,7 @@ def as_learned_optimizer(
     """A rule as a `LearnedOptimizer` of theirs.
 
     Its `init(key)` gives fresh meta-parameters, or those of a file, and `opt_fn(theta)` an
-    `Optimizer` of theirs, whose `init` is told the model's state and the length of the run as
+    `Optimizer` of theirs, whose `init` gets the model's state and the length of the run as
     `num_steps`, and whose `update` the loss. Their truncated steps, estimators and evaluators take
     it as any other.
 
@@ -64,7 +64,7 @@ def as_learned_optimizer(
     learned = _learned(rule, spec)
     scale = _scale(learned, learning_rate, schedule)
 
-    class Optimizer(optimizers.Optimizer):
+    class Optimizer(optimizers.Optimizer):  # type: ignore[name-defined]
         """The rule at some meta-parameters."""
 
         def __init__(self, theta: Theta):
@@ -101,7 +101,8 @@ def as_learned_optimizer(
                 value=loss,
                 total_steps=opt_state.num_steps,
             )
-            return opt_state.replace(
+            return dataclasses.replace(
+                opt_state,
                 params=optax.apply_updates(opt_state.params, updates),
                 state=model_state,
                 inner=inner,
@@ -110,14 +111,14 @@ def as_learned_optimizer(
 
         def set_params(self, state: RunOfTheirs, params: Params) -> RunOfTheirs:
             """The state with other params."""
-            return state.replace(params=params)
+            return dataclasses.replace(state, params=params)
 
         @property
         def name(self) -> str:
             """Of the rule, for their archives."""
             return f"lopt_{name_in(RULES, learned.rule)}"
 
-    class Learned(learned_optimizers.LearnedOptimizer):
+    class Learned(learned_optimizers.LearnedOptimizer):  # type: ignore[name-defined]
         """The rule."""
 
         def init(self, key: Array) -> Theta:
@@ -148,7 +149,7 @@ class RunOfTheirs:
       state: of the model, such as batch statistics.
       inner: the transformation's.
       iteration: steps taken.
-      num_steps: the length of the run, None if it was not told.
+      num_steps: the length of the run, None if it was not given.
     """
 
     params: Params

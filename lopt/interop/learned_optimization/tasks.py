@@ -75,9 +75,9 @@ def task_from(theirs: Any, batches: int = 64, held_out: int = 8) -> TaskOfTheirs
     """A task of theirs, or a family of tasks, as one of ours.
 
     Their data come from iterators on the host. As many batches as are asked for are drawn from
-    these here and now, and a step takes one of them at random: the iterators shuffle each time
-    anew, so that another call gives other batches. A task's `normalizer` is not applied. Neuron
-    groups are inferred from the loss, as of any task.
+    these here and now, and a step takes one of them at random. The iterators shuffle differently
+    each time, so that another call gives other batches. A task's `normalizer` is not applied.
+    Neuron groups are inferred from the loss, as of any task.
 
     Args:
       theirs: a `Task` or a `TaskFamily` of theirs, or the text of a function or class that makes

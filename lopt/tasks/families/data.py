@@ -119,7 +119,7 @@ class LabelNoise(DrawingFamily):
 
     def batch(self, state: Drawn, key: Array) -> Examples:  # noqa: D102
         batch_key, noisy_key, other_key = jax.random.split(key, 3)
-        batch = self.task.batch(state.state, batch_key)
+        batch: Examples = self.task.batch(state.state, batch_key)
         noisy = jax.random.bernoulli(noisy_key, state.value, batch.y.shape)
         other = jax.random.permutation(other_key, batch.y)
         return Examples(batch.x, jnp.where(noisy, other, batch.y))
@@ -136,9 +136,9 @@ def label_subset(task: Varied = "mlp", labels: tuple[int, int] = (2, 10)) -> Tas
       UserError: for a task without labels, or a range that its labels do not allow.
     """
     task = vary("label_subset", task, "labels")
-    limits = require_range("label_subset", "labels", labels, 1, task.view.labels.size)
-    require_positive("label_subset", labels=limits)
-    return LabelSubset(task, limits)
+    low, high = require_range("label_subset", "labels", labels, 1, task.view.labels.size)
+    require_positive("label_subset", labels=(low, high))
+    return LabelSubset(task, (int(low), int(high)))
 
 
 def data_subset(task: Varied = "mlp", fraction: Range = (0.1, 1.0)) -> Task:

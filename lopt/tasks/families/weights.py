@@ -60,7 +60,7 @@ def _per_leaf(
 ) -> PyTree[Float[Array, "..."]]:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
-    return structure.unflatten([draw(k, p) for k, p in zip(keys, leaves, strict=True)])
+    return jax.tree.unflatten(structure, [draw(k, p) for k, p in zip(keys, leaves, strict=True)])
 
 
 LEVELS = Parts("level", **{"global": _global, "tensor": _tensor, "parameter": _parameter})
