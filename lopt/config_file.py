@@ -54,7 +54,7 @@ class ConfigFile(flags.ArgumentParser):
         self._require_overridden(config)
         return config.lock()
 
-    def flag_type(self) -> str:  # noqa: D102
+    def flag_type(self) -> str:
         return "config file"
 
     def _require_overridden(self, config: ConfigDict) -> None:

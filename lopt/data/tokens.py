@@ -35,7 +35,7 @@ class Bytes:
       ([110, 195, 169], [97], 256)
     """
 
-    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:  # noqa: D102
+    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:
         return _from_bytes(train), _from_bytes(test), 256
 
 
@@ -54,7 +54,7 @@ class Characters:
 
     limit: int = 256
 
-    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:  # noqa: D102
+    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:
         return _most_frequent(train, test, self.limit)
 
 
@@ -73,7 +73,7 @@ class Words:
 
     limit: int = 4096
 
-    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:  # noqa: D102
+    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:
         return _most_frequent(_words(train), _words(test), self.limit)
 
 

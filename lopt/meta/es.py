@@ -43,10 +43,10 @@ class ES(Estimator):
         """
         require_positive(self, "pairs", "horizon", "sigma", "loss_cap")
 
-    def init(self, problem: Problem, theta: Theta, key: Array) -> tuple[()]:  # noqa: D102
+    def init(self, problem: Problem, theta: Theta, key: Array) -> tuple[()]:
         return ()
 
-    def gradient(  # noqa: D102
+    def gradient(
         self, problem: Problem, theta: Theta, state: tuple[()], key: Array
     ) -> tuple[Theta, tuple[()], Metrics]:
         noise_key, run_key = jax.random.split(key)

@@ -55,14 +55,14 @@ class NRES(Truncated):
         super().__post_init__()
         require_positive(self, "sigma")
 
-    def init(self, problem: Problem, theta: Theta, key: Array) -> NRESState:  # noqa: D102
+    def init(self, problem: Problem, theta: Theta, key: Array) -> NRESState:
         noise_key, run_key = jax.random.split(key)
         noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
         return NRESState(
             twice(problem, self.begin(problem, theta, run_key, over_pairs, self.pairs)), noise
         )
 
-    def gradient(  # noqa: D102
+    def gradient(
         self, problem: Problem, theta: Theta, state: NRESState, key: Array
     ) -> tuple[Theta, NRESState, Metrics]:
         noise_key, fresh_key = jax.random.split(key)

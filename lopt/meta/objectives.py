@@ -32,7 +32,7 @@ class Objective(abc.ABC):
 class MeanLoss(Objective):
     """The loss itself, as in learned_optimization (Metz et al., arXiv 2203.11860)."""
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return losses
@@ -55,7 +55,7 @@ class LateLoss(Objective):
         """Refuse a power that favours the beginning."""
         _require_power("late", self.power)
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return (self.power + 1) * share**self.power * losses
@@ -79,7 +79,7 @@ class LogLoss(Objective):
         if not self.floor > 0:
             raise UserError(f"log: floor must be positive, not {self.floor}")
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         logs = jnp.log(jnp.maximum(losses, 0) + self.floor)
@@ -104,7 +104,7 @@ class EndLoss(Objective):
         if not 0 < self.part <= 1:
             raise UserError(f"end: part must be above 0 and up to 1, not {self.part}")
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         start = 1 - self.part - _ROUNDING

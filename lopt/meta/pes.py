@@ -57,14 +57,14 @@ class PES(Truncated):
         super().__post_init__()
         require_positive(self, "sigma")
 
-    def init(self, problem: Problem, theta: Theta, key: Array) -> PESState:  # noqa: D102
+    def init(self, problem: Problem, theta: Theta, key: Array) -> PESState:
         def zero(task: Task, key: Array) -> Theta:
             return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), theta)
 
         xi = over_pairs(problem, zero, jax.random.split(key, self.pairs))
         return PESState(twice(problem, self.begin(problem, theta, key, over_pairs, self.pairs)), xi)
 
-    def gradient(  # noqa: D102
+    def gradient(
         self, problem: Problem, theta: Theta, state: PESState, key: Array
     ) -> tuple[Theta, PESState, Metrics]:
         noise_key, fresh_key = jax.random.split(key)

@@ -27,10 +27,10 @@ class TBPTT(Truncated):
     it, and as diverged.
     """
 
-    def init(self, problem: Problem, theta: Theta, key: Array) -> Staggered:  # noqa: D102
+    def init(self, problem: Problem, theta: Theta, key: Array) -> Staggered:
         return self.begin(problem, theta, key, over_particles, 2 * self.pairs)
 
-    def gradient(  # noqa: D102
+    def gradient(
         self, problem: Problem, theta: Theta, state: Staggered, key: Array
     ) -> tuple[Theta, Staggered, Metrics]:
         def loss(theta: Theta, task: Task, run: Run) -> tuple[Array, tuple[Run, Losses]]:

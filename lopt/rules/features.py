@@ -66,7 +66,7 @@ class Weight(Feature):
 
     channels = 1
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
         return param[..., None]
@@ -78,7 +78,7 @@ class Gradient(Feature):
 
     channels = 1
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
         return grad[..., None]
@@ -101,14 +101,14 @@ class Momentum(Feature):
         object.__setattr__(self, "decays", require_decays("momentum", self.decays))
 
     @property
-    def channels(self) -> int:  # noqa: D102
+    def channels(self) -> int:
         return len(self.decays)
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+    def reads(self) -> tuple[Average, ...]:
         return tuple(Average(1, d) for d in self.decays)
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
         return jnp.stack([read(a, debias=self.debias) for a in self.reads], -1)
@@ -129,14 +129,14 @@ class SecondMoment(Feature):
         object.__setattr__(self, "decays", require_decays("second_moment", self.decays))
 
     @property
-    def channels(self) -> int:  # noqa: D102
+    def channels(self) -> int:
         return len(self.decays)
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+    def reads(self) -> tuple[Average, ...]:
         return tuple(Average(2, d) for d in self.decays)
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
         return jnp.stack([root(read(a)) for a in self.reads], -1)
@@ -164,14 +164,14 @@ class AdamDirection(Feature):
             raise UserError(f"adam_direction: epsilon must be positive, not {self.epsilon!r}")
 
     @property
-    def channels(self) -> int:  # noqa: D102
+    def channels(self) -> int:
         return len(self.decays)
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+    def reads(self) -> tuple[Average, ...]:
         return (*(Average(1, d) for d in self.decays), Average(2, self.second_decay))
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
         *momenta, second = self.reads

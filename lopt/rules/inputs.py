@@ -25,9 +25,7 @@ class Normalization(abc.ABC):
 class EachChannel(Normalization):
     """Each channel scaled to unit root mean square over the tensor; zero stays zero."""
 
-    def __call__(  # noqa: D102
-        self, features: Float[Array, "... channels"]
-    ) -> Float[Array, "... channels"]:
+    def __call__(self, features: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
         over = tuple(range(features.ndim - 1))
         return features * inverse_rms(jnp.mean(jnp.square(features), axis=over))
 
@@ -54,9 +52,7 @@ class WholeTensor(Normalization):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"whole_tensor: {name} must be positive and finite")
 
-    def __call__(  # noqa: D102
-        self, features: Float[Array, "... channels"]
-    ) -> Float[Array, "... channels"]:
+    def __call__(self, features: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
         clipped = jnp.clip(features, -self.limit, self.limit)
         return clipped * jax.lax.rsqrt(self.epsilon + jnp.mean(jnp.square(clipped)))
 

@@ -39,7 +39,7 @@ class Residual(Step):
 
     beta: float = 1e-4
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, nominal: Float[Array, "..."], output: Float[Array, "... 1"]
     ) -> Float[Array, "..."]:
         return nominal + self.beta * output[..., 0]
@@ -73,7 +73,7 @@ class Normalized(Step):
         if not self.limit > 0:
             raise UserError(f"normalized: limit must be positive, not {self.limit!r}")
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
     ) -> Float[Array, "..."]:
         moves = jnp.any(nominal != 0)

@@ -137,7 +137,7 @@ class UNFRule(Rule):
         return frozenset(a for f in (*self._features, self._nominal) for a in f.reads)
 
     @property
-    def tied(self) -> bool:  # noqa: D102
+    def tied(self) -> bool:
         return "exact" in self._kinds
 
     def network(self, spec: PermutationSpec) -> UNF:
@@ -145,12 +145,12 @@ class UNFRule(Rule):
         features = (*self.widths, self._step.outputs)
         return UNF(spec, features, self.layers, output_scale=self.output_scale)
 
-    def init(self, key: Array, spec: PermutationSpec) -> Theta:  # noqa: D102
+    def init(self, key: Array, spec: PermutationSpec) -> Theta:
         channels = sum(f.channels for f in self._features) + len(self.time_scales)
         example = jax.tree.map(lambda axes: jnp.zeros((*spec.shape(axes), channels)), spec.axes)
         return jax.jit(self.network(spec).init)(key, example)
 
-    def scale_by_rule(  # noqa: D102
+    def scale_by_rule(
         self,
         theta: Theta,
         spec: PermutationSpec | None = None,

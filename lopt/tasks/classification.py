@@ -34,21 +34,21 @@ class ImageTask(DataTask):
         raise NotImplementedError
 
     @property
-    def source(self) -> str:  # noqa: D102
+    def source(self) -> str:
         return self.dataset.source
 
     @property
-    def view(self) -> View:  # noqa: D102
+    def view(self) -> View:
         return self.dataset.view
 
-    def init(self, key: Array) -> tuple[Params, RunState]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, RunState]:
         variables = dict(self.model.init(key, self.dataset.train.x[:1], train=False))
         return variables.pop("params"), RunState(self.view, variables)
 
-    def batch(self, state: RunState, key: Array) -> Examples:  # noqa: D102
+    def batch(self, state: RunState, key: Array) -> Examples:
         return self.dataset.sample(state.view, key, self.batch_size)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: RunState, batch: Examples, key: Array
     ) -> tuple[Float[Array, ""], RunState]:
         applied: Any = self.model.apply(
@@ -60,7 +60,7 @@ class ImageTask(DataTask):
         outputs, variables = applied
         return self.measure(outputs, batch)["loss"].mean(), state._replace(variables=variables)
 
-    def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:
         def measure(examples: Examples) -> Values:
             outputs: Any = self.model.apply(
                 {"params": params, **state.variables}, examples.x, train=False
@@ -78,7 +78,7 @@ class Classification(ImageTask):
     Held-out metrics are `"loss"` and `"accuracy"`.
     """
 
-    def measure(self, outputs: Float[Array, "batch classes"], batch: Examples) -> Values:  # noqa: D102
+    def measure(self, outputs: Float[Array, "batch classes"], batch: Examples) -> Values:
         return {
             "loss": optax.softmax_cross_entropy_with_integer_labels(outputs, batch.y),
             "accuracy": (outputs.argmax(-1) == batch.y).astype(outputs.dtype),
@@ -93,6 +93,6 @@ class Reconstruction(ImageTask):
     The loss is the mean squared error, of inputs that have about unit variance.
     """
 
-    def measure(self, outputs: Float[Array, "batch ..."], batch: Examples) -> Values:  # noqa: D102
+    def measure(self, outputs: Float[Array, "batch ..."], batch: Examples) -> Values:
         error = jnp.square(outputs - batch.x)
         return {"loss": error.mean(range(1, error.ndim))}

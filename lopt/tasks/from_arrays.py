@@ -31,19 +31,19 @@ class ArraysTask(Task):
     batch_loss: Callable[[Params, Batch], Array] = field(metadata={"static": True})
     batch_size: int = field(default=64, metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         return self.begin(key), ()
 
-    def batch(self, state: State, key: Array) -> Batch:  # noqa: D102
+    def batch(self, state: State, key: Array) -> Batch:
         examples = jax.random.randint(key, (self.batch_size,), 0, _examples(self.data))
         return jax.tree.map(lambda x: x[examples], self.data)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: State, batch: Batch, key: Array
     ) -> tuple[Float[Array, ""], State]:
         return self.batch_loss(params, batch), state
 
-    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:
         return {"loss": self.batch_loss(params, self.held_out)}
 
 

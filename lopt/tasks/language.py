@@ -36,26 +36,26 @@ class LanguageModel(DataTask):
     length: int = field(default=32, metadata={"static": True})
 
     @property
-    def source(self) -> str:  # noqa: D102
+    def source(self) -> str:
         return self.corpus.source
 
     @property
-    def view(self) -> Window:  # noqa: D102
+    def view(self) -> Window:
         return self.corpus.view
 
-    def init(self, key: Array) -> tuple[Params, RunState]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, RunState]:
         tokens = jnp.zeros((1, self.length), jnp.int32)
         return self.model.init(key, tokens)["params"], RunState(self.view, {})
 
-    def batch(self, state: RunState, key: Array) -> Tokens:  # noqa: D102
+    def batch(self, state: RunState, key: Array) -> Tokens:
         return self.corpus.sample(state.view, key, self.batch_size, self.length)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: RunState, batch: Tokens, key: Array
     ) -> tuple[Float[Array, ""], RunState]:
         return self._losses(params, batch).mean(), state
 
-    def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:
         def measure(sequences: Tokens) -> Values:
             return {"loss": self._losses(params, sequences).mean(1)}
 

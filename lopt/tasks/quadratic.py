@@ -26,20 +26,18 @@ class Quadratic(Task):
     curvature: Float[Array, " dimension"]
     noise: float = field(default=0.0, metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         return {"x": jax.random.normal(key, self.curvature.shape)}, {}
 
-    def batch(  # noqa: D102
-        self, state: State, key: Array
-    ) -> Float[Array, " dimension"]:
+    def batch(self, state: State, key: Array) -> Float[Array, " dimension"]:
         return self.noise * jax.random.normal(key, self.curvature.shape)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: State, batch: Array, key: Array
     ) -> tuple[Float[Array, ""], State]:
         return 0.5 * jnp.sum(self.curvature * (params["x"] - batch) ** 2), state
 
-    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:
         return {"loss": 0.5 * jnp.sum(self.curvature * params["x"] ** 2)}
 
 

@@ -92,7 +92,7 @@ class DataTask(Task):
     def view(self) -> Any:
         """What a run sees unless a family changes it: all data."""
 
-    def see(self, state: RunState, change: Callable[[Any], Any]) -> RunState:  # noqa: D102
+    def see(self, state: RunState, change: Callable[[Any], Any]) -> RunState:
         return state._replace(view=change(state.view))
 
 

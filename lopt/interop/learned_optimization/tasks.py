@@ -35,25 +35,25 @@ class TaskOfTheirs(Task):
     held_out: Batch
     family: Any = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, Drawn]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, Drawn]:
         family_key, init_key = jax.random.split(key)
         drawn = self.family.sample(raw(family_key))
         params, state = self.family.task_fn(drawn).init_with_state(raw(init_key))
         return params, Drawn(drawn, state)
 
-    def batch(self, state: Drawn, key: Array) -> Batch:  # noqa: D102
+    def batch(self, state: Drawn, key: Array) -> Batch:
         if self.data is None:
             return ()
         return _batch_of(self.data, jax.random.randint(key, (), 0, _batches_in(self.data)))
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: Drawn, batch: Batch, key: Array
     ) -> tuple[Float[Array, ""], Drawn]:
         task = self.family.task_fn(state.value)
         loss, model_state = task.loss_with_state(params, state.state, raw(key), batch)
         return loss, state._replace(state=model_state)
 
-    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:
         task = self.family.task_fn(state.value)
         number = _EVALUATIONS if self.held_out is None else _batches_in(self.held_out)
 
@@ -67,7 +67,7 @@ class TaskOfTheirs(Task):
         return {name: jnp.mean(values) for name, values in found.items()}
 
     @property
-    def source(self) -> str:  # noqa: D102
+    def source(self) -> str:
         return f"{self.family.name} of {LIBRARY}"
 
 

@@ -39,7 +39,7 @@ class LabelSubset(Family):
 
     labels: tuple[int, int] = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         init_key, number_key, rank_key = jax.random.split(key, 3)
         params, state = self.task.init(init_key)
         low, high = self.labels
@@ -65,7 +65,7 @@ class DataSubset(Family):
 
     fraction: Range = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         init_key, fraction_key, start_key = jax.random.split(key, 3)
         params, state = self.task.init(init_key)
         fraction = log_uniform(fraction_key, self.fraction)
@@ -91,7 +91,7 @@ class InputScale(Family):
 
     scale: Range = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         init_key, scale_key = jax.random.split(key)
         params, state = self.task.init(init_key)
         scale = log_uniform(scale_key, self.scale)
@@ -112,12 +112,12 @@ class LabelNoise(DrawingFamily):
 
     share: Range = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, Drawn]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, Drawn]:
         init_key, share_key = jax.random.split(key)
         params, state = self.task.init(init_key)
         return params, Drawn(uniform(share_key, self.share), state)
 
-    def batch(self, state: Drawn, key: Array) -> Examples:  # noqa: D102
+    def batch(self, state: Drawn, key: Array) -> Examples:
         batch_key, noisy_key, other_key = jax.random.split(key, 3)
         batch: Examples = self.task.batch(state.state, batch_key)
         noisy = jax.random.bernoulli(noisy_key, state.value, batch.y.shape)

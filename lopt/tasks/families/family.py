@@ -34,18 +34,18 @@ class Family(Task):
 
     task: Task
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         return self.task.init(key)
 
-    def batch(self, state: State, key: Array) -> Batch:  # noqa: D102
+    def batch(self, state: State, key: Array) -> Batch:
         return self.task.batch(state, key)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: State, batch: Batch, key: Array
     ) -> tuple[Float[Array, ""], State]:
         return self.task.loss(params, state, batch, key)
 
-    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:
         return self.task.evaluate(params, state)
 
     @property
@@ -54,14 +54,14 @@ class Family(Task):
         return self.task.spec
 
     @property
-    def source(self) -> str:  # noqa: D102
+    def source(self) -> str:
         return self.task.source
 
     @property
-    def view(self) -> Any:  # noqa: D102
+    def view(self) -> Any:
         return self.task.view
 
-    def see(self, state: State, change: Callable[[Any], Any]) -> State:  # noqa: D102
+    def see(self, state: State, change: Callable[[Any], Any]) -> State:
         return self.task.see(state, change)
 
 
@@ -81,19 +81,19 @@ class Drawn(NamedTuple):
 class DrawingFamily(Family):
     """A family whose state is `Drawn`; subclasses use its `value`."""
 
-    def batch(self, state: Drawn, key: Array) -> Batch:  # noqa: D102
+    def batch(self, state: Drawn, key: Array) -> Batch:
         return self.task.batch(state.state, key)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: Drawn, batch: Batch, key: Array
     ) -> tuple[Float[Array, ""], Drawn]:
         loss, inner = self.task.loss(params, state.state, batch, key)
         return loss, state._replace(state=inner)
 
-    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:
         return self.task.evaluate(params, state.state)
 
-    def see(self, state: Drawn, change: Callable[[Any], Any]) -> Drawn:  # noqa: D102
+    def see(self, state: Drawn, change: Callable[[Any], Any]) -> Drawn:
         return state._replace(state=self.task.see(state.state, change))
 
 

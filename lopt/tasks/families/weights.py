@@ -35,7 +35,7 @@ class InitialScale(Family):
 
     scale: Range = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, State]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, State]:
         init_key, scale_key = jax.random.split(key)
         params, state = self.task.init(init_key)
         scale = log_uniform(scale_key, self.scale)
@@ -89,18 +89,18 @@ class Reparametrize(DrawingFamily):
     scale: Range = field(metadata={"static": True})
     level: str = field(metadata={"static": True})
 
-    def init(self, key: Array) -> tuple[Params, Drawn]:  # noqa: D102
+    def init(self, key: Array) -> tuple[Params, Drawn]:
         init_key, scale_key = jax.random.split(key)
         params, state = self.task.init(init_key)
         factors = LEVELS[self.level](scale_key, self.scale, params)
         return jax.tree.map(jnp.divide, params, factors), Drawn(factors, state)
 
-    def loss(  # noqa: D102
+    def loss(
         self, params: Params, state: Drawn, batch: Batch, key: Array
     ) -> tuple[Float[Array, ""], Drawn]:
         return super().loss(_product(params, state.value), state, batch, key)
 
-    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:  # noqa: D102
+    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:
         return super().evaluate(_product(params, state.value), state)
 
 
