@@ -68,7 +68,22 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 @distributed.ended_with_the_others()
 def main(argv: Sequence[str]) -> None:
-    """Meta-train as the config says, and leave the optimizer in the workdir."""
+    """Meta-train as the config says, and leave the optimizer in the workdir.
+
+    In a run of several processes some calls are collective: they return in one process only once
+    all others have made the same call. So every process has to come through the same ones in the
+    same order, whatever it finds, or all wait forever. They are `distributed.join`,
+    `require_alike`, `from_first` (in `problem`, once for each task), `require_shared`, the compiled
+    programs of `training` and `validation`, and what is within `finish`. Hence:
+
+    - what only the first process knows, such as a finished workdir or a full disk, goes through
+      `from_first`, which hands its result or its `UserError` to all; nobody returns or raises on
+      their own between two collective calls;
+    - mistakes that all find alike, in the config for instance, may be raised before or between;
+    - `claimed` locks the workdir in the first process, before `require_shared` has all look for
+      what it wrote there;
+    - after `finish` the others have nothing left to do: only the first one writes.
+    """
     del argv
     config = _CONFIG.value
     require_settings(config.to_dict())

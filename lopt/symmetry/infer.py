@@ -10,6 +10,7 @@ import numpy as np
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
+# Importing these registers their rules: without it every primitive would be unknown.
 import lopt.symmetry.rules_contraction
 import lopt.symmetry.rules_control
 import lopt.symmetry.rules_elementwise

@@ -1,4 +1,20 @@
-"""From symbols to a spec: fixed runs are put together, and groups get names."""
+"""From symbols to a spec: fixed runs are put together, and groups get names.
+
+Each rule with an example of a path and the name that it gives:
+
+- A group is named after the module of the first tensor that has it, in the order in which the
+  function reads them: the columns of `params/Dense_0/kernel` are `Dense_0`, and the rows of
+  `params/Dense_1/kernel`, which are the same group, are `Dense_0` too.
+- A bare tensor is its own module: the columns of `params["w1"]` are `w1`.
+- A group that is on two axes of one tensor, as a recurrent kernel's, is a state and is named after
+  the module around: `encoder/cell/hr/kernel` gives `encoder/cell`, and so for all gates.
+- A fixed group has its reason behind a dot: rows of an embedding that are looked up are
+  `Embed_0.entries`, a convolution's window is `Conv_0.space`; one that is an argument's axis or the
+  result's is just `input` or `output`.
+- An axis that is compared with an argument (a loss compares logits with labels) is fixed as an
+  input; if matrices have it on their last axis only, they write it, and it is called `output`.
+- Two groups of one name are told apart by a number: `qkv`, `qkv.2`.
+"""
 
 import math
 import re

@@ -11,10 +11,44 @@ the end satisfies all of them.
 An axis along which a value does not vary, as of a broadcast scalar, has the symbol `None`: it may
 be permuted in any way.
 
+What holds at any time:
+
+- A symbol has the size of its axis, whatever it is refined to: a product's factors multiply to it
+  and a sum's parts add up to it.
+- An atom is bound at most once, to a symbol of its size that does not contain it; `resolve` follows
+  these bindings. Whoever holds a symbol therefore sees every later refinement of it.
+- An atom that is fixed stays fixed. Binding one carries `fixed` and `read` over to what it is
+  bound to. Cutting one does not bind it: its parts are fixed, too, and that is all there is to say.
+
+`split` and `cut` refine an axis, and everything that shares its symbol with it. Of an axis of 12
+indices, reshaped to (2, 6) and sliced after the fourth index of the six:
+
+>>> axis = Atom(12)
+>>> heads, width = split(axis, [2, 6])
+>>> first, rest = cut(width, [4, 2])
+>>> [size(a) for a in atoms(axis)], resolve(axis).factors[0] is heads
+([2, 4, 2], True)
+
+Two demands that do not agree fix the axis: 12 indices are (2, 6), and cannot be (4, 3) as well,
+since the 6, which would have to be (2, 3), is cut after its fourth index.
+
+>>> _ = split(axis, [4, 3])
+>>> {a.fixed for a in atoms(axis)}
+{'reshaped'}
+
 A reshape does not split a symbol at once. Fused projections are reshaped to (3, heads, width) and
 then taken apart along the first axis; split into three factors, query, key and value would have to
 agree on heads and width, although they need not. So a reshape makes a `Table`, whose factors are
 found when something looks at one of them, and a slice of its rows is a cut of the whole symbol.
+
+>>> fused = Atom(3 * 4)
+>>> table = Table(fused, [3, 4])
+>>> settle(table.factors)  # a value with all factors, each once: nothing to do
+>>> table.is_whole
+True
+>>> settle(table.factors[1:])  # a value with some of them: now they are needed
+>>> [size(a) for a in atoms(fused)]
+[3, 4]
 """
 
 import math

@@ -20,7 +20,13 @@ def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) ->
     To XLA's CPU backend, sums of broadcasts, concatenations and folded means look so cheap that it
     computes them again for every reader, and the sums that they are made of for every element; or
     it fuses them into a matmul, where they are slower than in a loop of their own. Small arrays are
-    left to it.
+    left to it. docs/performance.md has the measurements; `python benchmarks/unf_layer.py` repeats
+    them.
+
+    XLA inlines calls, and fuses what it inlined, unless the call's metadata say that it is not
+    `inlineable`; the function within must not inherit that, and must not consist of jitted calls,
+    which would stay calls, too. Arrays go in and come out without axes of size 1: of these XLA may
+    choose any layout, and copies arrays at the call if it chose another one outside.
     """
     if not backend.on_cpu() or sum(a.size for a in arrays) < _SMALL:
         return function(*arrays, **options)

@@ -36,8 +36,26 @@ def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
     The last axis of a matrix or a kernel is its output side, the one before its input side; those
     before are spatial if they are fixed, and inputs if not. The only axis of a vector is a role of
     its own. Axes that belong together, as heads and their width do, are one side: a tensor
-    `("stream", "heads", "width")` has the roles that `("stream", "heads*width")` has.
+    `("stream", "heads", "width")` has the roles that `("stream", "heads*width")` has. They are
+    recognized by a group that never comes last and is on several tensors, one of them with three
+    axes or more: `heads` below. Where f is fixed and the others are true:
 
+    ================================ ===================================
+    groups of the axes               roles
+    ================================ ===================================
+    ``out``                          vector
+    ``heads, width``                 vector, vector
+    ``in, out``                      input, output
+    ``in, heads, width``             input, output, output
+    ``heads, width, out``            input, input, output
+    ``f1, f2, in, out``              spatial, spatial, input, output
+    ``layers, in, out``              input, input, output
+    ``f1, in, out``                  spatial, input, output
+    ================================ ===================================
+
+    >>> attention = {"q": Axes("in", "heads", "width"), "b": Axes("heads", "width")}
+    >>> axis_roles(PermutationSpec(attention, {"in": 6, "heads": 2, "width": 3}))
+    [('vector', 'vector'), ('input', 'output', 'output')]
     >>> axes = {"kernel": Axes("height", "width", "in", "out"), "bias": Axes("out")}
     >>> sizes = {"height": 3, "width": 3, "in": 8, "out": 8}
     >>> axis_roles(PermutationSpec(axes, sizes, fixed=("height", "width")))

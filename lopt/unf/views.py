@@ -1,4 +1,16 @@
-"""Sums of views: parts of arrays, transposed and broadcast while they are added."""
+"""Sums of views: parts of arrays, transposed and broadcast while they are added.
+
+A layer's output is a sum of terms of different shapes: its own channels at full size, and terms
+that are constant along some axes. Made into arrays of the full size one by one, each would cost a
+pass over memory to write and another to add. A `View` says how a term is read from a smaller array,
+and `add` reads all of them in one loop that writes the output once, non-linearity included. On
+backends that fuse sums anyway it is the plain sum.
+
+>>> import jax.numpy as jnp
+>>> column, row = jnp.arange(2.0).reshape(2, 1), jnp.arange(3.0).reshape(3, 1)
+>>> add([View(column, Shape(sizes=(2, 1))), View(row, Shape(sizes=(1, 3)))])[..., 0].tolist()
+[[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
