@@ -46,7 +46,7 @@ def training(optimizer: Callable[[Any], optax.GradientTransformation]) -> MetaTr
 
 def measure(training: MetaTraining, theta: Any) -> tuple[float, float, float]:
     """Inner steps per second, seconds to compile, MiB of arguments and temporaries."""
-    state = training.begin(theta, jax.random.key(0))
+    state = training.init(theta, jax.random.key(0))
     step = training.lower(state)
     start = time.perf_counter()
     compiled = step.compile()

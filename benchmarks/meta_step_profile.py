@@ -46,7 +46,7 @@ def measure(kind: str) -> dict[str, Any]:
     rule = UNFRule(layers=kind, widths=(32, 32, 32))
     theta = rule.init(jax.random.key(0), TASK.spec)
     meta = training(lambda theta: rule.optimizer(theta, 0.01, TASK.spec))
-    state = meta.begin(theta, jax.random.key(0))
+    state = meta.init(theta, jax.random.key(0))
     hlo = meta.lower(state).compile().as_text()
 
     def step() -> MetaState:

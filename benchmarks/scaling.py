@@ -48,7 +48,7 @@ def begin(
     """Meta-training over all devices of this process, before its first meta-step."""
     problem = Problem(task, rule, mesh=particle_mesh(2 * estimator.pairs))
     training = MetaTraining([problem], [estimator], optax.adam(1e-3))
-    return training, training.begin(theta, jax.random.key(0))
+    return training, training.init(theta, jax.random.key(0))
 
 
 def speed(particles: int, steps: int = 5) -> float:

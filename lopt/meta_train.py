@@ -140,8 +140,8 @@ def main(argv: Sequence[str]) -> None:
         )
         spec = mixture.tasks[0].spec
         with memory_for(f"the start of {2 * estimator.pairs} inner runs", _REMEDY):
-            state = training.begin(rule.init(theta_key, spec), loop_key)
-            start = Snapshot(state, validation.begin(state.theta))
+            state = training.init(rule.init(theta_key, spec), loop_key)
+            start = Snapshot(state, validation.init(state.theta))
             distributed.from_first(lambda: require_space(workdir, start))
         with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _REMEDY):
             (state, best), record = finish(

@@ -23,7 +23,7 @@ def main():
         mesh = particle_mesh(2 * estimator.pairs)
         problem = Problem(task, lambda theta: optax.adam(theta.mean()), mesh=mesh)
         training = MetaTraining([problem], [estimator], optax.adam(1e-3))
-        state = training.begin(jnp.full(1000, 0.1), jax.random.key(0))
+        state = training.init(jnp.full(1000, 0.1), jax.random.key(0))
         found[type(estimator).__name__] = communication(training, state)._asdict()
     print(json.dumps({"devices": jax.device_count(), "estimators": found}))
 

@@ -12,7 +12,7 @@ import optax
 import pytest
 from processes import ROOT
 
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.rules import load
 from lopt.schedules import scale_over_run
 from lopt.tasks import build_mixture
@@ -29,7 +29,7 @@ def mean_losses(learned, thetas):
 
     def run(task, theta, key):
         optimizer = optax.chain(learned.rule.scale_by_rule(theta, learned.spec or spec), schedule)
-        fresh = start(task, optimizer, key, inner["steps"])
+        fresh = init_run(task, optimizer, key, inner["steps"])
         return unroll(task, optimizer, fresh, inner["steps"])[1].values.mean()
 
     spec = task.spec

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from optax.contrib import schedule_free_eval_params
 
 from lopt.compare.trials import Setting, Trial
-from lopt.meta.unroll import Run, start, step, unroll
+from lopt.meta.unroll import Run, init_run, step, unroll
 from lopt.schedules import SCHEDULES
 from lopt.tasks import Task
 
@@ -50,7 +50,7 @@ class Runs:
         keys = jnp.stack([jax.random.key(_FIRST_SEED + i) for i in range(self.seeds)])
 
         def begin(task: Task, key: Array) -> Run:
-            return start(task, optax.identity(), key, self.steps)
+            return init_run(task, optax.identity(), key, self.steps)
 
         return jax.jit(jax.vmap(begin, (None, 0)))(self.task, keys)
 

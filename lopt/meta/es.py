@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, require_positive
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
-from lopt.meta.unroll import Losses, start, unroll
+from lopt.meta.unroll import Losses, init_run, unroll
 from lopt.tasks import Task
 
 
@@ -54,7 +54,7 @@ class ES(Estimator):
 
         def one(task: Task, theta: Theta, key: Array) -> Losses:
             optimizer = problem.optimizer(theta)
-            run = start(task, optimizer, key, self.horizon)
+            run = init_run(task, optimizer, key, self.horizon)
             return unroll(task, optimizer, run, self.horizon)[1]
 
         keys = twice(problem, jax.random.split(run_key, self.pairs))

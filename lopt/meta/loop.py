@@ -91,7 +91,7 @@ class MetaTraining:
       >>> from lopt.tasks import mlp
       >>> problem = Problem(mlp(widths=(4,)), lambda theta: optax.adam(jnp.exp(theta)))
       >>> training = MetaTraining([problem], [ES(pairs=2, horizon=3)], optax.adam(0.1))
-      >>> state = training.begin(jnp.float32(-7.0), jax.random.key(0))
+      >>> state = training.init(jnp.float32(-7.0), jax.random.key(0))
       >>> for state, report in training.run(state, steps=2):
       ...     loss = report.inner[0].meta_loss
       >>> int(state.step)
@@ -126,12 +126,12 @@ class MetaTraining:
         self._outer = outer
         self._mesh = self.problems[0].mesh
         self._tasks = self._replicate(tuple(p.task for p in self.problems))
-        self._begin = jax.jit(self._begin_all)
+        self._init = jax.jit(self._init_all)
         self._step = jax.jit(self._step_all)
 
-    def begin(self, theta: Theta, key: Array) -> MetaState:
+    def init(self, theta: Theta, key: Array) -> MetaState:
         """The state before the first meta-step."""
-        return self._begin(self._tasks, self._replicate(theta), self._replicate(key))
+        return self._init(self._tasks, self._replicate(theta), self._replicate(key))
 
     def run(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
         """Take meta-steps until `steps` are taken, those before `state` included; yields each.
@@ -155,7 +155,7 @@ class MetaTraining:
         """A meta-step ready to be compiled, for those who want to know its cost."""
         return self._step.lower(self._tasks, state)
 
-    def _begin_all(self, tasks: tuple[Any, ...], theta: Theta, key: Array) -> MetaState:
+    def _init_all(self, tasks: tuple[Any, ...], theta: Theta, key: Array) -> MetaState:
         init_key, loop_key = jax.random.split(key)
         states = [
             estimator.init(problem._replace(task=task), theta, jax.random.fold_in(init_key, i))

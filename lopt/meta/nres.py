@@ -14,8 +14,8 @@ from lopt.meta.particles import (
     es_gradient,
     measure,
     normal_like,
-    once,
     over_pairs,
+    per_pair,
     twice,
 )
 from lopt.meta.staggered import Staggered, Truncated, restart
@@ -59,7 +59,8 @@ class NRES(Truncated):
         noise_key, run_key = jax.random.split(key)
         noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
         return NRESState(
-            twice(problem, self.begin(problem, theta, run_key, over_pairs, self.pairs)), noise
+            twice(problem, self.init_staggered(problem, theta, run_key, over_pairs, self.pairs)),
+            noise,
         )
 
     def gradient(
@@ -70,9 +71,9 @@ class NRES(Truncated):
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
         means, lost, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, state.noise, means, self.sigma)
-        fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
+        fresh = twice(problem, self.init_runs(problem, theta, fresh_key, over_pairs, self.pairs))
         staggered = state.staggered._replace(runs=runs)
         staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
         new = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
-        noise = choose(once(problem, ended), new, state.noise)
+        noise = choose(per_pair(problem, ended), new, state.noise)
         return gradient, NRESState(staggered, noise), metrics._replace(restarted=restarted)

@@ -53,7 +53,7 @@ def twice(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
     return same(tree)
 
 
-def once(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
+def per_pair(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
     """The inverse of `twice`: of each pair what its particles share."""
     if not _halved(problem.mesh):
         return jax.tree.map(lambda x: x[: x.shape[0] // 2], tree)

@@ -15,8 +15,8 @@ from lopt.meta.particles import (
     es_gradient,
     measure,
     normal_like,
-    once,
     over_pairs,
+    per_pair,
     twice,
 )
 from lopt.meta.staggered import Staggered, Truncated, restart
@@ -62,7 +62,9 @@ class PES(Truncated):
             return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), theta)
 
         xi = over_pairs(problem, zero, jax.random.split(key, self.pairs))
-        return PESState(twice(problem, self.begin(problem, theta, key, over_pairs, self.pairs)), xi)
+        return PESState(
+            twice(problem, self.init_staggered(problem, theta, key, over_pairs, self.pairs)), xi
+        )
 
     def gradient(
         self, problem: Problem, theta: Theta, state: PESState, key: Array
@@ -74,8 +76,8 @@ class PES(Truncated):
         runs, losses = self.advance(problem, thetas, state.staggered.runs)
         means, lost, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, xi, means, self.sigma)
-        fresh = twice(problem, self.fresh(problem, theta, fresh_key, over_pairs, self.pairs))
+        fresh = twice(problem, self.init_runs(problem, theta, fresh_key, over_pairs, self.pairs))
         staggered = state.staggered._replace(runs=runs)
         staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
-        xi = choose(once(problem, ended), jax.tree.map(jnp.zeros_like, xi), xi)
+        xi = choose(per_pair(problem, ended), jax.tree.map(jnp.zeros_like, xi), xi)
         return gradient, PESState(staggered, xi), metrics._replace(restarted=restarted)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lopt.errors import UserError
 from lopt.meta.estimator import Estimator, Problem, Theta, require_positive
 from lopt.meta.particles import choose, over_particles
-from lopt.meta.unroll import Losses, Run, start, unroll
+from lopt.meta.unroll import Losses, Run, init_run, unroll
 from lopt.tasks import Task
 
 
@@ -93,7 +93,7 @@ class Truncated(Estimator):
         drawn = jnp.exp(jax.random.uniform(key, (count,), minval=low, maxval=high))
         return jnp.clip(drawn.astype(jnp.int32), 1, self.truncations)
 
-    def fresh(
+    def init_runs(
         self, problem: Problem, theta: Theta, key: Array, over: Callable[..., Any], count: int
     ) -> Staggered:
         """Runs before their first step.
@@ -109,16 +109,16 @@ class Truncated(Estimator):
 
         def one(task: Task, theta: Theta, key: Array, length: Array) -> Staggered:
             steps = length * self.truncation
-            return Staggered(start(task, problem.optimizer(theta), key, steps), length)
+            return Staggered(init_run(task, problem.optimizer(theta), key, steps), length)
 
         keys, lengths = jax.random.split(run_key, count), self.lengths(length_key, count)
         return over(problem, one, keys, lengths, alike=(theta,))
 
-    def begin(
+    def init_staggered(
         self, problem: Problem, theta: Theta, key: Array, over: Callable[..., Any], count: int
     ) -> Staggered:
-        """Fresh runs of which run i ends i / count of its length early; arguments as `fresh`."""
-        runs, remaining = self.fresh(problem, theta, key, over, count)
+        """As `init_runs`, but run i ends i / count of its length early."""
+        runs, remaining = self.init_runs(problem, theta, key, over, count)
         return Staggered(runs, remaining - jnp.arange(count) * remaining // count)
 
     def advance(self, problem: Problem, thetas: Theta, runs: Run) -> tuple[Run, Losses]:

@@ -28,7 +28,7 @@ class TBPTT(Truncated):
     """
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> Staggered:
-        return self.begin(problem, theta, key, over_particles, 2 * self.pairs)
+        return self.init_staggered(problem, theta, key, over_particles, 2 * self.pairs)
 
     def gradient(
         self, problem: Problem, theta: Theta, state: Staggered, key: Array
@@ -47,7 +47,7 @@ class TBPTT(Truncated):
         gradients, finite, (runs, losses) = over_particles(problem, one, thetas, state.runs)
         _, lost, metrics = measure(problem, losses, self.loss_cap)
         sound = finite & (losses.values[:, -1] / problem.scale < self.loss_cap)
-        fresh = self.fresh(problem, theta, key, over_particles, 2 * self.pairs)
+        fresh = self.init_runs(problem, theta, key, over_particles, 2 * self.pairs)
         staggered, _, restarted = restart(state._replace(runs=runs), fresh, lost)
         metrics = metrics._replace(diverged=1 - sound.mean(), restarted=restarted)
         return jax.tree.map(lambda g: g.mean(0), gradients), staggered, metrics

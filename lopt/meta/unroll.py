@@ -42,7 +42,7 @@ class Losses(NamedTuple):
     share: Float[Array, "*particles steps"]
 
 
-def start(
+def init_run(
     task: Task,
     optimizer: optax.GradientTransformation,
     key: Array,

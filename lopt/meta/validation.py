@@ -15,7 +15,7 @@ from lopt.meta.distributed import replicate
 from lopt.meta.estimator import Problem, Theta
 from lopt.meta.loop import MetaState, Report
 from lopt.meta.particles import measure, over_particles
-from lopt.meta.unroll import Losses, start, unroll
+from lopt.meta.unroll import Losses, init_run, unroll
 
 _SEED = 2_000_000
 """What the keys of validation runs are derived from, the same ones at every validation."""
@@ -58,7 +58,7 @@ class Validation:
       >>> from lopt.tasks import quadratic
       >>> problem = Problem(quadratic(), lambda theta: optax.sgd(theta))
       >>> validation = Validation([problem], horizon=10, loss_cap=10.0, every=100, runs=4)
-      >>> best = validation.begin(jnp.float32(0.1))
+      >>> best = validation.init(jnp.float32(0.1))
       >>> for step, theta in enumerate((0.2, 0.01), start=1):
       ...     best, loss = validation(best, jnp.float32(theta), step)
       >>> int(best.step), bool(loss.mean > best.loss)
@@ -103,12 +103,12 @@ class Validation:
             if runs % mesh.size:
                 problems = [p._replace(mesh=None) for p in problems]
         self._problems = tuple(problems)
-        self._begin = jax.jit(_nothing_yet, out_shardings=everywhere)
+        self._init = jax.jit(_nothing_yet, out_shardings=everywhere)
         self._validate = jax.jit(self._validate_all, out_shardings=everywhere)
 
-    def begin(self, theta: Theta) -> Best:
+    def init(self, theta: Theta) -> Best:
         """What is best before the first validation: any theta, at an infinite loss."""
-        return self._begin(theta)
+        return self._init(theta)
 
     def __call__(self, best: Best, theta: Theta, step: int) -> tuple[Best, ValidationLoss]:
         """Validate theta.
@@ -172,7 +172,7 @@ class Validation:
     def _loss(self, problem: Problem, theta: Theta, keys: Array) -> Float[Array, ""]:
         def one(task: Any, theta: Theta, key: Array) -> Losses:
             optimizer = problem.optimizer(theta)
-            run = start(task, optimizer, key, self._horizon)
+            run = init_run(task, optimizer, key, self._horizon)
             return unroll(task, optimizer, run, self._horizon)[1]
 
         losses = over_particles(problem, one, keys, alike=(theta,))

@@ -58,7 +58,7 @@ def all_sums(numbers: int) -> Sums:
     return Sums(np.array(questions, np.int32), np.array(answers, np.int32))
 
 
-def split(sums: Sums, unseen: int, seed: int) -> tuple[Sums, Sums]:
+def hold_out(sums: Sums, unseen: int, seed: int) -> tuple[Sums, Sums]:
     """Sums in random order to train on, and so many that no network trains on.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.predict.arithmetic import Sums, all_sums, split
+from lopt.predict.arithmetic import Sums, all_sums, hold_out
 from lopt.predict.seq2seq import init, loss, success
 
 _SUMS_SEED = 0
@@ -64,7 +64,7 @@ class Training:
 
     def data(self) -> tuple[Sums, Sums]:
         """The sums to train on, from which a run takes the first ones, and the unseen ones."""
-        return split(all_sums(self.numbers), self.unseen, _SUMS_SEED)
+        return hold_out(all_sums(self.numbers), self.unseen, _SUMS_SEED)
 
 
 def draw(

@@ -1,7 +1,7 @@
 """Permutation symmetries of weight spaces: the spec, its inference from a function, its check."""
 
 from lopt.symmetry.axes import Axes
-from lopt.symmetry.blocks import block_groups, merge, split
+from lopt.symmetry.blocks import block_groups, merge_blocks, split_blocks
 from lopt.symmetry.check import SpecCheck, check_spec
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
 from lopt.symmetry.interpret import Equation, InferenceError, register_rule
@@ -18,7 +18,7 @@ __all__ = [
     "block_groups",
     "check_spec",
     "infer_spec",
-    "merge",
+    "merge_blocks",
     "register_rule",
-    "split",
+    "split_blocks",
 ]

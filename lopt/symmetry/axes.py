@@ -47,7 +47,7 @@ class Axes:
     __slots__ = ("_axes",)
 
     def __init__(self, *axes: Axis):
-        self._axes = tuple(parse(a) if isinstance(a, str) else a for a in axes)
+        self._axes = tuple(parse_axis(a) if isinstance(a, str) else a for a in axes)
 
     def __iter__(self) -> Iterator[Axis]:
         return iter(self._axes)
@@ -68,7 +68,7 @@ class Axes:
         return f"Axes({', '.join(repr(str(a)) for a in self)})"
 
 
-def parse(text: str) -> Axis:
+def parse_axis(text: str) -> Axis:
     """Read an axis from its text; the inverse of `str`.
 
     Raises:

@@ -14,7 +14,7 @@ Groups = tuple[str, ...]
 
 
 def block_groups(spec: PermutationSpec) -> dict[str, Groups]:
-    """The groups of each block's axes; the keys are those of `split`'s result.
+    """The groups of each block's axes; the keys are those of `split_blocks`'s result.
 
     A tensor with plain axes is one block, named by its path. A merged axis becomes several axes; a
     tensor with concatenated axes becomes several blocks, named `path#0`, `path#1`, ... Where two
@@ -31,7 +31,7 @@ def block_groups(spec: PermutationSpec) -> dict[str, Groups]:
     }
 
 
-def split(spec: PermutationSpec, tree: PyTree[Array]) -> dict[str, Array]:
+def split_blocks(spec: PermutationSpec, tree: PyTree[Array]) -> dict[str, Array]:
     """The tensors of `tree` as blocks; axes behind those of the spec (channels) stay last."""
     leaves = dict(leaves_with_path(tree))
     return {
@@ -44,8 +44,8 @@ def split(spec: PermutationSpec, tree: PyTree[Array]) -> dict[str, Array]:
     }
 
 
-def merge(spec: PermutationSpec, blocks: dict[str, Array]) -> PyTree[Array]:
-    """The inverse of `split`: a pytree with the structure of the spec."""
+def merge_blocks(spec: PermutationSpec, blocks: dict[str, Array]) -> PyTree[Array]:
+    """The inverse of `split_blocks`: a pytree with the structure of the spec."""
     filled = ((blocks[name], groups) for name, groups in block_groups(spec).items())
     example, its_groups = next(filled, (jnp.zeros(()), ()))
     trailing = example.shape[len(its_groups) :]

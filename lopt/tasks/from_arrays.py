@@ -20,19 +20,19 @@ class ArraysTask(Task):
     Attributes:
       data: what batches are drawn from.
       held_out: what is evaluated on.
-      begin: key -> fresh params.
+      init_params: key -> fresh params.
       batch_loss: (params, batch) -> mean loss.
       batch_size: examples per step, drawn with replacement.
     """
 
     data: PyTree[Array]
     held_out: PyTree[Array]
-    begin: Callable[[Array], Params] = field(metadata={"static": True})
+    init_params: Callable[[Array], Params] = field(metadata={"static": True})
     batch_loss: Callable[[Params, Batch], Array] = field(metadata={"static": True})
     batch_size: int = field(default=64, metadata={"static": True})
 
     def init(self, key: Array) -> tuple[Params, State]:
-        return self.begin(key), ()
+        return self.init_params(key), ()
 
     def batch(self, state: State, key: Array) -> Batch:
         examples = jax.random.randint(key, (self.batch_size,), 0, _examples(self.data))

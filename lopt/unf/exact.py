@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 from lopt.unf.averages import diagonal, mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Bundles, Layout
-from lopt.unf.once import concatenate
+from lopt.unf.once import concatenate_once
 from lopt.unf.plan import Matmul, Plan, plan_for
-from lopt.unf.views import Shape, View, add
+from lopt.unf.summands import Shape, Summand, add
 
 
 class ExactLayer(Layer):
@@ -46,7 +46,7 @@ class ExactLayer(Layer):
         return Bundles(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
         """The layer on the arrays of `Bundles`."""
         plan, dtype = plan_for(self.spec), arrays[0].dtype
         channels = arrays[0].shape[-1] // layout.copies[0]
@@ -92,38 +92,38 @@ def _reduce(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
     return values
 
 
-def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> list[list[View]]:
+def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> list[list[Summand]]:
     """What each reduction is sent to broadcast, from one matmul for each signature."""
-    products: list[list[View]] = [[] for _ in plan.reductions]
+    products: list[list[Summand]] = [[] for _ in plan.reductions]
     for m, kernel in zip(plan.matmuls, kernels, strict=True):
         x = [values[i].transpose(*order, len(order)) for i, order in m.inputs]
-        y = concatenate(x, -1) @ kernel
+        y = concatenate_once(x, -1) @ kernel
         features = kernel.shape[1] // plan.outputs_of(m)
         start = 0
         for target, order in m.outputs:
             stop = start + plan.width(target) * features
-            products[target].append(View(y, Shape(channels=(start, stop), order=order)))
+            products[target].append(Summand(y, Shape(channels=(start, stop), order=order)))
             start = stop
     return products
 
 
 def _broadcast(
-    plan: Plan, products: Sequence[list[View]], bias: Float[Array, "tensors features"]
-) -> list[list[View]]:
+    plan: Plan, products: Sequence[list[Summand]], bias: Float[Array, "tensors features"]
+) -> list[list[Summand]]:
     """The summands of each bundle's output: each reduction's sum is broadcast to its parent."""
     sums = [list(p) for p in products]
     offsets = np.cumsum([0, *(len(b.names) for b in plan.bundles)])
-    outputs: list[list[View]] = [[]] * len(plan.bundles)
+    outputs: list[list[Summand]] = [[]] * len(plan.bundles)
     for i, r in reversed(list(enumerate(plan.reductions))):
         if not r.kept and all(len(block) == 1 for block in r.averaged):
-            sums[i].append(View(bias[offsets[r.bundle] : offsets[r.bundle + 1]].reshape(-1)))
+            sums[i].append(Summand(bias[offsets[r.bundle] : offsets[r.bundle + 1]].reshape(-1)))
         if r.parent is None:
             outputs[r.bundle] = sums[i]
             continue
         total = add(sums[i])
         if len(r.axes) == 1:
             sizes = (*total.shape[: r.axes[0]], 1, *total.shape[r.axes[0] : -1])
-            sums[r.parent].append(View(total, Shape(sizes=sizes)))
+            sums[r.parent].append(Summand(total, Shape(sizes=sizes)))
         else:
-            sums[r.parent].append(View(total, Shape(diagonal=r.axes)))
+            sums[r.parent].append(Summand(total, Shape(diagonal=r.axes)))
     return outputs

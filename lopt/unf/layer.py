@@ -13,7 +13,7 @@ from lopt.symmetry import PermutationSpec, SpecError
 from lopt.symmetry.paths import arranged, leaves_with_path, name_of
 from lopt.symmetry.spec import require_spec
 from lopt.unf.layout import Layout
-from lopt.unf.views import View, add
+from lopt.unf.summands import Summand, add
 
 INITS = ("fan_in", "pointwise_first")
 
@@ -45,8 +45,8 @@ class Layer(nn.Module):
         """The arrangement of the weight space in which the layer works."""
         raise NotImplementedError
 
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
-        """For each array of a layout, views whose broadcast sum is the layer's output.
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
+        """For each array of a layout, summands whose broadcast sum is the layer's output.
 
         Networks call it to stay in one layout, and to apply a non-linearity while they add.
         """

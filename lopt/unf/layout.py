@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lopt.symmetry import PermutationSpec, merge, split
-from lopt.unf.once import concatenate
+from lopt.symmetry import PermutationSpec, merge_blocks, split_blocks
+from lopt.unf.once import concatenate_once
 from lopt.unf.plan import Bundle, plan_for
 from lopt.unf.roles import Stack, stacks_for
 
@@ -46,9 +46,9 @@ class Bundles:
 
     def pack(self, tree: PyTree[Array]) -> list[Array]:
         """Arrays of shape (*sizes of the groups, tensors * channels)."""
-        blocks = split(self.spec, tree)
+        blocks = split_blocks(self.spec, tree)
         return [
-            concatenate(
+            concatenate_once(
                 [
                     blocks[name].transpose(*order, len(order))
                     for name, order in zip(b.names, b.transposes, strict=True)
@@ -66,7 +66,7 @@ class Bundles:
             for name, order, part in zip(bundle.names, bundle.transposes, parts, strict=True):
                 inverse = sorted(range(len(order)), key=order.__getitem__)
                 blocks[name] = part.transpose(*inverse, len(order))
-        return merge(self.spec, blocks)
+        return merge_blocks(self.spec, blocks)
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Stacks:
 
     def pack(self, tree: PyTree[Array]) -> list[Array]:
         """Arrays of shape (tensors, *shape, channels)."""
-        blocks = split(self.spec, tree)
+        blocks = split_blocks(self.spec, tree)
         rows = {name: x.reshape(1, *x.shape) for name, x in blocks.items()}
-        return [concatenate([rows[name] for name in s.names], axis=0) for s in self.stacks]
+        return [concatenate_once([rows[name] for name in s.names], axis=0) for s in self.stacks]
 
     def unpack(self, arrays: Sequence[Array]) -> PyTree[Array]:
         """The inverse of `pack`."""
@@ -97,4 +97,4 @@ class Stacks:
         for stack, x in zip(self.stacks, arrays, strict=True):
             for i, name in enumerate(stack.names):
                 blocks[name] = jax.lax.index_in_dim(x, i, axis=0, keepdims=False)
-        return merge(self.spec, blocks)
+        return merge_blocks(self.spec, blocks)

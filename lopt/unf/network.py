@@ -17,7 +17,7 @@ from lopt.unf.layer import channels_of
 from lopt.unf.pointwise import PointwiseLayer
 from lopt.unf.positions import PositionEmbedding
 from lopt.unf.relational import RelationalLayer
-from lopt.unf.views import add
+from lopt.unf.summands import add
 
 LAYERS = {"exact": ExactLayer, "relational": RelationalLayer, "pointwise": PointwiseLayer}
 POOLINGS = ("tensors", "network")
@@ -112,7 +112,7 @@ class UNF(nn.Module):
                 arrays = layer.layout.pack(layout.unpack(arrays))
                 layout = layer.layout
             activation = None if i == len(layers) - 1 else self.activation
-            arrays = [add(views, activation) for views in layer.summands(arrays, layout)]
+            arrays = [add(summands, activation) for summands in layer.summands(arrays, layout)]
         return arranged(layout.unpack(arrays), like=tree)
 
 

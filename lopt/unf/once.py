@@ -49,7 +49,7 @@ def _squeeze(x: Array) -> Array:
     return x.reshape([n for n in x.shape if n != 1])
 
 
-def concatenate(arrays: Sequence[Array], axis: int) -> Array:
+def concatenate_once(arrays: Sequence[Array], axis: int) -> Array:
     """`jnp.concatenate`, of any positive number of arrays."""
     return arrays[0] if len(arrays) == 1 else once(_concatenate, *arrays, axis=axis)
 

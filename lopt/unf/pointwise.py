@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
-from lopt.unf.views import View, map_channels
+from lopt.unf.summands import Summand, map_channels
 
 
 class PointwiseLayer(Layer):
@@ -36,7 +36,7 @@ class PointwiseLayer(Layer):
         return Stacks(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
         """The layer on the arrays of any layout."""
         channels = arrays[0].shape[-1] // layout.copies[0]
         dtype = arrays[0].dtype
@@ -44,6 +44,6 @@ class PointwiseLayer(Layer):
         kernel = self.coefficients("kernel", scale, dtype)
         bias = self.bias(1, dtype)[0]
         return [
-            [map_channels(x, kernel), View(jnp.tile(bias, n))]
+            [map_channels(x, kernel), Summand(jnp.tile(bias, n))]
             for x, n in zip(arrays, layout.copies, strict=True)
         ]

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int
 from lopt.unf.averages import mean
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Layout, Stacks
-from lopt.unf.once import concatenate
+from lopt.unf.once import concatenate_once
 from lopt.unf.roles import ROLES, Relations, Stack, relations_of, stacks_for
-from lopt.unf.views import Shape, View, add, map_channels
+from lopt.unf.summands import Shape, Summand, add, map_channels
 
 _RELATIONS = 5
 """The terms of a matrix' output: from itself, its two sides, its own mean and the network's."""
@@ -55,7 +55,7 @@ class RelationalLayer(Layer):
         return Stacks(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[View]]:
+    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
         """The layer on the arrays of `Stacks`."""
         channels, dtype = arrays[0].shape[-1], arrays[0].dtype
         terms = 1 if self.starts_pointwise else _RELATIONS
@@ -80,12 +80,12 @@ class RelationalLayer(Layer):
         reduced = [_reduce(x, stack) for x, stack in zip(arrays, stacks, strict=True)]
         h = _group_features(relations, [r.axes for r in reduced], C)
         sides = _side_terms(relations, h, D)
-        means = concatenate([r.whole for r in reduced], 0)
+        means = concatenate_once([r.whole for r in reduced], 0)
         constants = means @ T + jnp.mean(means, 0) @ N + bias
         outputs, start = [], 0
         for x, r, side in zip(arrays, reduced, sides, strict=True):
             stop = start + x.shape[0]
-            whole = View(constants, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
+            whole = Summand(constants, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
             matrix = None if r.space is None else r.space @ S
             outputs.append([map_channels(x, W), *_broadcast_terms(whole, side, matrix)])
             start = stop
@@ -137,7 +137,7 @@ def _mean_over(x: Array, start: int, stop: int) -> Array:
     return mean(x.reshape(shape), start)
 
 
-def _broadcast_terms(whole: View, sides: list[View], matrix: Array | None) -> list[View]:
+def _broadcast_terms(whole: Summand, sides: list[Summand], matrix: Array | None) -> list[Summand]:
     """The terms of a stack's output that are constant along some axes, few and large.
 
     Terms that broadcast along the same axes are added first, at their own size: a kernel's output
@@ -153,11 +153,11 @@ def _broadcast_terms(whole: View, sides: list[View], matrix: Array | None) -> li
     if not sides:
         return [whole]
     if matrix is None:
-        return [View(add([sides[0], whole])), *sides[1:]]
+        return [Summand(add([sides[0], whole])), *sides[1:]]
     spatial = len(sides) - (matrix.ndim - 2)
     sizes = (matrix.shape[0], *[1] * spatial, *matrix.shape[1:-1])
-    over_space = View(matrix, Shape(sizes=sizes))
-    return [View(add([whole, *sides[:spatial]])), View(add([over_space, *sides[spatial:]]))]
+    over_space = Summand(matrix, Shape(sizes=sizes))
+    return [Summand(add([whole, *sides[:spatial]])), Summand(add([over_space, *sides[spatial:]]))]
 
 
 def _sizes(shape: Sequence[int], *kept: int) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ def _group_features(
     for role, kernel in zip(relations.roles, C, strict=True):
         if role.sides:
             rows = [averages[i][k] for i, k in role.sides]
-            below = concatenate([r.reshape(-1, r.shape[-1]) for r in rows], 0)
+            below = concatenate_once([r.reshape(-1, r.shape[-1]) for r in rows], 0)
             mapped.append(below @ kernel)
         else:
             mapped.append(None)
@@ -188,9 +188,9 @@ def _group_features(
     return jnp.concatenate(features) if features else jnp.zeros((0, C[0].shape[-1]))
 
 
-def _side_terms(relations: Relations, h: Array, D: Sequence[Array]) -> list[list[View]]:
+def _side_terms(relations: Relations, h: Array, D: Sequence[Array]) -> list[list[Summand]]:
     """h_g D_r for each axis of each stack, of size one along the stack's other axes."""
-    sides: list[dict[int, View]] = [{} for _ in relations.shapes]
+    sides: list[dict[int, Summand]] = [{} for _ in relations.shapes]
     for role, kernel in zip(relations.roles, D, strict=True):
         if role.sides:
             mapped = h @ kernel
@@ -203,8 +203,8 @@ def _side_terms(relations: Relations, h: Array, D: Sequence[Array]) -> list[list
     return [[side[k] for k in sorted(side)] for side in sides]
 
 
-def _rows(x: Array, index: Int[np.ndarray, " rows"], sizes: tuple[int, ...]) -> View:
+def _rows(x: Array, index: Int[np.ndarray, " rows"], sizes: tuple[int, ...]) -> Summand:
     """Some rows, looked at in place where they are neighbours."""
     if np.all(np.diff(index) == 1):
-        return View(x, Shape(rows=(int(index[0]), int(index[-1]) + 1), sizes=sizes))
-    return View(x[index], Shape(sizes=sizes))
+        return Summand(x, Shape(rows=(int(index[0]), int(index[-1]) + 1), sizes=sizes))
+    return Summand(x[index], Shape(sizes=sizes))

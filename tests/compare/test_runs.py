@@ -8,7 +8,7 @@ import pytest
 
 from lopt.compare.runs import Program, Runs, shape
 from lopt.compare.trials import Setting
-from lopt.meta.unroll import start, step
+from lopt.meta.unroll import init_run, step
 
 MAKERS = {
     "sgdm": lambda rate, decay: optax.sgd(rate, momentum=0.9),
@@ -44,7 +44,7 @@ def test_runs_are_plain_training_runs(regression, trained):
     for name in ("adamw", "sgdm"):
         for seed in range(3):
             optimizer = MAKERS[name](optax.cosine_decay_schedule(0.05, 6), None)
-            run = start(regression, optimizer, jax.random.key(1_000_000 + seed), 6)
+            run = init_run(regression, optimizer, jax.random.key(1_000_000 + seed), 6)
             one_step = jax.jit(lambda run, optimizer=optimizer: step(regression, optimizer, run))
             for t in range(6):
                 run, loss = one_step(run)
@@ -83,7 +83,7 @@ def test_where_memory_runs_out_fewer_runs_are_trained_at_once(runs, trained):
 
 def test_schedule_free_optimizers_are_evaluated_at_their_average(regression, trained):
     optimizer = optax.contrib.schedule_free_adamw(0.05)
-    run = start(regression, optimizer, jax.random.key(1_000_000), 6)
+    run = init_run(regression, optimizer, jax.random.key(1_000_000), 6)
     factors = jnp.asarray(shape("cosine", 6))
     optimizer = optax.contrib.schedule_free_adamw(
         lambda count: 0.05 * factors[jnp.minimum(count, 5)]
@@ -108,7 +108,7 @@ def test_weight_decay_is_that_of_the_setting(regression, runs):
     without, strong = program(settings)
     for trial, decay in ((without, 0.0), (strong, 2.0)):
         optimizer = optax.adamw(0.05, weight_decay=decay)
-        run = start(regression, optimizer, jax.random.key(1_000_000), 6)
+        run = init_run(regression, optimizer, jax.random.key(1_000_000), 6)
         one_step = jax.jit(lambda run, optimizer=optimizer: step(regression, optimizer, run))
         for t in range(6):
             run, loss = one_step(run)

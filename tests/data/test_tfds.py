@@ -21,7 +21,7 @@ from lopt.data.images import preprocess, standardize
 from lopt.data.prepare import main as prepare
 from lopt.data.prepared import find
 from lopt.errors import UserError
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.parts import build
 from lopt.rules import load
 from lopt.tasks import cnn
@@ -246,7 +246,7 @@ def test_a_cnn_trains_on_the_real_fashion_mnist(real_home, tfds):
 
     @jax.jit
     def train(task):
-        run = start(task, optimizer, jax.random.key(0), 1)
+        run = init_run(task, optimizer, jax.random.key(0), 1)
         run, losses = unroll(task, optimizer, run, 300)
         return losses.values, task.evaluate(run.params, run.model_state)
 

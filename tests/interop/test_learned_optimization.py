@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from processes import run
 
 from lopt.errors import UserError
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.schedules import scale_over_run
 from lopt.symmetry import check_spec
 
@@ -75,7 +75,7 @@ def tasks(request):
 def test_a_task_of_theirs_trains_here_as_in_their_own_loop(tasks):
     theirs, task = tasks
     optimizer = optax.adam(0.01, eps_root=1e-8)
-    run = start(task, optimizer, jax.random.key(3), STEPS)
+    run = init_run(task, optimizer, jax.random.key(3), STEPS)
     batches, keys = what_a_run_sees(task, run)
     ended, losses = jax.jit(unroll, static_argnums=(1, 3))(task, optimizer, run, STEPS)
     opt = their_optimizers.Adam(0.01)
@@ -140,7 +140,7 @@ def test_our_rules_train_their_tasks_under_their_interface_as_through_optax(task
         rules[name].rule.scale_by_rule(rules[name].theta, task.spec),
         scale_over_run(inner["schedule"], inner["learning_rate"]),
     )
-    run = start(task, optimizer, jax.random.key(3), STEPS)
+    run = init_run(task, optimizer, jax.random.key(3), STEPS)
     batches, keys = what_a_run_sees(task, run)
     ended, losses = jax.jit(unroll, static_argnums=(1, 3))(task, optimizer, run, STEPS)
     last, found = their_loop(theirs, opt, run.params, run.model_state.state, batches, keys)
@@ -280,7 +280,7 @@ def trained(learned, theta, **arguments):
     theirs = quadratics.QuadraticTask()
     task = task_from(theirs)
     optimizer = optimizer_from(learned, theta, total_steps=STEPS, **arguments)
-    run = start(task, optimizer, jax.random.key(3), STEPS)
+    run = init_run(task, optimizer, jax.random.key(3), STEPS)
     batches, keys = what_a_run_sees(task, run)
     ended, losses = jax.jit(unroll, static_argnums=(1, 3))(task, optimizer, run, STEPS)
     return theirs, run, batches, keys, ended, losses.values

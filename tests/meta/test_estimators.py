@@ -13,7 +13,7 @@ from lopt.errors import UserError
 from lopt.meta import ES, NRES, PES, TBPTT, Problem
 from lopt.meta.particles import over_pairs, twice
 from lopt.meta.staggered import Staggered
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.tasks import quadratic
 
 HORIZON, TRUNCATION, SIGMA = 6, 2, 0.01
@@ -67,7 +67,7 @@ def assert_mean_is(estimates, exact, scale=1.0):
 
 def test_the_exact_gradient_is_that_of_runs():
     def mean_loss(theta, key):
-        run = start(TASK, optimizer(theta), key, HORIZON)
+        run = init_run(TASK, optimizer(theta), key, HORIZON)
         return unroll(TASK, optimizer(theta), run, HORIZON)[1].values.mean()
 
     keys = jax.random.split(jax.random.key(9), 20_000)
@@ -128,7 +128,7 @@ def test_the_mean_over_runs_of_random_length_is_the_gradient(kind):
 
     def draw(key):
         fresh_key, init_key, key = jax.random.split(key, 3)
-        fresh = estimator.fresh(PROBLEM, THETA, fresh_key, over_pairs, PAIRS)
+        fresh = estimator.init_runs(PROBLEM, THETA, fresh_key, over_pairs, PAIRS)
         state = estimator.init(PROBLEM, THETA, init_key)
         state = state._replace(staggered=twice(PROBLEM, fresh))
         return truncations(estimator, state, key, count)[1]

@@ -88,7 +88,7 @@ def theirs(algorithm, estimator, draw_keys, run_keys):
 
     for i, (draw_key, run_key) in enumerate(zip(draw_keys, run_keys, strict=True)):
         if i % (HORIZON // TRUNCATION) == 0:
-            fresh = estimator.fresh(PROBLEM, THETA, run_key, over_pairs, PAIRS)
+            fresh = estimator.init_runs(PROBLEM, THETA, run_key, over_pairs, PAIRS)
             runs = twice(PROBLEM, fresh.runs)
         population, state = es.ask(draw_key, state, params)
         runs, losses = truncation(population, runs)

@@ -13,7 +13,7 @@ PROBLEM = Problem(quadratic(), lambda theta: optax.adam(jnp.exp(theta["log_rate"
 def train(estimator, theta, steps=40, problems=(PROBLEM,), seed=0, rate=0.2, **options):
     estimators = [estimator] * len(problems)
     training = MetaTraining(problems, estimators, optax.adam(rate), **options)
-    state = training.begin(theta, jax.random.key(seed))
+    state = training.init(theta, jax.random.key(seed))
     states, reports = zip(*training.run(state, steps), strict=True)
     return states[-1], reports
 
@@ -108,7 +108,7 @@ def test_every_step_is_reported_once_and_counted():
 
 def test_resuming_from_a_state_is_as_if_never_stopped():
     training = MetaTraining([PROBLEM], [PES(2, 5, 20, sigma=0.1)], optax.adam(0.2))
-    state = training.begin({"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
+    state = training.init({"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
     whole = [s for s, _ in training.run(state, 6)]
     *_, (again, _) = training.run(whole[2], 6)
     assert again.theta["log_rate"] == whole[-1].theta["log_rate"]

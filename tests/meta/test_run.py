@@ -22,8 +22,8 @@ def begin(rate, scale=1.0, theta=THETA):
     problem = Problem(quadratic(), lambda theta: optax.sgd(scale * jnp.exp(theta["log_rate"])))
     training = MetaTraining([problem], [ES(pairs=1, horizon=2)], optax.sgd(rate))
     validation = Validation([], 2, 10.0, 0, 1)
-    state = training.begin(theta, jax.random.key(0))
-    return training, validation, Snapshot(state, validation.begin(theta))
+    state = training.init(theta, jax.random.key(0))
+    return training, validation, Snapshot(state, validation.init(theta))
 
 
 def take(workdir, run, every=2, most=99):

@@ -2,13 +2,13 @@ import jax
 import numpy as np
 import optax
 
-from lopt.meta.unroll import start, step, unroll
+from lopt.meta.unroll import init_run, step, unroll
 from lopt.tasks import mlp, quadratic
 
 
 def test_an_unroll_is_its_steps():
     task, optimizer = mlp(widths=(4,), batch_size=8), optax.adam(0.01)
-    run = start(task, optimizer, jax.random.key(0), 3)
+    run = init_run(task, optimizer, jax.random.key(0), 3)
     unrolled, losses = jax.jit(lambda run: unroll(task, optimizer, run, 3))(run)
     one = jax.jit(lambda run: step(task, optimizer, run))
     for i in range(3):
@@ -24,7 +24,7 @@ def test_an_unroll_is_its_steps():
 
 def test_gradient_descent_on_a_quadratic_is_as_computed_by_hand():
     task, optimizer = quadratic(dimension=5, condition=100.0), optax.sgd(0.3)
-    run = start(task, optimizer, jax.random.key(1), 4)
+    run = init_run(task, optimizer, jax.random.key(1), 4)
     x, curvature = np.asarray(run.params["x"]), np.asarray(task.curvature)
     _, (losses, share) = unroll(task, optimizer, run, 4)
     np.testing.assert_allclose(share, [0.0, 0.25, 0.5, 0.75])
@@ -37,7 +37,8 @@ def test_batches_depend_on_key_and_step_only():
 
     def losses(learning_rate, seed):
         optimizer = optax.sgd(learning_rate)
-        return unroll(task, optimizer, start(task, optimizer, jax.random.key(seed), 2), 2)[1].values
+        run = init_run(task, optimizer, jax.random.key(seed), 2)
+        return unroll(task, optimizer, run, 2)[1].values
 
     assert losses(0.1, 0)[0] == losses(0.5, 0)[0]
     assert losses(0.1, 0)[1] != losses(0.5, 0)[1]
@@ -54,5 +55,5 @@ def test_the_optimizer_is_told_the_loss_and_the_length_of_the_run():
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: (), update)
     task = quadratic(noise=0.3)
-    _, loss = step(task, optimizer, start(task, optimizer, jax.random.key(0), 7))
+    _, loss = step(task, optimizer, init_run(task, optimizer, jax.random.key(0), 7))
     assert seen == [loss, loss, 7]

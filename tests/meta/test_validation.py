@@ -8,7 +8,7 @@ from processes import run
 from lopt.errors import UserError
 from lopt.meta import PES, MetaTraining, Problem, Validation
 from lopt.meta.loop import one_ahead
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.tasks import quadratic
 
 HORIZON, CAP = 6, 5.0
@@ -26,13 +26,13 @@ def validation_of(*problems, every=2, runs=4, **options):
 
 def loss_of(validation, rate):
     theta = theta_of(rate)
-    return validation(validation.begin(theta), theta, 1)[1]
+    return validation(validation.init(theta), theta, 1)[1]
 
 
 def losses_by_hand(problem, rate, seeds):
     optimizer = optax.sgd(rate)
     for key in seeds:
-        start_ = start(problem.task, optimizer, key, HORIZON)
+        start_ = init_run(problem.task, optimizer, key, HORIZON)
         yield unroll(problem.task, optimizer, start_, HORIZON)[1].values
 
 
@@ -47,7 +47,7 @@ def test_the_loss_is_the_mean_of_whole_unperturbed_runs_scaled_and_capped(rate):
 
 def test_the_same_theta_has_the_same_loss_at_any_step():
     validation = validation_of()
-    best = validation.begin(theta_of(0.0))
+    best = validation.init(theta_of(0.0))
     losses = [validation(best, theta_of(0.1), step)[1].mean for step in (1, 7)]
     assert losses[0] == losses[1]
     assert losses[0] != loss_of(validation, 0.2).mean
@@ -63,7 +63,7 @@ def test_problems_count_by_their_weights():
 
 def test_the_best_is_that_of_the_lowest_loss_and_the_first_of_equals():
     validation = validation_of()
-    best, seen = validation.begin(theta_of(0.0)), []
+    best, seen = validation.init(theta_of(0.0)), []
     assert float(best.loss) == np.inf
     for step, rate in enumerate((0.01, 0.1, 0.05, 0.1), start=1):
         best, loss = validation(best, theta_of(rate), step)
@@ -75,7 +75,7 @@ def test_the_best_is_that_of_the_lowest_loss_and_the_first_of_equals():
 
 def test_a_loss_that_is_no_number_is_never_the_best():
     validation = Validation([PROBLEM._replace(scale=jnp.nan)], HORIZON, jnp.nan, 1, 2)
-    best, loss = validation(validation.begin(theta_of(0.0)), theta_of(0.1), 1)
+    best, loss = validation(validation.init(theta_of(0.0)), theta_of(0.1), 1)
     assert np.isnan(loss.mean)
     assert (float(best.loss), int(best.step), float(best.theta["rate"])) == (np.inf, 0, 0.0)
 
@@ -90,10 +90,10 @@ def watched(validation, state, best, steps):
 
 
 def test_it_is_taken_every_so_many_steps_and_after_the_last_and_changes_nothing():
-    state = training().begin(theta_of(0.01), jax.random.key(0))
+    state = training().init(theta_of(0.01), jax.random.key(0))
     plain = [s.theta["rate"] for s, _ in training().run(state, 7)]
     validation = validation_of(every=3)
-    steps = watched(validation, state, validation.begin(state.theta), 7)
+    steps = watched(validation, state, validation.init(state.theta), 7)
     assert [s.theta["rate"] for s, *_ in steps] == plain
     losses = {int(s.step): loss for s, _, _, loss in steps if loss is not None}
     assert list(losses) == [3, 6, 7]
@@ -105,9 +105,9 @@ def test_it_is_taken_every_so_many_steps_and_after_the_last_and_changes_nothing(
 
 
 def test_going_on_from_a_best_is_as_if_never_stopped():
-    state = training().begin(theta_of(0.01), jax.random.key(0))
+    state = training().init(theta_of(0.01), jax.random.key(0))
     validation = validation_of(every=3)
-    whole = watched(validation, state, validation.begin(state.theta), 7)
+    whole = watched(validation, state, validation.init(state.theta), 7)
     halfway, _, best, _ = whole[3]
     again = watched(validation, halfway, best, 7)
     assert [int(s.step) for s, *_ in again] == [5, 6, 7]
@@ -115,9 +115,9 @@ def test_going_on_from_a_best_is_as_if_never_stopped():
 
 
 def test_none_is_taken_every_0_steps():
-    state = training().begin(theta_of(0.01), jax.random.key(0))
+    state = training().init(theta_of(0.01), jax.random.key(0))
     validation = Validation((), HORIZON, CAP, every=0, runs=1)
-    steps = watched(validation, state, validation.begin(state.theta), 2)
+    steps = watched(validation, state, validation.init(state.theta), 2)
     assert [loss for *_, loss in steps] == [None, None]
 
 
@@ -129,9 +129,9 @@ def test_a_validation_is_sent_off_before_the_next_step():
             sent.append(len(sent) + 1)
             yield state, report
 
-    begun = training().begin(theta_of(0.01), jax.random.key(0))
+    begun = training().init(theta_of(0.01), jax.random.key(0))
     validation = validation_of(every=1)
-    for *_, loss in validation.watch(steps(), validation.begin(begun.theta), 0, 3):
+    for *_, loss in validation.watch(steps(), validation.init(begun.theta), 0, 3):
         assert loss is not None
         assert sent == [1]
         break
@@ -152,7 +152,7 @@ for runs in (8, 3):
     losses = []
     for problem, rate in ((alone, jnp.float32(0.1)), (spread, theta)):
         validation = Validation([problem], 6, 5.0, every=1, runs=runs)
-        best, loss = validation(validation.begin(rate), rate, 4)
+        best, loss = validation(validation.init(rate), rate, 4)
         assert (float(best.loss), int(best.step)) == (float(loss.mean), 4)
         losses.append(float(loss.mean))
     assert best.theta.sharding.is_fully_replicated

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lopt.errors import UserError
-from lopt.predict.arithmetic import END, all_sums, split, text
+from lopt.predict.arithmetic import END, all_sums, hold_out, text
 
 
 @pytest.mark.parametrize("numbers", [4, 12])
@@ -17,7 +17,7 @@ def test_every_answer_is_the_sum(numbers):
 
 
 def test_no_sum_is_both_trained_on_and_unseen():
-    known, unseen = split(all_sums(5), 7, seed=1)
+    known, unseen = hold_out(all_sums(5), 7, seed=1)
     known, unseen = ({text(q) for q in part.questions} for part in (known, unseen))
     assert len(unseen) == 7
     assert len(known) == 18
@@ -26,7 +26,7 @@ def test_no_sum_is_both_trained_on_and_unseen():
 
 def test_a_split_that_leaves_too_little_is_refused():
     with pytest.raises(UserError, match="unseen sums must be 1 to 8 of the 16, not 9"):
-        split(all_sums(4), 9, seed=0)
+        hold_out(all_sums(4), 9, seed=0)
     with pytest.raises(UserError, match="at least 4"):
         all_sums(3)
 

@@ -8,7 +8,7 @@ import pytest
 
 import lopt
 from lopt.errors import UserError
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.parts import build
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES
@@ -38,7 +38,7 @@ def test_it_trains_at_its_default_rate(name, spec_is_given):
     task = autoencoder(widths=(12, 4), batch_size=32)
 
     def final(optimizer):
-        run = start(task, optimizer, jax.random.key(0), 200)
+        run = init_run(task, optimizer, jax.random.key(0), 200)
         return unroll(task, optimizer, run, 200)[1].values[-20:].mean()
 
     spec = task.spec if spec_is_given else None

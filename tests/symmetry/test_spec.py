@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.symmetry import Axes, PermutationSpec, SpecError, block_groups, merge, split
+from lopt.symmetry import Axes, PermutationSpec, SpecError, block_groups, merge_blocks, split_blocks
 
 
 @pytest.fixture
@@ -99,12 +99,12 @@ def test_composite_axes_split_merge_and_permute():
         name: jnp.arange(np.prod(spec.shape(a)) * 7.0).reshape(*spec.shape(a), 7)
         for name, a in axes.items()
     }
-    blocks = split(spec, tree)
+    blocks = split_blocks(spec, tree)
     assert {k: v.shape[:-1] for k, v in blocks.items()} == {
         k: tuple(sizes[g] for g in groups) for k, groups in block_groups(spec).items()
     }
     assert block_groups(spec)["cat#2"] == ("d", "one", "head")
-    jax.tree.map(np.testing.assert_array_equal, merge(spec, blocks), tree)
+    jax.tree.map(np.testing.assert_array_equal, merge_blocks(spec, blocks), tree)
 
     permutations = spec.sample(jax.random.key(1))
 
@@ -114,4 +114,4 @@ def test_composite_axes_split_merge_and_permute():
 
     by_block = {name: permute_block(name, groups) for name, groups in block_groups(spec).items()}
     permuted = spec.permute(tree, permutations)
-    jax.tree.map(np.testing.assert_array_equal, merge(spec, by_block), permuted)
+    jax.tree.map(np.testing.assert_array_equal, merge_blocks(spec, by_block), permuted)

@@ -10,7 +10,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from lopt.errors import UserError
-from lopt.meta.unroll import start, unroll
+from lopt.meta.unroll import init_run, unroll
 from lopt.parts import build
 from lopt.symmetry import check_spec
 from lopt.tasks import TASKS, mlp, quadratic, rnn
@@ -65,7 +65,7 @@ def test_the_loss_falls_under_adam(part):
 
     @jax.jit
     def train(task, key):
-        run = start(task, optimizer, key, 1)
+        run = init_run(task, optimizer, key, 1)
         before = task.evaluate(run.params, run.model_state)["loss"]
         run, losses = unroll(task, optimizer, run, 400 if SMALL_TEXT in part else 100)
         return before, losses.values, task.evaluate(run.params, run.model_state)["loss"]

@@ -1,14 +1,14 @@
-"""Sums of views: parts of arrays, transposed and broadcast while they are added.
+"""Sums whose summands are parts of arrays, transposed and broadcast while they are added.
 
 A layer's output is a sum of terms of different shapes: its own channels at full size, and terms
 that are constant along some axes. Made into arrays of the full size one by one, each would cost a
-pass over memory to write and another to add. A `View` says how a term is read from a smaller array,
-and `add` reads all of them in one loop that writes the output once, non-linearity included. On
-backends that fuse sums anyway it is the plain sum.
+pass over memory to write and another to add. A `Summand` says how a term is read from a smaller
+array, and `add` reads all of them in one loop that writes the output once, non-linearity included.
+On backends that fuse sums anyway it is the plain sum.
 
 >>> import jax.numpy as jnp
 >>> column, row = jnp.arange(2.0).reshape(2, 1), jnp.arange(3.0).reshape(3, 1)
->>> add([View(column, Shape(sizes=(2, 1))), View(row, Shape(sizes=(1, 3)))])[..., 0].tolist()
+>>> add([Summand(column, Shape(sizes=(2, 1))), Summand(row, Shape(sizes=(1, 3)))])[..., 0].tolist()
 [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
 """
 
@@ -25,11 +25,11 @@ Activation = Callable[[Array], Array]
 
 
 class Shape(NamedTuple):
-    """How a view differs from its array; what is given is applied in this order.
+    """How a summand differs from its array; what is given is applied in this order.
 
     Attributes:
-      rows: where the view's part of the first axis starts and stops.
-      channels: where the view's part of the last axis starts and stops.
+      rows: where the summand's part of the first axis starts and stops.
+      channels: where the summand's part of the last axis starts and stops.
       order: how all axes but the last are transposed.
       sizes: what all axes but the last are reshaped to, with ones to broadcast along.
       diagonal: the two axes, as in the result, on whose diagonal the array is written.
@@ -42,19 +42,19 @@ class Shape(NamedTuple):
     diagonal: tuple[int, ...] | None = None
 
 
-class View(NamedTuple):
+class Summand(NamedTuple):
     """An array, and how it is looked at."""
 
     array: Array
     shape: Shape = Shape()
 
 
-def add(views: Sequence[View], activation: Activation | None = None) -> Float[Array, "..."]:
-    """`activation(sum(views))`, with broadcasting, computed once."""
-    if len(views) == 1 and views[0].shape == Shape() and activation is None:
-        return views[0].array
-    shapes = tuple(v.shape for v in views)
-    return once(_add, *(v.array for v in views), shapes=shapes, activation=activation)
+def add(summands: Sequence[Summand], activation: Activation | None = None) -> Float[Array, "..."]:
+    """`activation(sum(summands))`, with broadcasting, computed once."""
+    if len(summands) == 1 and summands[0].shape == Shape() and activation is None:
+        return summands[0].array
+    shapes = tuple(s.shape for s in summands)
+    return once(_add, *(s.array for s in summands), shapes=shapes, activation=activation)
 
 
 def _add(*arrays: Array, shapes: tuple[Shape, ...], activation: Activation | None) -> Array:
@@ -75,8 +75,8 @@ def _look(x: Array, shape: Shape) -> Array:
     return x if shape.diagonal is None else on_diagonal(x, *shape.diagonal)
 
 
-def map_channels(x: Float[Array, "... channels_in"], kernel: Float[Array, "i o"]) -> View:
+def map_channels(x: Float[Array, "... channels_in"], kernel: Float[Array, "i o"]) -> Summand:
     """`x @ kernel`, where several tensors may lie side by side in the channels of x."""
     copies = x.shape[-1] // kernel.shape[0]
     rows = x.reshape(-1, kernel.shape[0]) @ kernel
-    return View(rows.reshape(*x.shape[:-1], copies * kernel.shape[1]))
+    return Summand(rows.reshape(*x.shape[:-1], copies * kernel.shape[1]))
