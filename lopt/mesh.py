@@ -22,13 +22,18 @@ def mesh_of(tree: PyTree[Array], *kinds: AxisType) -> AbstractMesh | None:
     return None
 
 
-def gathered(tree: PyTree[Array]) -> PyTree[Array]:
+def gathered(tree: PyTree[Array], like: PyTree[Array] | None = None) -> PyTree[Array]:
     """Arrays that are whole on each device, where the compiler divides work over a mesh.
 
     Small arrays that follow from large ones are best whole: the compiler divides them as the large
     ones are, and then exchanges them in each operation that needs them otherwise.
+
+    Args:
+      tree: the arrays.
+      like: arrays that lie over the mesh, if those of the tree are constants.
     """
-    return jax.tree.map(lambda x: _constrained(x, *[None] * x.ndim), tree)
+    mesh = None if like is None else mesh_of(like, AxisType.Auto)
+    return jax.tree.map(lambda x: _constrained(x, *[None] * x.ndim, mesh=mesh), tree)
 
 
 def rows_gathered(x: Float[Array, "n m"]) -> Float[Array, "n m"]:
@@ -36,8 +41,8 @@ def rows_gathered(x: Float[Array, "n m"]) -> Float[Array, "n m"]:
     return _constrained(x, P.UNCONSTRAINED, None)
 
 
-def _constrained(x: Array, *spec: Any) -> Array:
-    mesh = mesh_of(x, AxisType.Auto)
+def _constrained(x: Array, *spec: Any, mesh: AbstractMesh | None = None) -> Array:
+    mesh = mesh or mesh_of(x, AxisType.Auto)
     if mesh is None:
         return x
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P(*spec)))

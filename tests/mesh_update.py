@@ -21,7 +21,9 @@ from lopt.tasks import transformer
 from lopt.unf.roles import axis_roles
 
 STEPS = 3
-STATISTICS = 9
+DIRECTIONS = ("orthogonal", "rotated")
+
+STATISTICS = 5
 """Channels that the rule reads of each neuron; the GPT has no axis of that size."""
 
 
@@ -68,13 +70,15 @@ def advance(update, params, state, grads):
     return params
 
 
-def same(params, shardings, expected):
-    """Whether a tree, which may be of several such as params, lies as expected."""
-    found, wanted = map(jax.tree.leaves, (shardings, expected))
-    ranks = [x.ndim for x in jax.tree.leaves(params)]
-    copies = len(found) // len(wanted)
-    triples = zip(found, wanted * copies, ranks * copies, strict=True)
-    return all(a.is_equivalent_to(b, rank) for a, b, rank in triples)
+def same(params, trees, expected):
+    """Whether trees such as params, or with None for some of them, lie as expected."""
+    structure = jax.tree.structure(params)
+    leaves = jax.tree.leaves(params), jax.tree.leaves(expected)
+    return all(
+        found is None or found.is_equivalent_to(wanted, x.ndim)
+        for tree in trees
+        for found, x, wanted in zip(structure.flatten_up_to(tree), *leaves, strict=True)
+    )
 
 
 def gathers(text):
@@ -116,10 +120,11 @@ def report(task, optimizer, params, grads, layout, kind, alone):
         "in_loops": sum("while/body" in line for line in exchanges),
         "gathered": gathers(text),
         "needed": sorted(needed),
+        "matrices": sorted(x.size for x in jax.tree.leaves(params) if x.ndim > 1),
         "layout_stays": {
-            "init": same(params, begun, where),
-            "state": same(params, of_state[0].averages, where),
-            "updates": same(params, of_updates, where),
+            "init": same(params, begun.values(), where),
+            "state": same(params, of_state[0].averages.values(), where),
+            "updates": same(params, [of_updates], where),
         },
         "apart": float(max(jax.tree.leaves(apart))),
     }
@@ -127,15 +132,20 @@ def report(task, optimizer, params, grads, layout, kind, alone):
 
 def main():
     task = transformer(width=32, depth=1, heads=8, length=16, batch_size=8)
-    rule = GatesRule(directions=("orthogonal", "adam"))
-    theta = rule.init(jax.random.key(0), task.spec)
-    optimizer = rule.optimizer(theta, 0.01, task.spec, total_steps=100)
     params, state = jax.jit(task.init)(jax.random.key(0))
     batch, key = task.batch(state, jax.random.key(1)), jax.random.key(2)
     grads = jax.jit(jax.grad(lambda p: task.loss(p, state, batch, key)[0]))(params)
-    alone = advance(jax.jit(optimizer.update), params, optimizer.init(params), grads)
-    layouts = {n: report(task, optimizer, params, grads, *how, alone) for n, how in LAYOUTS.items()}
-    print(json.dumps({"devices": jax.device_count(), "layouts": layouts}))
+    reports = {}
+    for direction in DIRECTIONS:
+        rule = GatesRule(directions=(direction,))
+        theta = rule.init(jax.random.key(0), task.spec)
+        optimizer = rule.optimizer(theta, 0.01, task.spec, total_steps=100)
+        alone = advance(jax.jit(optimizer.update), params, optimizer.init(params), grads)
+        reports[direction] = {
+            name: report(task, optimizer, params, grads, *how, alone)
+            for name, how in LAYOUTS.items()
+        }
+    print(json.dumps({"devices": jax.device_count(), "reports": reports}))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class OfMomenta(Direction):
       nominal: the mixture begins mostly at the decay nearest to it.
     """
 
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
+    decays: Sequence[float] = (0.95,)
     nominal: float = 0.95
 
     gradient_logit: ClassVar[float] = -3.0

@@ -13,7 +13,7 @@ from lopt.parts import Parts
 from lopt.rules.averages import Average, require_decays, root
 from lopt.rules.direction import Direction, Memory, OfMomenta, Tensor, matrix_of
 from lopt.rules.orthogonal import orthogonalize
-from lopt.rules.rotations import turn
+from lopt.rules.rotations import begun, turn
 from lopt.rules.steps import unit_rms
 
 
@@ -121,32 +121,38 @@ _LARGEST_POWER = 1.25
 
 @dataclass(frozen=True)
 class Rotated(OfMomenta):
-    r"""A power of Adam's ratio in a basis that turns with the gradients, by products alone.
+    r"""A power of Adam's ratio in bases that turn with the gradients, by products alone.
 
-    With M a mixture of momenta as a matrix (space x inputs, outputs), G the gradient, and
-    orthogonal bases L and R of its rows and columns,
+    With M a mixture of momenta and G the gradient as matrices (short side, long side) of shape
+    (n, m), an orthogonal basis L of n vectors of the short side, and R of n orthonormal vectors of
+    the long side,
 
-    .. math:: L \left( L^\top M R \, \left(\frac{V}{\mathrm{mean}(V)} + d\right)^{-p} \right)
-              R^\top, \qquad V = \mathrm{average}\left((L^\top G R)^2\right),
+    .. math:: L \left(f(V) \circ L^\top M R\,R^\top + f(v) \circ L^\top M (1 - R R^\top)\right),
+              \qquad f(x) = \left(\frac{x}{\mu} + d\right)^{-p},
 
-    scaled to unit root mean square, with a power p that is a setting. At p = 1/2 it is the
-    direction of SOAP (Vyas et al., arXiv 2409.11321), which takes for L and R the eigenvectors of
-    Shampoo's averages of G G' and G' G, that it keeps and factorizes by QR; larger powers step less
-    where gradients are large, p = 1 as a natural gradient does. Here the bases start at the
-    identity, and `lopt.rules.rotations.turn` turns them in every step against the correlations of
-    G + 2 M; the sums of V over columns and over rows stand for the eigenvalues. So there is nothing
-    to factorize and no G G' to keep: beside V, n^2 + m^2 numbers for a matrix of shape (n, m).
+    scaled to unit root mean square, where V is an average of the squares of :math:`L^\top G R`, v
+    for each row one of what is left of :math:`L^\top G` in each of the other m - n directions of
+    the long side, :math:`\mu` the mean of both over the matrix, and the power p a setting. With
+    p = 1/2 and all m directions it is the direction of SOAP (Vyas et al., arXiv 2409.11321), which
+    takes for L and R the eigenvectors of Shampoo's averages of G G' and G' G, that it keeps and
+    factorizes by QR; larger powers step less where gradients are large, p = 1 as a natural gradient
+    does.
+
+    Here `lopt.rules.rotations.turn` turns the bases in every step against the correlations of
+    :math:`L^\top (G + 2 M) R`; the sums of V over columns and over rows stand for the eigenvalues.
+    There is nothing to factorize and no G G' to keep. One gradient has rank n at most, so that n
+    directions of the long side hold most of what gradients have; an update takes eleven products of
+    n x n by n x m, where Muon takes ten, and keeps n (m + 2 n + 1) numbers. L starts at the
+    identity, R of a square matrix too, and otherwise along the first gradient.
 
     Attributes:
       decays: of the momenta that are mixed.
       nominal: the mixture begins mostly at the decay nearest to it.
-      second_decay: of V.
+      second_decay: of V and v.
       power: where p begins.
       damping: d; it bounds what a coordinate gets that has hardly had a gradient.
       rate: the weight of one step in a turn.
-      longest: sides longer than this are not rotated.
-      aspect: nor are sides longer than this many times the other, which would need more memory
-        than the tensor has numbers.
+      longest: matrices whose shorter side is longer than this are not rotated: V is of G itself.
     """
 
     second_decay: float = 0.95
@@ -154,9 +160,8 @@ class Rotated(OfMomenta):
     damping: float = 0.01
     rate: float = 0.1
     longest: int = 4096
-    aspect: float = 8.0
     matrices_only = True
-    keeps = ("second_moment", "rows", "columns")
+    keeps = ("second_moment", "short", "long", "rest")
 
     def __post_init__(self) -> None:
         """Refuse what cannot turn."""
@@ -166,11 +171,8 @@ class Rotated(OfMomenta):
             raise UserError(f"rotated: rate must be above 0 and at most 1, not {self.rate}")
         if not 0 <= self.power <= _LARGEST_POWER:
             raise UserError(f"rotated: power must be 0 to {_LARGEST_POWER}, not {self.power}")
-        if not (self.longest >= 1 and self.aspect >= 1):
-            raise UserError(
-                "rotated: longest and aspect must be 1 or more, "
-                f"not {self.longest} and {self.aspect}; longest=1 rotates nothing"
-            )
+        if not self.longest >= 0:
+            raise UserError(f"rotated: longest must be 0 or more, not {self.longest}")
         if not self.damping > 0:
             raise UserError(f"rotated: damping must be positive, not {self.damping}")
 
@@ -181,44 +183,77 @@ class Rotated(OfMomenta):
     def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
         if not inputs:
             return {}
-        rows, columns = sides = matrix_of(shape, inputs)
-        bases = {
-            name: jnp.eye(size)
-            for name, size in zip(("rows", "columns"), sides, strict=True)
-            if 1 < size <= min(self.longest, self.aspect * min(sides))
+        short, long = sorted(matrix_of(shape, inputs))
+        if short > self.longest:
+            return {"second_moment": jnp.zeros((short, long))}
+        return {
+            "second_moment": jnp.zeros((short, short)),
+            "short": jnp.eye(short),
+            "long": jnp.eye(long) if long == short else jnp.zeros((long, short)),
+            "rest": jnp.zeros(short),
         }
-        return {"second_moment": jnp.zeros((rows, columns)), **bases}
 
     def __call__(  # noqa: D102
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         sides = matrix_of(tensor.grad.shape, tensor.inputs)
-        left, right = memory.get("rows"), memory.get("columns")
-        mixed = tensor.mixture(self.decays, settings[:-1]).reshape(sides)
-        both = gathered((tensor.grad.reshape(sides), mixed))
-        gradient, mixed = (_into(left, x, right) for x in both)
-        square = memory["second_moment"]
-        square = self.second_decay * square + (1 - self.second_decay) * jnp.square(gradient)
-        energies = square / (1 - jnp.float32(self.second_decay) ** tensor.count)
-        mean = jnp.mean(energies)
-        relative = energies / jnp.where(mean > 0, mean, 1) + self.damping
-        ratio = mixed * relative ** -jnp.clip(settings[-1], 0.0, _LARGEST_POWER)
-        kept = {"second_moment": square}
-        signal = gradient + 2 * mixed
-        if left is not None:
-            kept["rows"] = turn(left, signal, jnp.sum(energies, 1), self.rate)
-            ratio = left @ ratio
-        if right is not None:
-            kept["columns"] = turn(right, signal.T, jnp.sum(energies, 0), self.rate)
-            ratio = ratio @ right.T
-        ratio = gathered(unit_rms(ratio))
+        mixed = tensor.mixture(self.decays, settings[:-1])
+        gradient, mixed = gathered((tensor.grad.reshape(sides), mixed.reshape(sides)))
+        if tall := sides[0] > sides[1]:
+            gradient, mixed = gradient.T, mixed.T
+        power = -jnp.clip(settings[-1], 0.0, _LARGEST_POWER)
+        if "short" in memory:
+            ratio, kept = self._turned(gradient, mixed, power, tensor.count, memory)
+        else:
+            ratio, kept = self._fixed(gradient, mixed, power, memory)
+        ratio = gathered(unit_rms(ratio.T if tall else ratio))
         return ratio.reshape(tensor.grad.shape), jax.lax.stop_gradient(kept)
 
+    def _fixed(
+        self, gradient: Array, mixed: Array, power: Array, memory: Memory
+    ) -> tuple[Float[Array, "n m"], Memory]:
+        square = self._average(memory["second_moment"], jnp.square(gradient))
+        mean = jnp.mean(square)
+        relative = square / jnp.where(mean > 0, mean, 1)
+        return mixed * (relative + self.damping) ** power, {"second_moment": square}
 
-def _into(left: Array | None, x: Array, right: Array | None) -> Array:
-    """A matrix in the coordinates of bases of its sides; None is the identity."""
-    x = x if left is None else left.T @ x
-    return x if right is None else x @ right
+    def _turned(
+        self,
+        gradient: Float[Array, "n m"],
+        mixed: Float[Array, "n m"],
+        power: Float[Array, ""],
+        count: Array,
+        memory: Memory,
+    ) -> tuple[Float[Array, "n m"], Memory]:
+        n, m = gradient.shape
+        short, long = memory["short"], begun(memory["long"], gradient)
+        gradient, mixed = short.T @ gradient, short.T @ mixed
+        inner, inner_mixed = gradient @ long, mixed @ long
+        left = jnp.sum(jnp.square(gradient), 1) - jnp.sum(jnp.square(inner), 1)
+        square = self._average(memory["second_moment"], jnp.square(inner))
+        rest = self._average(memory["rest"], jnp.maximum(left, 0) / max(m - n, 1))
+
+        weight = 1 - jnp.float32(self.second_decay) ** count
+        energies, others = square / weight, rest / weight
+        mean = (jnp.sum(energies) + (m - n) * jnp.sum(others)) / (n * m)
+        mean = jnp.where(mean > 0, mean, 1)
+        scale, of_others = ((x / mean + self.damping) ** power for x in (energies, others[:, None]))
+        signal = inner + 2 * inner_mixed
+        if m == n:
+            ratio, outside = (inner_mixed * scale) @ long.T, None
+        else:
+            ratio = (inner_mixed * (scale - of_others)) @ long.T + of_others * mixed
+            outside = (gradient + 2 * mixed).T @ signal, jnp.sum(others)
+        kept = {
+            "second_moment": square,
+            "short": turn(short, signal, jnp.sum(energies, 1), self.rate),
+            "long": turn(long, signal.T, jnp.sum(energies, 0), self.rate, outside),
+            "rest": rest,
+        }
+        return short @ ratio, kept
+
+    def _average(self, before: Array, now: Array) -> Array:
+        return self.second_decay * before + (1 - self.second_decay) * now
 
 
 @dataclass(frozen=True)

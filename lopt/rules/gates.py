@@ -1,7 +1,7 @@
 """The rule of gates: directions mixed with weights that a small network writes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,10 +15,19 @@ from jaxtyping import Array, Float, Int, PyTree
 from lopt.errors import UserError, suggest
 from lopt.mesh import gathered
 from lopt.parts import build
-from lopt.rules.averages import Average, advance, begin, debiased, require_decays, root
+from lopt.rules.averages import Average, advance, begin, debiased, require_decays
 from lopt.rules.direction import Direction, Tensor
 from lopt.rules.directions import DIRECTIONS
-from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
+from lopt.rules.rule import (
+    Kept,
+    Rule,
+    RuleState,
+    Theta,
+    by_tensor,
+    leaves_of,
+    transformation,
+    unrelated,
+)
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import groups_of
 from lopt.unf.calls import separately
@@ -40,28 +49,28 @@ TIMES = 4 + len(_FADED)
 class GatesRule(Rule):
     r"""A learned optimizer that mixes directions and scales them for each tensor and each neuron.
 
-    With the directions :math:`D_1, D_2, \ldots` of a tensor, each of unit root mean square or
-    below, and the learning rate :math:`\eta`,
+    With the directions :math:`D_1, D_2, \ldots` of a matrix, each of unit root mean square, and the
+    learning rate :math:`\eta`,
 
     .. math:: p_{ij} \leftarrow p_{ij} - \eta s z \exp(r_i + c_j)
               \sum_d \mathrm{softmax}(w)_d D_{d,ij},
 
     where the logarithm of s, the weights w, and the settings of each direction are the tensor's, r
     and c are its rows' and columns', and z is the scale of initial weights: one over the root of
-    the fan-in for matrices, one for vectors and scalars. All of them are written by a
-    `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the gradient, momenta,
-    Adam's ratio and the weights along each unit of each axis, the tensor's shape and kind, and
-    how far the run has come. Its outputs start at zero, so that the untrained rule is a fixed
-    mixture of the directions.
+    the fan-in for matrices, one for vectors and scalars, which have a direction of their own. All
+    of them are written by a `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order
+    of the gradient, momenta and the weights along each unit of each axis, the tensor's shape and
+    kind, and how far the run has come. Its outputs start at zero, so that the untrained rule is a
+    fixed mixture of the directions.
 
     A gradient that was always zero gives a step of zero. Theta fits any architecture. Without a
     spec, each axis is a group of its own, and nothing is known of inputs and outputs.
 
     Attributes:
-      directions: names in `DIRECTIONS`.
+      directions: of matrices, names in `DIRECTIONS`.
       weights: the logits of their mixture that the network's are added to.
+      vectors: the direction of vectors and scalars.
       decays: of the momenta whose statistics the network reads.
-      second_decay: of the second moment in Adam's ratio, read likewise.
       width: hidden units of the network.
       sharing: "group" mixes over neuron groups, "axis" reads each axis for itself, "tensor" has no
         gates of neurons.
@@ -82,10 +91,10 @@ class GatesRule(Rule):
       >>> params = optax.apply_updates(params, updates)
     """
 
-    directions: Sequence[str] = ("rotated", "adam")
-    weights: Sequence[float] = (2.0, -1.0)
-    decays: Sequence[float] = (0.8, 0.95, 0.99)
-    second_decay: float = 0.99
+    directions: Sequence[str] = ("rotated",)
+    weights: Sequence[float] = (0.0,)
+    vectors: str = "adam"
+    decays: Sequence[float] = (0.95,)
     width: int = 8
     sharing: str = "group"
     bound: float = 2.0
@@ -105,7 +114,6 @@ class GatesRule(Rule):
                 "one or more directions and a weight for each"
             )
         require_decays("gates", self.decays)
-        require_decays("gates", (self.second_decay,))
         if not self.bound > 0:
             raise UserError(f"gates: bound must be positive, not {self.bound}")
         if self.width < 1:
@@ -114,21 +122,20 @@ class GatesRule(Rule):
             raise UserError(
                 f"gates: momentum_dtype must be float32 or bfloat16, not {self.momentum_dtype!r}"
             )
-        if len(self.decays) < 2:
-            raise UserError("gates: decays must be two or more, to compare momenta with each other")
         if self.sharing not in SHARING:
             raise UserError(f"gates: no sharing {self.sharing!r}; {suggest(self.sharing, SHARING)}")
-        if all(d.matrices_only for d in self._directions):
-            raise UserError("gates: one of the directions must be for vectors too, such as adam")
+        if self._parts[-1].matrices_only:
+            raise UserError(f"gates: {self.vectors!r} is for matrices only; vectors='adam' is not")
 
     @cached_property
-    def _directions(self) -> tuple[Direction, ...]:
-        return tuple(build(DIRECTIONS, text) for text in self.directions)
+    def _parts(self) -> tuple[Direction, ...]:
+        """The directions of matrices and, last, that of vectors."""
+        return tuple(build(DIRECTIONS, text) for text in (*self.directions, self.vectors))
 
-    @cached_property
-    def _reads(self) -> frozenset[Average]:
-        own = {*(Average(1, d) for d in self.decays), Average(2, self.second_decay)}
-        return frozenset(own.union(*(d.reads for d in self._directions)))
+    def _reads(self, inputs: int) -> frozenset[Average]:
+        """The averages that are kept of a matrix with input axes, or of a vector with none."""
+        parts = self._parts[:-1] if inputs else self._parts[-1:]
+        return frozenset(Average(1, d) for d in self.decays).union(*(d.reads for d in parts))
 
     @property
     def tied(self) -> bool:  # noqa: D102
@@ -136,16 +143,15 @@ class GatesRule(Rule):
 
     def network(self, spec: PermutationSpec) -> NeuronNetwork:
         """The flax module that maps statistics to gates."""
-        settings = sum(len(d.start) for d in self._directions)
-        return NeuronNetwork(
-            spec, self.width, 1, 1 + len(self._directions) + settings, self.sharing
-        )
+        settings = sum(len(d.start) for d in self._parts)
+        return NeuronNetwork(spec, self.width, 1, 1 + len(self.directions) + settings, self.sharing)
 
     def init(self, key: Array, spec: PermutationSpec) -> Theta:  # noqa: D102
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
-            state = RuleState(jnp.int32(1), jnp.int32(0), begin(self._reads, params), {})
+            averages = self._begin_averages(params, spec)
+            state = RuleState(jnp.int32(1), jnp.int32(0), averages, {})
             return self._features(params, params, state, spec, True, 0.0)
 
         shapes = jax.eval_shape(features, params)
@@ -157,11 +163,10 @@ class GatesRule(Rule):
         spec: PermutationSpec | None = None,
         total_steps: int | None = None,
     ) -> optax.GradientTransformationExtraArgs:
-        dtype = jnp.dtype(self.momentum_dtype)
-
         def init(params: PyTree[Array]) -> Kept:
             of_params = unrelated(params) if spec is None else spec.like(params)
-            return begin(self._reads, params, dtype), self._begin_memory(params, of_params)
+            memory = gathered(self._begin_memory(params, of_params), like=params)
+            return self._begin_averages(params, of_params), memory
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
@@ -169,9 +174,9 @@ class GatesRule(Rule):
             length = extra.get("total_steps", total_steps)
             if length is None:
                 raise UserError("this rule reads how far a run has come: pass total_steps")
-            averages = advance(state.averages, self._reads, grads)
-            state = state._replace(averages=averages)
             of_params = unrelated(params) if spec is None else spec.like(params)
+            averages = self._advance(grads, state.averages, of_params)
+            state = state._replace(averages=averages)
             features = self._features(grads, params, state, of_params, spec is not None, length)
             gates = gathered(self.network(of_params).apply(theta, *features))
             steps, memory = self._step(grads, params, state, of_params, *gates)
@@ -197,7 +202,8 @@ class GatesRule(Rule):
             for shape, roles, (_, axes) in zip(shapes, axis_roles(spec), spec.entries, strict=True)
         ]
         fans = [math.prod(s[: _inputs(r)]) for s, r in zip(shapes, axis_roles(spec), strict=True)]
-        dynamic = _dynamic(jnp.stack([f.tensor for f in found]), np.maximum(fans, 1))
+        of_tensors = jnp.stack([f.tensor for f in found])
+        dynamic = _dynamic(of_tensors, np.maximum(fans, 1), len(self.decays))
         time = jnp.broadcast_to(_time(state.count, length), (len(found), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
         return [f.axes for f in found], features
@@ -205,47 +211,68 @@ class GatesRule(Rule):
     def _statistics(
         self, p: Array, g: Array, averages: dict[str, Array], count: Array
     ) -> Statistics:
-        fast, *_, slow = self.decays
-        middle = self.decays[len(self.decays) // 2]
-        m = {d: debiased(averages, Average(1, d), count) for d in (fast, middle, slow)}
-        v = debiased(averages, Average(2, self.second_decay), count)
-        signals = {
-            "gradient": g,
-            "fast": m[fast],
-            "middle": m[middle],
-            "slow": m[slow],
-            "adam": m[middle] / (root(v) + 1e-8),
-            "weight": p,
-        }
-        pairs = (("gradient", "middle"), ("fast", "slow"), ("middle", "weight"))
+        momenta = {f"momentum {d:g}": debiased(averages, Average(1, d), count) for d in self.decays}
+        names = tuple(momenta)
+        fast, middle, slow = names[0], names[len(names) // 2], names[-1]
+        signals = {"gradient": g, **momenta, "weight": p}
+        pairs = (("gradient", middle), (middle, "weight"), (fast, slow))[: 2 + (fast != slow)]
         found = statistics(signals, pairs)
         # What a call returns is computed: without gates of neurons, units are not returned.
         return found._replace(axes=()) if self.sharing == "tensor" else found
 
+    def _begin_averages(
+        self, params: PyTree[Array], spec: PermutationSpec
+    ) -> dict[str, PyTree[Array | None]]:
+        """Zeros for each average, with None for tensors of which it is not read."""
+        dtype = jnp.dtype(self.momentum_dtype)
+        found = [
+            begin(self._reads(_inputs(roles)), p, dtype)
+            for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
+        ]
+        names = begin(self._reads(0) | self._reads(1), ())
+        return _by_name(found, names, jax.tree.structure(params))
+
+    def _advance(
+        self,
+        grads: PyTree[Array],
+        averages: dict[str, PyTree[Array | None]],
+        spec: PermutationSpec,
+    ) -> dict[str, PyTree[Array | None]]:
+        structure = jax.tree.structure(grads)
+        found = [
+            advance(kept, self._reads(_inputs(roles)), g)
+            for g, kept, roles in zip(
+                jax.tree.leaves(grads),
+                by_tensor(averages, structure),
+                axis_roles(spec),
+                strict=True,
+            )
+        ]
+        return _by_name(found, averages, structure)
+
     def _begin_memory(
         self, params: PyTree[Array], spec: PermutationSpec
     ) -> dict[str, PyTree[Array | None]]:
-        """What each direction keeps of each tensor, by names such as "rotated/rows"."""
+        """What each direction keeps of each tensor, by names such as "rotated/second_moment"."""
         found = [
             {
                 f"{name}/{key}": value
-                for name, direction in zip(self.directions, self._directions, strict=True)
+                for name, direction in self._of(_inputs(roles))
                 for key, value in direction.begin(jnp.shape(p), _inputs(roles)).items()
             }
             for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
         ]
-        return self._by_name(found, jax.tree.structure(params))
-
-    def _by_name(
-        self, memories: Sequence[dict[str, Array]], structure: jax.tree_util.PyTreeDef
-    ) -> dict[str, PyTree[Array | None]]:
-        """A tree for each name, with None for tensors that keep nothing by it."""
         names = [
             f"{name}/{key}"
-            for name, direction in zip(self.directions, self._directions, strict=True)
+            for name, direction in (*self._of(0), *self._of(1))
             for key in direction.keeps
         ]
-        return {name: structure.unflatten([m.get(name) for m in memories]) for name in names}
+        return _by_name(found, names, jax.tree.structure(params))
+
+    def _of(self, inputs: int) -> list[tuple[str, Direction]]:
+        """The directions of a matrix with input axes, or of a vector with none, and their names."""
+        named = list(zip((*self.directions, self.vectors), self._parts, strict=True))
+        return named[:-1] if inputs else named[-1:]
 
     def _step(
         self,
@@ -264,7 +291,7 @@ class GatesRule(Rule):
             )
             for leaf, memory, roles, unit, tensor in zip(
                 leaves_of(params, grads, state.averages),
-                _by_tensor(state.memory, structure),
+                by_tensor(state.memory, structure),
                 axis_roles(spec),
                 units,
                 tensors,
@@ -272,7 +299,7 @@ class GatesRule(Rule):
             )
         ]
         steps, memories = zip(*found, strict=True)
-        return structure.unflatten(steps), self._by_name(memories, structure)
+        return structure.unflatten(steps), _by_name(memories, state.memory, structure)
 
     def _step_of(
         self,
@@ -286,7 +313,7 @@ class GatesRule(Rule):
         outputs: Float[Array, " outputs"],
     ) -> tuple[Array, dict[str, Array]]:
         """The step of one tensor with some input axes, from what the network wrote for it."""
-        strength, logits, settings = jnp.split(outputs, [1, 1 + len(self._directions)])
+        strength, logits, settings = jnp.split(outputs, [1, 1 + len(self.directions)])
         gate = strength[0] - 0.5 * math.log(max(1, math.prod(p.shape[:inputs])))
         for k, logs in enumerate(units if inputs else ()):
             logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
@@ -297,34 +324,30 @@ class GatesRule(Rule):
     def _mix(
         self, tensor: Tensor, logits: Array, settings: Array, memory: dict[str, Array]
     ) -> tuple[Array, dict[str, Array]]:
-        usable, kept, first = [], {}, 0
-        for i, (name, direction) in enumerate(zip(self.directions, self._directions, strict=True)):
-            last = first + len(direction.start)
-            if tensor.inputs or not direction.matrices_only:
-                own = jnp.asarray(direction.start, jnp.float32) + settings[first:last]
-                prefix = f"{name}/"
-                before = {
-                    key.removeprefix(prefix): value
-                    for key, value in memory.items()
-                    if key.startswith(prefix)
-                }
-                found, after = direction(tensor, own, before)
-                kept |= {prefix + key: value for key, value in after.items()}
-                usable.append((self.weights[i] + logits[i], found))
-            first = last
-        weights = jax.nn.softmax(jnp.stack([w for w, _ in usable]))
-        return sum(w * d for w, (_, d) in zip(weights, usable, strict=True)), kept
+        ends = np.cumsum([len(d.start) for d in self._parts])[:-1]
+        of_parts = jnp.split(settings, ends)
+        of_parts = of_parts[:-1] if tensor.inputs else of_parts[-1:]
+        found, kept = [], {}
+        for (name, direction), own in zip(self._of(tensor.inputs), of_parts, strict=True):
+            prefix = f"{name}/"
+            before = {k.removeprefix(prefix): v for k, v in memory.items() if k.startswith(prefix)}
+            start = jnp.asarray(direction.start, jnp.float32)
+            step, after = direction(tensor, start + own, before)
+            found.append(step)
+            kept |= {prefix + key: value for key, value in after.items()}
+        if not tensor.inputs:
+            return found[0], kept
+        weights = jax.nn.softmax(jnp.asarray(self.weights, jnp.float32) + logits)
+        return sum(w * d for w, d in zip(weights, found, strict=True)), kept
 
 
-def _by_tensor(
-    trees: dict[str, PyTree[Array | None]], structure: jax.tree_util.PyTreeDef
-) -> list[dict[str, Array]]:
-    """What is kept of each tensor, by name."""
-    leaves = {name: structure.flatten_up_to(tree) for name, tree in trees.items()}
-    return [
-        {name: values[i] for name, values in leaves.items() if values[i] is not None}
-        for i in range(structure.num_leaves)
-    ]
+def _by_name(
+    of_tensors: Sequence[dict[str, Array]],
+    names: Iterable[str],
+    structure: jax.tree_util.PyTreeDef,
+) -> dict[str, PyTree[Array | None]]:
+    """A tree for each name, with None for tensors that keep nothing by it."""
+    return {name: structure.unflatten([kept.get(name) for kept in of_tensors]) for name in names}
 
 
 def _inputs(roles: tuple[str, ...]) -> int:
@@ -370,10 +393,10 @@ def _static(shape: tuple[int, ...], roles: tuple[str, ...], kind: str) -> list[f
 
 
 def _dynamic(
-    found: Float[Array, "tensors statistics"], fan_in: Int[np.ndarray, " tensors"]
+    found: Float[Array, "tensors statistics"], fan_in: Int[np.ndarray, " tensors"], momenta: int
 ) -> Float[Array, "tensors features"]:
     """How large a tensor's weights are beside initial ones, and how noisy its gradient is."""
-    gradient, _, middle, _, adam, weight, *cosines = found.T
+    gradient, *of_momenta, weight = found.T[: momenta + 2]
     weight = jnp.clip(weight + 0.5 * np.log(fan_in), -4, 4)
-    noise = jnp.clip(middle - gradient, -4, 0)
-    return jnp.stack([weight, noise, jnp.clip(adam, -4, 1), *cosines], 1)
+    noise = jnp.clip(of_momenta[momenta // 2] - gradient, -4, 0)
+    return jnp.stack([weight, noise, *found.T[momenta + 2 :]], 1)

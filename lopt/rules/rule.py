@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from lopt.errors import UserError
-from lopt.mesh import by_compiler
+from lopt.mesh import by_compiler, laid_out_like
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.spec import require_spec
 
@@ -166,7 +166,9 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
         ) -> tuple[PyTree[Array], RuleState]:
             finite, bad = _finite(float32(grads))
             directions, (averages, memory) = update(finite, float32(params), state, extra_args)
-            directions = jax.tree.map(lambda g, d: d.astype(jnp.result_type(g)), grads, directions)
+            directions = jax.tree.map(
+                lambda g, d: laid_out_like(d.astype(jnp.result_type(g)), g), grads, directions
+            )
             ignored = state.ignored + bad
             return directions, RuleState(state.count, ignored, averages, memory)
 
@@ -212,15 +214,21 @@ def _with_elements(tree: PyTree[Array]) -> PyTree[Array]:
 
 
 def leaves_of(
-    params: PyTree[Array], grads: PyTree[Array], averages: dict[str, PyTree[Array]]
+    params: PyTree[Array], grads: PyTree[Array], averages: dict[str, PyTree[Array | None]]
 ) -> list[tuple[Array, Array, dict[str, Array]]]:
     """(param, grad, {name: average}) of each tensor."""
-    kept = {name: jax.tree.leaves(tree) for name, tree in averages.items()}
+    kept = by_tensor(averages, jax.tree.structure(params))
+    return list(zip(jax.tree.leaves(params), jax.tree.leaves(grads), kept, strict=True))
+
+
+def by_tensor(
+    trees: dict[str, PyTree[Array | None]], structure: jax.tree_util.PyTreeDef
+) -> list[dict[str, Array]]:
+    """What is kept of each tensor, by name; None counts as nothing."""
+    leaves = {name: structure.flatten_up_to(tree) for name, tree in trees.items()}
     return [
-        (p, g, {name: leaves[i] for name, leaves in kept.items()})
-        for i, (p, g) in enumerate(
-            zip(jax.tree.leaves(params), jax.tree.leaves(grads), strict=True)
-        )
+        {name: values[i] for name, values in leaves.items() if values[i] is not None}
+        for i in range(structure.num_leaves)
     ]
 
 

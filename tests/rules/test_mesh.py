@@ -1,6 +1,7 @@
 """Updates of a GPT whose params lie over eight devices, in one process for all of them."""
 
 import json
+from collections import Counter
 
 import pytest
 from processes import run
@@ -8,38 +9,56 @@ from processes import run
 LAYOUTS = ["fully sharded", "tensor parallel, explicit axes"]
 
 
+DIRECTIONS = ["orthogonal", "rotated"]
+
+
 @pytest.fixture(scope="module")
-def layouts():
+def reports():
     result = run("tests/mesh_update.py", devices=8, timeout=900)
     assert result.returncode == 0, result.stderr
     said = json.loads(result.stdout)
     assert said["devices"] == 8
-    assert list(said["layouts"]) == LAYOUTS
-    return said["layouts"]
+    assert {name: list(found) for name, found in said["reports"].items()} == dict.fromkeys(
+        DIRECTIONS, LAYOUTS
+    )
+    return said["reports"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_state_and_updates_lie_as_the_params_do(layout, layouts):
-    assert layouts[layout]["layout_stays"] == {"init": True, "state": True, "updates": True}
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_state_and_updates_lie_as_the_params_do(direction, layout, reports):
+    stays = reports[direction][layout]["layout_stays"]
+    assert stays == {"init": True, "state": True, "updates": True}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_steps_are_those_of_one_device(layout, layouts):
-    assert layouts[layout]["apart"] < 1e-4
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_steps_are_those_of_one_device(direction, layout, reports):
+    assert reports[direction][layout]["apart"] < 1e-4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_only_matrices_that_newton_schulz_needs_whole_are_gathered(layout, layouts):
-    found = layouts[layout]
+def test_only_matrices_that_newton_schulz_needs_whole_are_gathered(layout, reports):
+    found = reports["orthogonal"][layout]
     assert found["gathered"] == found["needed"]
     assert found["needed"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_devices_exchange_nothing_within_loops(layout, layouts):
-    assert layouts[layout]["collectives"] > 0
-    assert layouts[layout]["in_loops"] == 0
+def test_rotations_gather_a_gradient_a_mixture_and_a_basis_of_each_matrix_at_most(layout, reports):
+    found = reports["rotated"][layout]
+    of_matrices = Counter(n for n in found["gathered"] if n in found["matrices"])
+    assert of_matrices <= Counter(found["matrices"] * 3)
+    assert sum(n for n in found["gathered"] if n not in found["matrices"]) < 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_devices_exchange_nothing_within_loops(direction, layout, reports):
+    assert reports[direction][layout]["collectives"] > 0
+    assert reports[direction][layout]["in_loops"] == 0

@@ -136,8 +136,10 @@ def test_tree_map_params_maps_averages_only(spec_is_given):
     state = optimizer.init(PARAMS)
     mapped = optax.tree_map_params(optimizer, lambda x: x + 1, state)
     assert int(optax.tree.get(mapped, "count")) == 0
-    for average in optax.tree.get(mapped, "averages").values():
-        equal(average, jax.tree.map(jnp.ones_like, PARAMS))
+    ones = jax.tree.map(jnp.ones_like, PARAMS)
+    averages = optax.tree.get(mapped, "averages")
+    equal(averages["momentum_0.95"], ones)
+    equal(averages["second_moment_0.99"], {"b": ones["b"], "w": None})
 
 
 def test_extra_arguments_pass_through():
