@@ -1,4 +1,4 @@
-"""The paper's Transformer on program text, one block of half the width.
+"""The paper's Transformer on the characters of program text, one block of half the width.
 
 `--config.rule.network=deep_sets` is the Deep Sets optimizer. See `small` in `../_settings.py`.
 """
@@ -19,11 +19,11 @@ def get_config() -> ConfigDict:
     task = config(
         TASKS,
         "transformer",
-        data="text(size=200_000, tokens=words)",
+        data="text(size=200_000, tokens=characters(limit=64))",
         width=16,
         depth=1,
         heads=4,
         length=8,
         batch_size=8,
     )
-    return SETTINGS["small"](task, horizon=300, steps=1000)
+    return SETTINGS["small"](task, horizon=300, steps=600)
