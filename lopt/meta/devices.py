@@ -25,7 +25,7 @@ def particle_mesh(particles: int) -> jax.sharding.Mesh | None:
     if particles % len(devices):
         raise UserError(
             f"{particles} particles cannot be spread over {len(devices)} devices; let "
-            f"estimator.pairs be a multiple of {len(devices) // np.gcd(len(devices), 2)}"
+            f"the estimator's pairs be a multiple of {len(devices) // np.gcd(len(devices), 2)}"
         )
     if len(devices) % 2:
         return jax.sharding.Mesh(np.array(devices), (PAIR,))

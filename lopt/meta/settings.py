@@ -67,8 +67,9 @@ def require_settings(config: Mapping[str, Any]) -> None:
         if key in config[block]:
             _require(name, config[block][key], kind, condition, words)
     if "validation" in config:
-        _require("validation.every", _value_at(config, "validation.every"), int)
-        _require("validation.runs", _value_at(config, "validation.runs"), int)
+        every, runs = (_value_at(config, f"validation.{key}") for key in ("every", "runs"))
+        _require("validation.every", every, int, lambda x: x >= 0, "0, for none, or more")
+        _require("validation.runs", runs, int, lambda x: x >= 1, "at least 1")
         _value_at(config, "validation.task")
     try:
         json.dumps(config)

@@ -89,9 +89,9 @@ class Validation:
           UserError: if `every` is negative or `runs` is not positive.
         """
         if every < 0:
-            raise UserError(f"validation.every must be 0, for none, or more, not {every}")
+            raise UserError(f"Validation: every must be 0, for none, or more, not {every}")
         if runs < 1:
-            raise UserError(f"validation.runs must be at least 1, not {runs}")
+            raise UserError(f"Validation: runs must be at least 1, not {runs}")
         weights = [1.0] * len(problems) if weights is None else weights
         self._shares = [w / sum(weights) for w in weights]
         self._horizon, self._cap, self._every, self._runs = horizon, loss_cap, every, runs

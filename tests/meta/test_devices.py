@@ -48,5 +48,5 @@ def test_eight_devices_give_the_theta_of_one(tmp_path):
 
 def test_particles_that_cannot_be_spread_are_refused(tmp_path):
     result = meta_train(tmp_path / "run", 8, "--config.estimator.pairs=3")
-    assert_refused(result, "let estimator.pairs be a multiple of 4")
+    assert_refused(result, "let the estimator's pairs be a multiple of 4")
     assert not (tmp_path / "run").exists()

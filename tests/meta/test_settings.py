@@ -87,6 +87,8 @@ def test_a_key_that_is_written_wrongly_is_listed():
         ("seed", -1, "must be from 0 to 4294967295"),
         ("inner.normalize", 1, "must be True or False"),
         ("validation.runs", "3", "must be a whole number"),
+        ("validation.runs", 0, "must be at least 1"),
+        ("validation.every", -1, "must be 0, for none, or more"),
         ("outer", 3, "outer must be a mapping, not 3"),
         ("task", "mlp", "task must be the config of a part"),
         ("task", {"widths": (3,)}, "task must be the config of a part"),

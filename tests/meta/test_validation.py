@@ -168,8 +168,8 @@ def test_eight_devices_measure_what_one_does_however_many_runs_there_are():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"every": -1}, "validation.every must be 0, for none, or more, not -1"),
-        ({"runs": 0}, "validation.runs must be at least 1, not 0"),
+        ({"every": -1}, "Validation: every must be 0, for none, or more, not -1"),
+        ({"runs": 0}, "Validation: runs must be at least 1, not 0"),
     ],
 )
 def test_impossible_numbers_are_refused(options, message):
