@@ -11,7 +11,7 @@ CONFIGS = [
     *(
         path
         for path in Path("configs").rglob("*.py")
-        if path.parent.name not in ("compare", "predict")
+        if path.parent.name not in ("compare", "predict") and not path.name.startswith("_")
     ),
     Path("tests/validated.py"),
 ]
