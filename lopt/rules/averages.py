@@ -46,7 +46,7 @@ def require_decays(part: str, decays: Any) -> tuple[float, ...]:
     return tuple(decays)
 
 
-def begin(
+def init_averages(
     reads: Iterable[Average], params: PyTree[Array], momentum_dtype: Any = jnp.float32
 ) -> dict[str, PyTree[Array]]:
     """Zeros for each distinct average.

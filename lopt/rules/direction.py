@@ -1,4 +1,4 @@
-"""What a direction is: a lawful candidate for a tensor's step, that a rule of gates mixes."""
+"""What a direction is: an equivariant candidate for a step of a tensor, of those that gates mix."""
 
 import abc
 import math
@@ -21,13 +21,13 @@ class Tensor(NamedTuple):
       averages: of gradients, as the rule keeps them.
       count: gradients in the averages, at least 1.
       inputs: how many leading axes are the input side of the matrix that the tensor is: all but
-        the output axes. 0 for a vector or a scalar, which is none.
+        the output axes. 0 for a vector or a scalar, which is no matrix.
     """
 
     param: Float[Array, "..."]
     grad: Float[Array, "..."]
     averages: Mapping[str, Float[Array, "..."]]
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # type: ignore[assignment]
     inputs: int
 
     def average(self, order: int, decay: float) -> Float[Array, "..."]:
@@ -72,7 +72,7 @@ class Direction(abc.ABC):
         """Where the numbers that the network adjusts for each tensor begin."""
         return ()
 
-    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:
+    def init(self, shape: tuple[int, ...], inputs: int) -> Memory:
         """What is kept of a tensor before its first step, by some of the names in `keeps`.
 
         Args:
@@ -93,7 +93,7 @@ class Direction(abc.ABC):
         Args:
           tensor: what is known of it.
           settings: as many numbers as `start` has.
-          memory: what `begin` or the step before returned.
+          memory: what `init` or the step before returned.
         """
 
 
@@ -114,15 +114,15 @@ class OfMomenta(Direction):
     gradient_logit: ClassVar[float] = -3.0
 
     def __post_init__(self) -> None:
-        """Refuse decays that are none."""
+        """Refuse decays that are not valid."""
         object.__setattr__(self, "decays", require_decays(type(self).__name__.lower(), self.decays))
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+    def reads(self) -> tuple[Average, ...]:
         return tuple(Average(1, d) for d in self.decays)
 
     @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
+    def start(self) -> tuple[float, ...]:
         nearest = min(self.decays, key=lambda d: abs(d - self.nominal))
         return (*(0.0 if d == nearest else -3.0 for d in self.decays), self.gradient_logit)
 

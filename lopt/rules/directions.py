@@ -37,17 +37,17 @@ class Adam(OfMomenta):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        """Refuse decays and an epsilon that are none."""
+        """Refuse decays and an epsilon that are not valid."""
         super().__post_init__()
         require_decays("adam", (self.second_decay,))
         if not self.epsilon > 0:
             raise UserError(f"adam: epsilon must be positive, not {self.epsilon}")
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+    def reads(self) -> tuple[Average, ...]:
         return (*super().reads, Average(2, self.second_decay))
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         mixed = tensor.mixture(self.decays, settings)
@@ -66,7 +66,7 @@ class Momentum(OfMomenta):
 
     matrices_only = True
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         return unit_rms(tensor.mixture(self.decays, settings)), memory
@@ -95,16 +95,16 @@ class Orthogonal(OfMomenta):
     matrices_only = True
 
     def __post_init__(self) -> None:
-        """Refuse decays that are none, and no iterations."""
+        """Refuse decays that are not valid, and no iterations."""
         super().__post_init__()
         if self.iterations < 1:
             raise UserError(f"orthogonal: iterations must be 1 or more, not {self.iterations}")
 
     @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
+    def start(self) -> tuple[float, ...]:
         return (*super().start, self.power)
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         mixed = tensor.mixture(self.decays, settings[:-1])
@@ -177,10 +177,10 @@ class Rotated(OfMomenta):
             raise UserError(f"rotated: damping must be positive, not {self.damping}")
 
     @property
-    def start(self) -> tuple[float, ...]:  # noqa: D102
+    def start(self) -> tuple[float, ...]:
         return (*super().start, self.power)
 
-    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
+    def init(self, shape: tuple[int, ...], inputs: int) -> Memory:
         if not inputs:
             return {}
         short, long = sorted(matrix_of(shape, inputs))
@@ -193,7 +193,7 @@ class Rotated(OfMomenta):
             "rest": jnp.zeros(short),
         }
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         sides = matrix_of(tensor.grad.shape, tensor.inputs)
@@ -269,7 +269,7 @@ class Sign(OfMomenta):
     matrices_only = True
     gradient_logit = 0.0
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         return jnp.sign(tensor.mixture(self.decays, settings)), memory
@@ -297,19 +297,19 @@ class Factored(OfMomenta):
     keeps = ("row_squares", "column_squares")
 
     def __post_init__(self) -> None:
-        """Refuse decays and an epsilon that are none."""
+        """Refuse decays and an epsilon that are not valid."""
         super().__post_init__()
         require_decays("factored", (self.second_decay,))
         if not self.epsilon > 0:
             raise UserError(f"factored: epsilon must be positive, not {self.epsilon}")
 
-    def begin(self, shape: tuple[int, ...], inputs: int) -> Memory:  # noqa: D102
+    def init(self, shape: tuple[int, ...], inputs: int) -> Memory:
         if not inputs:
             return {}
         rows, columns = matrix_of(shape, inputs)
         return {"row_squares": jnp.zeros(rows), "column_squares": jnp.zeros(columns)}
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         sides = matrix_of(tensor.grad.shape, tensor.inputs)
@@ -337,10 +337,10 @@ class Weight(Direction):
     matrices_only = True
 
     @property
-    def reads(self) -> tuple[Average, ...]:  # noqa: D102
+    def reads(self) -> tuple[Average, ...]:
         return ()
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         return unit_rms(tensor.param), memory

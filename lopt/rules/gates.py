@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from lopt.errors import UserError, suggest
 from lopt.mesh import gathered
 from lopt.parts import build
-from lopt.rules.averages import Average, advance, begin, debiased, require_decays
+from lopt.rules.averages import Average, advance, debiased, init_averages, require_decays
 from lopt.rules.direction import Direction, Tensor
 from lopt.rules.directions import DIRECTIONS
 from lopt.rules.rule import (
@@ -138,7 +138,7 @@ class GatesRule(Rule):
         return frozenset(Average(1, d) for d in self.decays).union(*(d.reads for d in parts))
 
     @property
-    def tied(self) -> bool:  # noqa: D102
+    def tied(self) -> bool:
         return False
 
     def network(self, spec: PermutationSpec) -> NeuronNetwork:
@@ -146,18 +146,18 @@ class GatesRule(Rule):
         settings = sum(len(d.start) for d in self._parts)
         return NeuronNetwork(spec, self.width, 1, 1 + len(self.directions) + settings, self.sharing)
 
-    def init(self, key: Array, spec: PermutationSpec) -> Theta:  # noqa: D102
+    def init(self, key: Array, spec: PermutationSpec) -> Theta:
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
-            averages = self._begin_averages(params, spec)
+            averages = self._init_averages(params, spec)
             state = RuleState(jnp.int32(1), jnp.int32(0), averages, {})
             return self._features(params, params, state, spec, True, 0.0)
 
         shapes = jax.eval_shape(features, params)
         return jax.jit(self.network(spec).init)(key, *jax.tree.map(jnp.zeros_like, shapes))
 
-    def scale_by_rule(  # noqa: D102
+    def scale_by_rule(
         self,
         theta: Theta,
         spec: PermutationSpec | None = None,
@@ -165,8 +165,8 @@ class GatesRule(Rule):
     ) -> optax.GradientTransformationExtraArgs:
         def init(params: PyTree[Array]) -> Kept:
             of_params = unrelated(params) if spec is None else spec.like(params)
-            memory = gathered(self._begin_memory(params, of_params), like=params)
-            return self._begin_averages(params, of_params), memory
+            memory = gathered(self._init_memory(params, of_params), like=params)
+            return self._init_averages(params, of_params), memory
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
@@ -220,16 +220,16 @@ class GatesRule(Rule):
         # What a call returns is computed: without gates of neurons, units are not returned.
         return found._replace(axes=()) if self.sharing == "tensor" else found
 
-    def _begin_averages(
+    def _init_averages(
         self, params: PyTree[Array], spec: PermutationSpec
     ) -> dict[str, PyTree[Array | None]]:
         """Zeros for each average, with None for tensors of which it is not read."""
         dtype = jnp.dtype(self.momentum_dtype)
         found = [
-            begin(self._reads(_inputs(roles)), p, dtype)
+            init_averages(self._reads(_inputs(roles)), p, dtype)
             for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
         ]
-        names = begin(self._reads(0) | self._reads(1), ())
+        names = init_averages(self._reads(0) | self._reads(1), ())
         return _by_name(found, names, jax.tree.structure(params))
 
     def _advance(
@@ -250,7 +250,7 @@ class GatesRule(Rule):
         ]
         return _by_name(found, averages, structure)
 
-    def _begin_memory(
+    def _init_memory(
         self, params: PyTree[Array], spec: PermutationSpec
     ) -> dict[str, PyTree[Array | None]]:
         """What each direction keeps of each tensor, by names such as "rotated/second_moment"."""
@@ -258,7 +258,7 @@ class GatesRule(Rule):
             {
                 f"{name}/{key}": value
                 for name, direction in self._of(_inputs(roles))
-                for key, value in direction.begin(jnp.shape(p), _inputs(roles)).items()
+                for key, value in direction.init(jnp.shape(p), _inputs(roles)).items()
             }
             for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
         ]
@@ -299,7 +299,7 @@ class GatesRule(Rule):
             )
         ]
         steps, memories = zip(*found, strict=True)
-        return structure.unflatten(steps), _by_name(memories, state.memory, structure)
+        return jax.tree.unflatten(structure, steps), _by_name(memories, state.memory, structure)
 
     def _step_of(
         self,
@@ -327,7 +327,8 @@ class GatesRule(Rule):
         ends = np.cumsum([len(d.start) for d in self._parts])[:-1]
         of_parts = jnp.split(settings, ends)
         of_parts = of_parts[:-1] if tensor.inputs else of_parts[-1:]
-        found, kept = [], {}
+        found: list[Array] = []
+        kept: dict[str, Array] = {}
         for (name, direction), own in zip(self._of(tensor.inputs), of_parts, strict=True):
             prefix = f"{name}/"
             before = {k.removeprefix(prefix): v for k, v in memory.items() if k.startswith(prefix)}

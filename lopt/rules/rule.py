@@ -30,7 +30,7 @@ class RuleState(NamedTuple):
         None where it keeps nothing.
     """
 
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # type: ignore[assignment]
     ignored: Int[Array, ""]
     averages: dict[str, PyTree[Array]]
     memory: dict[str, PyTree[Array]]
@@ -101,7 +101,7 @@ class Rule(abc.ABC):
           mask: which params decay; all by default.
 
         Raises:
-          SpecError: if the spec is none.
+          SpecError: if the spec is not a `PermutationSpec`.
           UserError: as `scale_by_rule`.
         """
         if spec is not None:
@@ -137,7 +137,7 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
     elements, and asks for the params.
     """
 
-    def begin(params: PyTree[Array]) -> RuleState:
+    def init_state(params: PyTree[Array]) -> RuleState:
         count, ignored = (jnp.zeros((), jnp.int32) for _ in range(2))  # to be donated, not one
         _require_real(params)
         return RuleState(count, ignored, *init(_with_elements(params)))
@@ -175,14 +175,14 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
         directions, state = by_compiler(advance, grads, params, state, like=(params, state))
         return jax.tree.map(lambda g, d: g if d is None else d, updates, directions), state
 
-    return optax.GradientTransformationExtraArgs(begin, step)
+    return optax.GradientTransformationExtraArgs(init_state, step)
 
 
 def _finite(grads: PyTree[Array]) -> tuple[PyTree[Array], Int[Array, ""]]:
     """Gradients with zeros in place of entries that are not finite, and how many these are."""
     sound = jax.tree.map(jnp.isfinite, grads)
     bad = sum(jnp.sum(~s, dtype=jnp.int32) for s in jax.tree.leaves(sound))
-    return jax.tree.map(lambda g, s: jnp.where(s, g, 0), grads, sound), bad
+    return jax.tree.map(lambda g, s: jnp.where(s, g, 0), grads, sound), jnp.asarray(bad)
 
 
 def _require_gradients(updates: PyTree[Array], params: PyTree[Array]) -> None:
@@ -258,4 +258,4 @@ def unrelated(params: PyTree[Array]) -> PermutationSpec:
     sizes = {
         n: s for ns, x in zip(names, leaves, strict=True) for n, s in zip(ns, x.shape, strict=True)
     }
-    return PermutationSpec(structure.unflatten([Axes(*ns) for ns in names]), sizes)
+    return PermutationSpec(jax.tree.unflatten(structure, [Axes(*ns) for ns in names]), sizes)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError
 from lopt.parts import build, require_widths
-from lopt.rules.averages import Average, advance, begin
+from lopt.rules.averages import Average, advance, init_averages
 from lopt.rules.features import FEATURES, Feature, reader
 from lopt.rules.inputs import NORMALIZATIONS, TIMES, Normalization
 from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
@@ -172,7 +172,7 @@ class UNFRule(Rule):
 
         def init(params: PyTree[Array]) -> Kept:
             spec_of(params)
-            return begin(self._reads, params), {}
+            return init_averages(self._reads, params), {}
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]

@@ -7,7 +7,7 @@ import pytest
 from lopt.errors import UserError
 from lopt.parts import build
 from lopt.rules import DIRECTIONS
-from lopt.rules.averages import advance, begin
+from lopt.rules.averages import advance, init_averages
 from lopt.rules.direction import Tensor
 from lopt.rules.orthogonal import orthogonalize
 
@@ -26,8 +26,8 @@ OF_GRADIENTS = [text for text in EACH if text != "weight"]
 
 def of(direction, grads, inputs=1, settings=None):
     """The last direction of a tensor that has had some gradients."""
-    averages = begin(direction.reads, {"x": grads[0]})
-    memory = direction.begin(grads[0].shape, inputs)
+    averages = init_averages(direction.reads, {"x": grads[0]})
+    memory = direction.init(grads[0].shape, inputs)
     settings = jnp.asarray(direction.start) if settings is None else settings
     for count, g in enumerate(grads, start=1):
         averages = advance(averages, direction.reads, {"x": g})
@@ -138,8 +138,8 @@ def test_the_bases_of_rotated_become_the_eigenvectors_that_soap_computes(rows, c
         return (averages, direction(tensor, settings, memory)[1], count + 1), None
 
     settings = jnp.asarray(direction.start)
-    memory = direction.begin((rows, columns), 1)
-    start = begin(direction.reads, {"x": grads[0]}), memory, jnp.int32(1)
+    memory = direction.init((rows, columns), 1)
+    start = init_averages(direction.reads, {"x": grads[0]}), memory, jnp.int32(1)
     (_, memory, _), _ = jax.jit(lambda g: jax.lax.scan(step, start, g))(grads)
     moments = [np.asarray(x @ x.T) for x in (left, right)]
     short, long = moments if rows <= columns else moments[::-1]
@@ -155,10 +155,10 @@ def test_the_bases_of_rotated_become_the_eigenvectors_that_soap_computes(rows, c
 
 def test_a_matrix_whose_short_side_is_too_long_is_not_rotated():
     direction = build(DIRECTIONS, "rotated(longest=4)")
-    assert set(direction.begin((9, 5), 1)) == {"second_moment"}
-    kept = {k: v.shape for k, v in direction.begin((3, 3, 4), 2).items()}
+    assert set(direction.init((9, 5), 1)) == {"second_moment"}
+    kept = {k: v.shape for k, v in direction.init((3, 3, 4), 2).items()}
     assert kept == {"second_moment": (4, 4), "short": (4, 4), "long": (9, 4), "rest": (4,)}
-    assert direction.begin((8,), 0) == {}
+    assert direction.init((8,), 0) == {}
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 6), (32, 8), (3, 20)])

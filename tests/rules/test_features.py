@@ -9,7 +9,7 @@ import pytest
 from lopt.errors import UserError
 from lopt.parts import build
 from lopt.rules import FEATURES, Feature
-from lopt.rules.averages import advance, begin
+from lopt.rules.averages import advance, init_averages
 from lopt.rules.features import reader
 from lopt.rules.rule import leaves_of
 
@@ -26,7 +26,7 @@ EACH = {
 def channels_over_steps(feature, space, steps=3, permute=lambda tree: tree):
     """A feature of all tensors after some steps; the gradients are those of `space.random`."""
     params = permute(space.params)
-    averages = begin(feature.reads, params)
+    averages = init_averages(feature.reads, params)
     for seed in range(steps):
         grads = permute(space.random(seed + 1))
         averages = advance(averages, feature.reads, grads)
@@ -112,7 +112,7 @@ def test_adam_direction_is_adam(space):
 
 def test_second_moment_is_a_root_mean_square(space):
     feature = build(FEATURES, "second_moment(decays=(0.99,))")
-    averages = begin(feature.reads, space.params)
+    averages = init_averages(feature.reads, space.params)
     constant = jax.tree.map(lambda p: jnp.full_like(p, -3.0), space.params)
     for _ in range(4):
         averages = advance(averages, feature.reads, constant)
@@ -127,7 +127,7 @@ def test_a_gradient_passes_through_params_whose_gradients_are_all_zero(text):
 
     def run(scale):
         params = {"w": jnp.ones(3)}
-        averages, total = begin(feature.reads, params), 0.0
+        averages, total = init_averages(feature.reads, params), 0.0
         for step in range(2):
             grads = {"w": scale * jnp.array([0.0, 1.0, 2.0])}
             averages = advance(averages, feature.reads, grads)
