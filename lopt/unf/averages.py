@@ -24,7 +24,7 @@ def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
 
     XLA's CPU backend reduces an axis by walking it innermost. Where it is short, or leads a wide
     slab, that walk is strided and up to 40 times slower than adding whole slices, which is what
-    this function does then, on the CPU.
+    this function does then, on the CPU (docs/performance.md has the measurements).
     """
     size = x.shape[axis]
     before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
