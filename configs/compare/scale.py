@@ -1,29 +1,47 @@
-"""Language models a hundred and a thousand times as large as the largest of meta-training.
+"""Language models a hundred or a thousand times as large as the largest of meta-training.
 
-GPTs of 1.1e6 params for 300 steps and of 1.0e7 for 60, on program text, one seed.
-`--config=configs/compare/scale.py:FILES` takes names of pretrained optimizers and files, with
-commas between them. Under an hour on one core.
+`--config=configs/compare/scale.py:SIZE` takes 1e6, a GPT of 1.1e6 params for 300 steps with seven
+trials for each tuned optimizer (12 minutes on one core), or 1e7, one of 1.0e7 params for 60 steps
+with three (20 minutes); on program text, one seed.
 """
 
 from ml_collections import ConfigDict
 
+from lopt.errors import UserError, suggest
+
 TEXT = "text(size=1000000, tokens=characters(limit=96))"
 
-STEPS = {
-    f"transformer(data={TEXT}, width=128, depth=5, heads=4, length=48, batch_size=8)": 300,
-    f"transformer(data={TEXT}, width=320, depth=8, heads=5, length=48, batch_size=8)": 60,
+SIZES = {
+    "1e6": {
+        "tasks": (
+            f"transformer(data={TEXT}, width=128, depth=5, heads=4, length=48, batch_size=8)",
+        ),
+        "steps": 300,
+        "rates": 7,
+    },
+    "1e7": {
+        "tasks": (
+            f"transformer(data={TEXT}, width=320, depth=8, heads=5, length=48, batch_size=8)",
+        ),
+        "steps": 60,
+        "rates": 3,
+    },
 }
 
 
-def get_config(files: str = "base") -> ConfigDict:
-    """The config, with the learned optimizers."""
+def get_config(size: str = "1e6") -> ConfigDict:
+    """The config of a size in `SIZES`.
+
+    Raises:
+      UserError: for another size.
+    """
+    if size not in SIZES:
+        raise UserError(f"no size {size!r}; {suggest(size, SIZES)}")
     return ConfigDict(
         {
-            "optimizers": ("adamw", "muon", *filter(None, files.split(","))),
-            "tasks": tuple(STEPS),
-            "steps": tuple(STEPS.values()),
+            "optimizers": ("adamw", "muon", "base"),
+            **SIZES[size],
             "seeds": 1,
-            "rates": 7,
             "schedules": ("cosine",),
             "weight_decays": (),
             "reference": "adamw",
