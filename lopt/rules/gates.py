@@ -30,7 +30,7 @@ from lopt.rules.rule import (
 )
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import groups_of
-from lopt.unf.calls import separately
+from lopt.unf.cpu.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
 from lopt.unf.roles import axis_roles
 

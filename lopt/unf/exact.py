@@ -7,10 +7,11 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Float
 
-from lopt.unf.averages import diagonal, mean
+from lopt.unf.cpu.averages import mean
+from lopt.unf.cpu.once import concatenate_once
+from lopt.unf.diagonals import diagonal
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Bundles, Layout
-from lopt.unf.once import concatenate_once
 from lopt.unf.plan import Matmul, Plan, plan_for
 from lopt.unf.summands import Shape, Summand, add
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lopt.symmetry import PermutationSpec, merge_blocks, split_blocks
-from lopt.unf.once import concatenate_once
+from lopt.unf.cpu.once import concatenate_once
 from lopt.unf.plan import Bundle, plan_for
 from lopt.unf.roles import Stack, stacks_for
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, PyTree
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged
-from lopt.unf.activation import relu
-from lopt.unf.averages import mean
+from lopt.unf.cpu.activation import relu
+from lopt.unf.cpu.averages import mean
 from lopt.unf.exact import ExactLayer
 from lopt.unf.layer import channels_of
 from lopt.unf.pointwise import PointwiseLayer

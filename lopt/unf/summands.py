@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from lopt.unf.averages import on_diagonal
-from lopt.unf.once import once
+from lopt.unf.cpu.once import once
+from lopt.unf.diagonals import on_diagonal
 
 Activation = Callable[[Array], Array]
 

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.unf.averages import diagonal, mean, on_diagonal
+from lopt.unf.cpu.averages import mean
+from lopt.unf.diagonals import diagonal, on_diagonal
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from optimized import compiled
 
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.unf import UNF, backend
-from lopt.unf.activation import relu
-from lopt.unf.averages import mean
+from lopt.unf.cpu.activation import relu
+from lopt.unf.cpu.averages import mean
+from lopt.unf.cpu.calls import separately
+from lopt.unf.cpu.once import concatenate_once
 
 SIZES = {"s": 3, "t": 3, "i": 20, "o": 40}
 SPEC = PermutationSpec({"conv": Axes("s", "t", "i", "o"), "bias": Axes("o")}, SIZES)
@@ -71,6 +73,36 @@ def test_means_and_their_gradients_under_vmap(float64, monkeypatch, shape, axis)
 
     x = np.random.default_rng(0).standard_normal((3, *shape))
     assert_both_agree(monkeypatch, transform, fn, x)
+
+
+def test_concatenations_and_their_gradients_under_vmap(float64, monkeypatch):
+    def fn(x, y):
+        found = concatenate_once([x, y], 1)
+        return jnp.sum(jnp.sin(found)), found
+
+    def transform(fn):
+        return jax.vmap(jax.value_and_grad(fn, argnums=(0, 1), has_aux=True), (0, None))
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 100, 1, 200)), rng.standard_normal((100, 2, 200))
+    assert_both_agree(monkeypatch, transform, fn, x, y)
+
+
+def _scaled(power, x, y):
+    return {"product": x**power @ y, "mean": jnp.mean(x)}
+
+
+def test_functions_called_separately_and_their_gradients_under_vmap(float64, monkeypatch):
+    def fn(x, y):
+        found = [separately(_scaled, a, y, static=(power,)) for a, power in ((x, 2), (x.T, 3))]
+        return sum(jnp.sum(jnp.sin(a)) for a in jax.tree.leaves(found)), found
+
+    def transform(fn):
+        return jax.vmap(jax.value_and_grad(fn, argnums=(0, 1), has_aux=True), (0, None))
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 4, 4)), rng.standard_normal((4, 5))
+    assert_both_agree(monkeypatch, transform, fn, x, y)
 
 
 def test_the_rectifier(monkeypatch):

@@ -1,4 +1,4 @@
-"""Averages, diagonals and their broadcasts, over single axes of arrays with channels last."""
+"""The mean over one axis of an array."""
 
 import math
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lopt.unf import backend
-from lopt.unf.once import once
+from lopt.unf.cpu.once import once
 
 _FOLD = 8
 """How many slices one folding step of a long mean adds."""
@@ -24,7 +24,7 @@ def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
 
     XLA's CPU backend reduces an axis by walking it innermost. Where it is short, or leads a wide
     slab, that walk is strided and up to 40 times slower than adding whole slices, which is what
-    this function does then, on the CPU (docs/performance.md has the measurements).
+    this function does then, on the CPU ("Folded means" in docs/performance.md).
     """
     size = x.shape[axis]
     before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
@@ -36,6 +36,7 @@ def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
 
 
 def _folded_mean(x: Array, axis: int) -> Array:
+    """The mean over one axis, as sums of slices in float32 at least."""
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     slabs = wide.reshape(-1, *x.shape[axis:])
     folded = [_fold(jax.lax.index_in_dim(slabs, i, 0, keepdims=False)) for i in range(len(slabs))]
@@ -53,20 +54,3 @@ def _fold(x: Array) -> Array:
         rest += [jax.lax.slice_in_dim(x, i, i + 1, axis=0) for i in range(parts * step, size)]
         x = sum(cuts[1:], cuts[0])
     return jax.lax.squeeze(sum(rest, x), (0,))
-
-
-def diagonal(x: Float[Array, "..."], first: int, second: int) -> Float[Array, "..."]:
-    """The entries at which axes `first < second` have the same index; it stays at `first`."""
-    x = jnp.moveaxis(x, second, first + 1)
-    size = x.shape[first]
-    x = x.reshape(*x.shape[:first], size * size, *x.shape[first + 2 :])
-    return jax.lax.slice_in_dim(x, 0, None, stride=size + 1, axis=first)
-
-
-def on_diagonal(x: Float[Array, "..."], first: int, second: int) -> Float[Array, "..."]:
-    """Zeros, but for `x` where axes `first < second` have the same index: `diagonal`'s adjoint."""
-    size = x.shape[first]
-    x = jnp.expand_dims(x, second)
-    ones = [1] * (x.ndim - second - 1)
-    mask = jnp.eye(size, dtype=bool).reshape(size, *[1] * (second - first - 1), size, *ones)
-    return jnp.where(mask, x, jnp.zeros((), x.dtype))

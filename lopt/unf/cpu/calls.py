@@ -8,7 +8,7 @@ import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from lopt.mesh import mesh_of
-from lopt.unf.backend import on_cpu
+from lopt.unf import backend
 
 
 def separately(
@@ -18,14 +18,16 @@ def separately(
 
     A network's tensors are independent until their statistics meet, so that XLA may start on all
     at once and hold what each needs. A call ends before the next begins: an update of a GPT's
-    params holds 5 to 10 bytes of temporaries a parameter in place of 29.
+    params holds 5 to 10 bytes of temporaries a parameter in place of 29
+    ("Compiling the update of a deep network" in docs/research-log.md). Over a mesh, and on other
+    backends, the function is called plainly.
 
     Args:
       function: hashable and pure.
       *arrays: pytrees of arrays.
       static: its first arguments.
     """
-    if not on_cpu() or mesh_of(arrays) is not None:
+    if not backend.on_cpu() or mesh_of(arrays) is not None:
         return function(*static, *arrays)
     with set_xla_metadata(inlineable="false"):
         return _call(function, static, *arrays)

@@ -20,8 +20,8 @@ def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) ->
     To XLA's CPU backend, sums of broadcasts, concatenations and folded means look so cheap that it
     computes them again for every reader, and the sums that they are made of for every element; or
     it fuses them into a matmul, where they are slower than in a loop of their own. Small arrays are
-    left to it. docs/performance.md has the measurements; `python benchmarks/unf_layer.py` repeats
-    them.
+    left to it. The measurements are under "Calls that stay calls" and "Leaving small arrays alone"
+    in docs/performance.md; `python benchmarks/unf_layer.py` repeats them.
 
     XLA inlines calls, and fuses what it inlined, unless the call's metadata say that it is not
     `inlineable`; the function within must not inherit that, and must not consist of jitted calls,
@@ -45,7 +45,7 @@ def _call(function: Callable[..., Array], options: tuple, shapes: tuple, *arrays
 
 
 def _squeeze(x: Array) -> Array:
-    """Without axes of size 1, which leave a layout open: XLA copies such arrays at a call."""
+    """The array without its axes of size 1."""
     return x.reshape([n for n in x.shape if n != 1])
 
 
