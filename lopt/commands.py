@@ -14,7 +14,7 @@ from absl import logging as absl_logging
 from lopt.config_file import ConfigFile
 from lopt.errors import UserError
 from lopt.memory import memory_for
-from lopt.signals import heard, leave
+from lopt.signals import handled, leave
 
 _HELP = ("help", "helpshort", "helpfull")
 
@@ -39,7 +39,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
                 raise UserError(f"unexpected argument {argv[1]!r}; flags start with --")
             main(argv)
 
-    with heard((signal.SIGINT,), lambda number: leave(128 + number)):
+    with handled((signal.SIGINT,), lambda number: leave(128 + number)):
         status = _status_of(lambda: app.run(guarded, flags_parser=_parse))
         if status and not jax.distributed.is_initialized():
             leave(status)

@@ -83,7 +83,7 @@ def _require_arguments(path: str, get_config: Callable[..., Any], given: int) ->
 
 
 def _in_one_line(path: str, action: Callable[[], Any]) -> Any:
-    """What an action returns; any error of the config file's code is a `UserError` of its line."""
+    """What an action returns; the config file's errors become a `UserError` with their line."""
     try:
         return action()
     except UserError:

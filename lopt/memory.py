@@ -1,4 +1,4 @@
-"""Memory that is not there, in a line that says what asked for how much."""
+"""Errors of too little memory, as one line that names what needed how much."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from lopt.errors import UserError
 
 
 @contextmanager
-def memory_for(what: str, remedy: str) -> Iterator[None]:
+def memory_for(what: str, fix: str) -> Iterator[None]:
     """Run what may take more memory than there is.
 
     Args:
       what: is done.
-      remedy: what the user can do.
+      fix: what the user can do.
 
     Raises:
       UserError: in place of JAX's and NumPy's errors, with the size that was asked for.
@@ -36,7 +36,7 @@ def memory_for(what: str, remedy: str) -> Iterator[None]:
             raise
         size = re.search(r"allocat\w* ([\d.]+) ?(\w+)", told)
         asked = f"{_in_words(*size.groups())} at a time, " if size else ""
-        raise UserError(f"{what} asks for {asked}more memory than is free; {remedy}") from error
+        raise UserError(f"{what} asks for {asked}more memory than is free; {fix}") from error
 
 
 def _in_words(number: str, unit: str) -> str:

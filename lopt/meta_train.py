@@ -61,7 +61,7 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Take these three from the cluster's environment, such as SLURM's."
 )
-_REMEDY = "lower task.batch_size, the task's widths or estimator.pairs"
+_FIX = "lower task.batch_size, the task's widths or estimator.pairs"
 _NO_VALIDATION = ConfigDict({"every": 0, "runs": 1})
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
 
         return Problem(task, optimizer, scale, objective, mesh)
 
-    with memory_for("the initial loss of the task", _REMEDY):
+    with memory_for("the initial loss of the task", _FIX):
         problems = [problem(task) for task in mixture.tasks]
         held_out_problems = [problem(task) for task in held_out.tasks]
     validation = Validation(
@@ -139,11 +139,11 @@ def main(argv: Sequence[str]) -> None:
             averaging=config.outer.get("averaging", 0.0),
         )
         spec = mixture.tasks[0].spec
-        with memory_for(f"the start of {2 * estimator.pairs} inner runs", _REMEDY):
+        with memory_for(f"the start of {2 * estimator.pairs} inner runs", _FIX):
             state = training.init(rule.init(theta_key, spec), loop_key)
             start = Snapshot(state, validation.init(state.theta))
             distributed.from_first(lambda: require_space(workdir, start))
-        with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _REMEDY):
+        with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _FIX):
             (state, best), record = finish(
                 training,
                 validation,

@@ -317,7 +317,7 @@ def _is_part(value: Any) -> bool:
 def _parameters(
     make: Callable[..., Any], name: str, arguments: Mapping[str, Any]
 ) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a part's function, among which are all arguments."""
+    """The parameters of a part's function, checked to include all arguments."""
     try:
         found = inspect.signature(make).parameters
     except (TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 @contextmanager
-def heard(numbers: Sequence[int], action: Callable[[int], None]) -> Iterator[None]:
+def handled(numbers: Sequence[int], action: Callable[[int], None]) -> Iterator[None]:
     """Call `action(number)` for each of these signals that comes; a context manager.
 
     It is called in a thread of its own. Python calls handlers of signals in the main thread, and
@@ -58,7 +58,7 @@ def resumable(after: str) -> Iterator[None]:
         print(f"stopped; the same command resumes after {after}", file=sys.stderr)
         leave(128 + number)
 
-    with heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop):
+    with handled((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop):
         yield
 
 
@@ -75,4 +75,4 @@ def leave(status: int) -> None:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """A handler, so that the signal neither ends the process nor is ignored."""
+    """Do nothing: with a handler a signal neither ends the process nor is ignored."""

@@ -10,7 +10,7 @@ from processes import heeded, launch, run
 
 from lopt.meta import interruption
 from lopt.meta.interruption import Interruption
-from lopt.signals import heard
+from lopt.signals import handled
 
 
 def wait_until(condition):
@@ -29,11 +29,11 @@ def busy(seconds):
     return time.monotonic()
 
 
-def test_a_signal_is_heard_while_compiled_code_runs():
+def test_a_signal_is_handled_while_compiled_code_runs():
     when = []
     kill = ("sh", "-c", f"sleep 0.5; kill -USR1 {os.getpid()}")
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    with heard((signal.SIGUSR1,), lambda number: when.append((number, time.monotonic()))):
+    with handled((signal.SIGUSR1,), lambda number: when.append((number, time.monotonic()))):
         with subprocess.Popen(kill):
             end = busy(2.0)
         wait_until(lambda: when)

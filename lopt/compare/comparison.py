@@ -136,7 +136,7 @@ def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
 
 
 def _task(given: Any) -> Task:
-    """A task, however it is given."""
+    """The task, built if its name or config is given."""
     return given if isinstance(given, Task) else build(TASKS, given)
 
 
@@ -150,7 +150,7 @@ def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
 
 
 def _require_one_fits(contender: Contender, tasks: Iterable[Task], lengths: Sequence[int]) -> None:
-    """Raise a user's mistake at once if an optimizer can be made for no task because of it."""
+    """Raise the `UserError` of an optimizer that can be made for none of the tasks."""
     mistakes = []
     for task, length in zip(tasks, lengths, strict=True):
         try:

@@ -93,7 +93,7 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
 
 
 def _named(optimizers: Sequence[Any]) -> dict[str, Any]:
-    """Names for optimizers: of a file that of its run, of a function its own."""
+    """The optimizers by name: a file has the name of its run, a function its own."""
     files = [Path(x) for x in optimizers if _is_file(x)]
     named: dict[str, Any] = {}
     for given in optimizers:
@@ -189,7 +189,7 @@ def _tuned(
 
 
 def _called(make: Callable[..., Any]) -> Callable[..., optax.GradientTransformation]:
-    """Calls a function with those arguments of a comparison that it has."""
+    """A maker that passes on those of a comparison's arguments that a function has."""
     parameters = inspect.signature(make).parameters
 
     def made(

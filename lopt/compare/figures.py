@@ -195,7 +195,7 @@ def _loss_axis(axes: Axes, lines: Sequence[Any], first: float) -> None:
 
 
 def _plain_ticks(axis: Any, low: float, high: float) -> None:
-    """Plain numbers on a log axis, the closer the fewer decades it has."""
+    """Label a log axis with plain numbers; the fewer decades it has, the more of them."""
     decades = np.log10(high / low)
     if decades > 2.2:
         return

@@ -156,7 +156,7 @@ def edge(trials: Sequence[Trial], measure: str) -> str:
 
 
 def _refined(rates: int) -> int:
-    """How many of a grid's rates are set after the others."""
+    """The number of a grid's rates that are set after the others, around the best of them."""
     return REFINED if rates >= 5 else 0
 
 

@@ -87,7 +87,7 @@ class Heat:
         yield from waiting
 
     def _prepare(self, contender: Contender, timed: bool) -> Prepared:
-        """Compile what is needed; runs whose trials may all be there are not."""
+        """A contender's program and timer; compiled unless its first setting's trial is stored."""
         settings = self._first(contender)
 
         def make(
@@ -106,7 +106,7 @@ class Heat:
         return coarse(contender.search, self.budget)
 
     def _entry(self, contender: Contender, prepared: "Future[Prepared]") -> Entry:
-        """Whatever goes wrong in an optimizer is said in its entry and stops no other."""
+        """A contender's entry: its trials, or the error that its optimizer raised."""
         done = 0
 
         def run(settings: Sequence[Setting]) -> list[Trial]:

@@ -70,5 +70,5 @@ def _dimensions(axes: Axes, roles: tuple[str, ...], fixed: frozenset[str]) -> Di
 
 
 def _is_input(group: str) -> bool:
-    """Whether a fixed group are the model's real-valued inputs, by the name that it was given."""
+    """Whether the name of a fixed group is that of the model's real-valued inputs."""
     return group.split(".")[0] == "input"

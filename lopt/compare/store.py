@@ -137,6 +137,6 @@ class Store:
 
 
 def _slug(text: str) -> str:
-    """A name for a folder: what is readable of a text, and a digest of all of it."""
+    """A folder's name: the letters and digits with which a text begins, and a digest of it."""
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:40]
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -127,7 +127,7 @@ class Checkpoints:
         return like
 
     def _read(self, step: int, target: Snapshot) -> Snapshot | None:
-        """The snapshot of a step; each process reads on its own, and one may fail alone."""
+        """The snapshot of a step, or None if this process cannot read it; others may."""
         folder = self._manager.directory / str(step) / _ITEM
         try:
             with closing(Digested()) as handler:

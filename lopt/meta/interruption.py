@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from lopt.signals import heard, leave
+from lopt.signals import handled, leave
 
 _SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -34,7 +34,7 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         noted = (*_SIGNALS, signal.SIGTERM) if self._alone else _SIGNALS
-        self._stack.enter_context(heard(noted, self._note))
+        self._stack.enter_context(handled(noted, self._note))
         return self
 
     def __exit__(self, *exception: Any) -> None:

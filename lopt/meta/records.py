@@ -112,7 +112,7 @@ class Recorder:
             self._file.flush()
 
     def _words(self, line: Mapping[str, float]) -> str:
-        """What is said of a meta-step, in some 75 columns for one problem."""
+        """The line that is shown of a meta-step, of some 75 columns for one problem."""
         words = [f"loss {self.recent_meta_loss(int(line['step'])):.4f}"]
         parts = [f"{line[f'meta_loss/{p}']:.3g}" for p in self._problems if len(self._problems) > 1]
         words += [f"({' '.join(parts)})"] if parts else []
@@ -201,13 +201,13 @@ def _validation_values(validation: ValidationLoss, problems: Sequence[str]) -> d
 
 
 def _apart(name: str, problems: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    """A value of each problem under its name, where there are several."""
+    """The values by metric and problem, such as `loss/mlp`; empty if there is one problem."""
     pairs = zip(problems, values, strict=True)
     return {f"{name}/{problem}": v for problem, v in pairs} if len(problems) > 1 else {}
 
 
 def _records_until(file: Path, last: int) -> dict[int, dict[str, Any]]:
-    """The records that are whole of the steps up to the last one, by their step."""
+    """The complete records of steps up to `last`, by step."""
     records = {}
     for line in file.read_bytes().splitlines() if file.exists() else ():
         try:

@@ -84,7 +84,7 @@ def finish(
 
 
 def _stuck(skipped: int, step: int, report: Report | None) -> UserError:
-    """What to say of a run that does not move theta.
+    """The error of a run that does not change theta.
 
     Args:
       skipped: meta-steps in a row.
@@ -92,14 +92,14 @@ def _stuck(skipped: int, step: int, report: Report | None) -> UserError:
       report: of that step; None if it was taken before this process.
     """
     because = ""
-    remedy = "lower inner.learning_rate or estimator.sigma, or look for NaN in the data"
+    fix = "lower inner.learning_rate or estimator.sigma, or look for NaN in the data"
     if report is not None and all(float(m.diverged) == 1 for m in report.inner):
         because = ", because all inner runs diverged"
     elif report is not None and np.isfinite(report.gradient_norm):
         because = ", because the steps would have made it not finite"
-        remedy = "lower outer.learning_rate"
+        fix = "lower outer.learning_rate"
     elif report is not None:
         because = ", because the meta-gradient was not finite"
     return UserError(
-        f"{skipped} meta-steps in a row, up to {step}, left theta as it was{because}; {remedy}"
+        f"{skipped} meta-steps in a row, up to {step}, left theta as it was{because}; {fix}"
     )

@@ -120,7 +120,7 @@ class Validation:
 
         Returns:
           The better of both, the earlier if they are alike, and the loss of theta. A loss that is
-          no number is never the best.
+          NaN is never the best.
         """
         return self._validate(self._tasks, best, theta, step)
 

@@ -200,7 +200,7 @@ def _write_token(file: Path) -> str:
 
 
 def _appears(file: Path, token: str) -> bool:
-    """Whether a file holds a text, or comes to; network file systems may take some seconds."""
+    """Whether a file holds a text within the seconds that network file systems may take."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         if file.exists() and file.read_text() == token:

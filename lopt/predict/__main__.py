@@ -76,7 +76,7 @@ def _block(config: ConfigDict) -> dict:
 
 
 def _networks(config: ConfigDict, workdir: Path) -> tuple[Networks, dict[str, Networks]]:
-    """The networks to train on, and those of other widths."""
+    """The networks to train on, and by width those on which nothing is trained."""
     given = [name for name in _OWN if flags.FLAGS[name].value is not None]
     if given and len(given) < len(_OWN):
         missing = next(name for name in _OWN if name not in given)

@@ -175,9 +175,9 @@ def require_scores(
     if not fits.all():
         i = int(np.argmin(fits))
         name = i if names is None else names[i]
-        remedy = "; take loss='squared' for other scores" if np.isfinite(scores[i]) else ""
+        fix = "; take loss='squared' for other scores" if np.isfinite(scores[i]) else ""
         wanted = "between 0 and 1" if loss == "cross_entropy" else "finite"
-        raise UserError(f"network {name}: its score {scores[i]:g} must be {wanted}{remedy}")
+        raise UserError(f"network {name}: its score {scores[i]:g} must be {wanted}{fix}")
     return scores
 
 

@@ -75,7 +75,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         try:
             score = float(row["score"])
         except (TypeError, ValueError):
-            raise UserError(f"{file}, line {number}: {row['score']!r} is no number") from None
+            raise UserError(f"{file}, line {number}: {row['score']!r} is not a number") from None
         found[name] = {"network": name, "score": score, "run": row.get("run") or name}
     return list(found.values())
 

@@ -170,7 +170,7 @@ def logits(
 def _in_chunks(
     function: Callable[[PyTree[Array]], PyTree[Array]], x: PyTree[Float[Array, "networks ..."]]
 ) -> PyTree[np.ndarray]:
-    """A function of many networks, called with so many at a time that it is compiled once."""
+    """A function's results for many networks, in chunks of one size: it is compiled once."""
     count = len(jax.tree.leaves(x)[0])
     size = min(_TOGETHER, count)
     found = []
@@ -220,7 +220,7 @@ def _finite(leaves: list) -> list[tuple[Any, np.ndarray]]:
 
 
 def _alike(known: PermutationSpec, spec: PermutationSpec) -> PermutationSpec:
-    """Another spec of the same tensors and groups, whose sizes may differ."""
+    """The other spec, checked to have the same tensors and groups; sizes may differ."""
     if not known.resembles(require_spec(spec)):
         raise UserError(
             "these networks have other tensors or groups than those of training; a predictor fits "

@@ -168,5 +168,5 @@ def _plain(own: Standing) -> dict[str, Any]:
 
 
 def _known(values: Mapping[Any, float]) -> dict[Any, float | None]:
-    """Values for JSON, which has no NaN."""
+    """The values, with None in place of NaN, which JSON does not have."""
     return {k: None if math.isnan(v) else v for k, v in values.items()}

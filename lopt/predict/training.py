@@ -146,7 +146,7 @@ def train(
 def _scores(
     params: PyTree[Array], known: Sums, unseen: Sums, sums: Int[np.ndarray | Array, ""]
 ) -> Scores:
-    """On the unseen sums, and on as many that were trained on, evenly spread."""
+    """Success and loss on the unseen sums, and on as many, evenly spread, of those trained on."""
     count = len(unseen.questions)
     index = (jnp.arange(count) * sums) // count
     seen = Sums(known.questions[index], known.answers[index])

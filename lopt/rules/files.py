@@ -151,7 +151,7 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
 
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """Import nothing for its metadata, and name the file in every error that they lead to."""
+    """A context in which metadata are read: nothing is imported, and errors name the file."""
     try:
         with from_a_file():
             yield

@@ -352,7 +352,7 @@ def _by_name(
 
 
 def _inputs(roles: tuple[str, ...]) -> int:
-    """How many leading axes are the input side; 0 for what is no matrix."""
+    """The number of leading axes on the input side; 0 for tensors without an input side."""
     return 0 if len(roles) < 2 else len(roles) - roles.count("output")
 
 
@@ -375,7 +375,7 @@ def _kind(axes: Any, roles: tuple[str, ...], spec: PermutationSpec) -> str:
 
 
 def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
-    """How far the run has come, as numbers of order one."""
+    """Features of the steps taken, their share of the run and its length, of order one."""
     taken = count.astype(jnp.float32) - 1
     share = jnp.clip(taken / jnp.maximum(length, 1), 0, 1)
     size = (jnp.log(jnp.maximum(length, 1.0)) - math.log(500)) / 2
@@ -384,7 +384,7 @@ def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
 
 
 def _static(shape: tuple[int, ...], roles: tuple[str, ...], kind: str) -> list[float]:
-    """What a tensor is, whatever its numbers: its kind, and its sizes on a log axis."""
+    """Features of a tensor's shape: its kind, one-hot, and the logarithms of its sizes."""
     inputs = _inputs(roles)
     kind = kind if inputs else "vector"
     fan_in, fan_out = math.prod(shape[:inputs]), math.prod(shape[inputs:])
@@ -396,7 +396,7 @@ def _static(shape: tuple[int, ...], roles: tuple[str, ...], kind: str) -> list[f
 def _dynamic(
     found: Float[Array, "tensors statistics"], fan_in: Int[np.ndarray, " tensors"], momenta: int
 ) -> Float[Array, "tensors features"]:
-    """How large a tensor's weights are beside initial ones, and how noisy its gradient is."""
+    """Features of each tensor's values: weights relative to 1/sqrt(fan_in), noise, and others."""
     gradient, *of_momenta, weight = found.T[: momenta + 2]
     weight = jnp.clip(weight + 0.5 * np.log(fan_in), -4, 4)
     noise = jnp.clip(of_momenta[momenta // 2] - gradient, -4, 0)

@@ -178,7 +178,7 @@ def _widened(tree: Any) -> Any:
 
 
 def _noisy(x: Any, random: np.random.Generator) -> Any:
-    """`x` with noise; what is positive, as variances are, remains so."""
+    """`x` with noise; an array of positive numbers, such as variances, stays positive."""
     dtype = jnp.result_type(x)
     if not np.size(x) or not jnp.issubdtype(dtype, jnp.floating):
         return x

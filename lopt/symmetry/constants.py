@@ -47,7 +47,7 @@ class Constant:
 
     @cached_property
     def _varying(self) -> list[tuple[int, ...]]:
-        """The axes along which it varies, those together that may be permuted alike."""
+        """The axes along which the value varies, in tuples as `_together` gives them."""
         if not self._has_numbers:
             return [(i,) for i in range(np.ndim(self.value))]
         value = np.asarray(self.value)
@@ -72,7 +72,7 @@ def _varies(value: np.ndarray, axis: int) -> bool:
 
 
 def _together(value: np.ndarray, axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """The axes, taken together where permuting them alike leaves the value as it is."""
+    """The axes in tuples: those in one may be permuted alike without changing the value."""
     found, rest = [], list(axes)
     for count in range(len(rest), 1, -1):
         for some in itertools.combinations(rest, count):

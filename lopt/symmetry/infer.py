@@ -96,7 +96,7 @@ def _advice(unknown: list[str]) -> str:
 
 
 def _input(aval: Any) -> tuple[Atom, ...]:
-    """The axes of an argument; those of integers, which are indices, are only positions."""
+    """A fixed atom for each axis of an argument: an input, or of integers a position."""
     why = "input" if jax.dtypes.issubdtype(aval.dtype, np.inexact) else "position"
     return tuple(Atom(n, why, read=True) for n in aval.shape)
 

@@ -267,7 +267,7 @@ def shape_of(atom: Any) -> tuple[int, ...]:
 
 
 def _any_dims(atom: core.Var | core.Literal) -> Dims:
-    """Symbols for a value that nothing depends on."""
+    """No symbols: `None` for each axis of a value."""
     return (None,) * len(shape_of(atom))
 
 

@@ -101,7 +101,7 @@ class _Simplify:
 
 
 def _written(symbols: Sequence[Sequence[Any]]) -> set[Any]:
-    """What matrices have on their last axis only."""
+    """The atoms that are on the last axis of some matrix and on no other axis of any."""
     matrices = [[set(groups_of(axis)) for axis in axes] for axes in symbols if len(axes) > 1]
     read = set().union(*(atoms for axes in matrices for atoms in axes[:-1]))
     return set().union(*(axes[-1] for axes in matrices)) - read

@@ -71,7 +71,7 @@ def _grouped(
     groups: int,
     equation: Equation,
 ) -> None:
-    """Groups of channels are permuted as wholes, alike on both sides."""
+    """Unify the channels of a grouped convolution: only whole groups may be permuted."""
     numbers = equation.params["dimension_numbers"]
     in_shape, kernel_shape = equation.in_shapes
     width = in_shape[numbers.lhs_spec[1]] // groups

@@ -112,7 +112,7 @@ def reshaped(dims: Dims, in_shape: Sequence[int], shape: Sequence[int]) -> Dims:
 
 
 def _sources(dims: Dims, shape: Sequence[int]) -> list[tuple[Symbol | None, int]]:
-    """The axes of more than one index; all those of a table, in order, are the table's symbol."""
+    """(symbol, size) of each axis that is not of size 1, the axes of a whole table as one."""
     kept = [(s, n) for s, n in zip(dims, shape, strict=True) if n != 1]
     sources: list[tuple[Symbol | None, int]] = []
     while kept:

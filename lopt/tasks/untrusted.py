@@ -77,7 +77,7 @@ def training_bytes(task: Task) -> int:
 
 
 def _computed_bytes(jaxpr: core.Jaxpr) -> int:
-    """Of the results of all equations, those of a loop's body as often as it runs."""
+    """The bytes of all equations' results; a loop's body counts as often as it runs."""
     total = 0
     for equation in jaxpr.eqns:
         inner = [_computed_bytes(j) for j in core.jaxprs_in_params(equation.params)]

@@ -204,7 +204,7 @@ def _side_terms(relations: Relations, h: Array, D: Sequence[Array]) -> list[list
 
 
 def _rows(x: Array, index: Int[np.ndarray, " rows"], sizes: tuple[int, ...]) -> Summand:
-    """Some rows, looked at in place where they are neighbours."""
+    """The rows at an index, as a slice without a copy where the index is consecutive."""
     if np.all(np.diff(index) == 1):
         return Summand(x, Shape(rows=(int(index[0]), int(index[-1]) + 1), sizes=sizes))
     return Summand(x[index], Shape(sizes=sizes))

@@ -66,7 +66,7 @@ def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
 
 
 def _leading(spec: PermutationSpec) -> set[str]:
-    """The true groups that never come last and are on several tensors, one of many axes."""
+    """The true groups on several tensors, one of three axes or more, and on no last axis."""
     last = {name for _, axes in spec.entries if axes for name in groups_of(axes[-1])}
     ranks: dict[str, list[int]] = {}
     for _, axes in spec.entries:

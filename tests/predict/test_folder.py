@@ -63,7 +63,7 @@ def test_a_spec_is_read_from_json(folder, mlps):
     [
         ([("network", "scores")], "no column 'score'"),
         ([("network", "score")], "has no networks"),
-        ([("network", "score"), ("n0", "high")], "line 2: 'high' is no number"),
+        ([("network", "score"), ("n0", "high")], "line 2: 'high' is not a number"),
         ([("network", "score"), ("n0", 1), ("n0", 1)], "line 3: 'n0' is there already"),
         ([("network", "score"), ("n0", 1), ("n9", 1)], "no network 'n9' in"),
     ],
