@@ -8,6 +8,7 @@ from lopt.predict import Budget, fit, load, save
 from lopt.predict.fit import require_scores
 from lopt.predict.metrics import kendall_tau
 from lopt.symmetry import Axes, PermutationSpec, SpecError
+from lopt.unf import backend
 
 QUICK = Budget(epochs=1)
 
@@ -52,6 +53,20 @@ def test_a_predictor_reads_networks_of_another_width(trained):
     other = PermutationSpec({"w": Axes("in", "out")}, {"in": 3, "out": 2})
     with pytest.raises(UserError, match="other tensors or groups than those of training"):
         trained.many({"w": np.ones((1, 3, 2), np.float32)}, other)
+
+
+def test_networks_one_by_one_as_on_a_cpu_and_together_train_the_same(mlps, monkeypatch):
+    class Again(Largest):
+        """Equal to no `Largest`, so that nothing that was compiled for one is reused."""
+
+    budget = Budget(learning_rates=(1e-2,), epochs=2, batch_size=4)
+    found = []
+    for cpu, kind in ((True, Largest), (False, Again)):
+        monkeypatch.setattr(backend, "on_cpu", lambda cpu=cpu: cpu)
+        predictor = fit(mlps.params, mlps.scores, mlps.spec, kind(0.5), budget=budget)
+        found.append(predictor.many(mlps.params))
+    np.testing.assert_allclose(*found, rtol=1e-4)
+    assert np.ptp(found[0]) > 1e-3
 
 
 def test_squared_loss_predicts_scores_of_any_size(mlps):
