@@ -11,6 +11,7 @@ import math
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding
@@ -100,9 +101,10 @@ def has_to_be_gathered(shape, roles, spec):
     return max(rows, columns) < 2 * min(rows, columns) or divides_rows == (rows < columns)
 
 
-def report(task, optimizer, params, grads, layout, kind, alone):
+def report(task, make, params, grads, layout, kind, alone):
     mesh, where = shardings(layout, kind, params)
     with jax.set_mesh(mesh):
+        optimizer = make()
         divided, their = jax.device_put((params, grads), (where, where))
         state = jax.jit(optimizer.init)(divided)
         compiled = jax.jit(optimizer.update).lower(their, state, divided).compile()
@@ -139,11 +141,14 @@ def main():
     for direction in DIRECTIONS:
         rule = GatesRule(directions=(direction,))
         theta = rule.init(jax.random.key(0), task.spec)
-        optimizer = rule.optimizer(theta, 0.01, task.spec, total_steps=100)
-        alone = advance(jax.jit(optimizer.update), params, optimizer.init(params), grads)
+
+        def make(rule=rule, theta=theta):
+            there = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), theta)
+            return rule.optimizer(there, 0.01, task.spec, total_steps=100)
+
+        alone = advance(jax.jit(make().update), params, make().init(params), grads)
         reports[direction] = {
-            name: report(task, optimizer, params, grads, *how, alone)
-            for name, how in LAYOUTS.items()
+            name: report(task, make, params, grads, *how, alone) for name, how in LAYOUTS.items()
         }
     print(json.dumps({"devices": jax.device_count(), "reports": reports}))
 

@@ -109,6 +109,10 @@ class Rule(abc.ABC):
         for what, value in {"learning rate": learning_rate, "weight decay": weight_decay}.items():
             if isinstance(value, str) or value is None:
                 raise UserError(f"the {what} must be a number or a schedule, not {value!r}")
+        # JAX arrays of a mesh with explicit axes could not be used where the compiler divides work.
+        theta = jax.tree.map(
+            lambda x: x if isinstance(x, jax.core.Tracer) else np.asarray(x), theta
+        )
         return optax.chain(
             self.scale_by_rule(theta, spec, total_steps),
             optax.add_decayed_weights(weight_decay, mask),
