@@ -15,8 +15,8 @@ from lopt.symmetry import (
     block_groups,
     check_spec,
     infer_spec,
-    merge,
-    split,
+    merge_blocks,
+    split_blocks,
 )
 from lopt.unf import UNF
 
@@ -130,7 +130,7 @@ def test_paths_that_read_alike_are_different_blocks():
     tree = {"a/b": jnp.arange(2.0), "a": {"b": jnp.arange(5.0)}, "a/b#1": jnp.arange(3.0)}
     assert set(block_groups(spec).values()) == {("i",), ("j",)}
     assert len(block_groups(spec)) == 4
-    jax.tree.map(np.testing.assert_array_equal, merge(spec, split(spec, tree)), tree)
+    jax.tree.map(np.testing.assert_array_equal, merge_blocks(spec, split_blocks(spec, tree)), tree)
     for kind in ("exact", "relational"):
         net = UNF(spec, (2,), kind)
         y, _ = jax.jit(net.init_with_output)(jax.random.key(0), channels(tree))
@@ -146,7 +146,7 @@ def test_what_is_no_spec_is_refused(spec):
     with pytest.raises(SpecError, match=r"spec is a .*, not a PermutationSpec; infer one with"):
         UNF(spec, (2,)).init(jax.random.key(0), params)
     with pytest.raises(SpecError, match=r"spec is a .*, not a PermutationSpec; infer one with"):
-        split(spec, params)
+        split_blocks(spec, params)
 
 
 @pytest.mark.parametrize("axes", [{"w": "input"}, {"w": ("input", "hidden")}, {"w": None, "b": 1}])
