@@ -14,12 +14,13 @@ from typing import Any
 
 import jax
 from absl import app
-from meta_step import KINDS, TASK, training
+from meta_step import TASK, training
 from xla_profile import Operation, profile, sums
 
 from lopt.meta import MetaState
 from lopt.rules import UNFRule
 
+KINDS = ("pointwise", "relational", "exact")
 STEPS = 3
 LARGE = 2**18
 """Elements from which on a matmul's result counts as large."""
