@@ -43,7 +43,7 @@ def rows_gathered(x: Float[Array, "n m"]) -> Float[Array, "n m"]:
 
 def _constrained(x: Array, *spec: Any, mesh: AbstractMesh | None = None) -> Array:
     mesh = mesh or mesh_of(x, AxisType.Auto)
-    if mesh is None or not isinstance(x, jax.core.Tracer):  # outside of jit nothing is to be said
+    if mesh is None or not isinstance(x, jax.core.Tracer):  # JAX constrains traced arrays only
         return x
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P(*spec)))
 

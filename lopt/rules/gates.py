@@ -106,14 +106,17 @@ class GatesRule(Rule):
         Raises:
           UserError: for an unknown part, or a setting that does not fit.
         """
-        for name in ("directions", "weights", "decays"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("directions", "weights"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple):
+                raise UserError(f"gates: {name} must be a sequence, one for each, not {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "decays", require_decays("gates", self.decays))
         if not self.directions or len(self.weights) != len(self.directions):
             raise UserError(
                 f"gates: {len(self.directions)} directions and {len(self.weights)} weights; give "
                 "one or more directions and a weight for each"
             )
-        require_decays("gates", self.decays)
         if not self.bound > 0:
             raise UserError(f"gates: bound must be positive, not {self.bound}")
         if self.width < 1:

@@ -232,6 +232,8 @@ def test_the_bases_of_matrices_are_kept_and_carried_on(space):
         ({"directions": ("adam", "sign")}, "2 directions and 1 weights"),
         ({"vectors": "orthogonal"}, "'orthogonal' is for matrices only"),
         ({"decays": ()}, "one or more"),
+        ({"decays": 0.9}, "decays must be a sequence"),
+        ({"directions": "rotated"}, "directions must be a sequence, one for each, not 'rotated'"),
         ({"decays": (0.9, 1.0)}, "from 0 to below 1, not 1.0"),
         ({"sharing": "groups"}, "no sharing 'groups'; did you mean group"),
         ({"width": 0}, "width must be positive"),
