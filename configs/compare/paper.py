@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from lopt.errors import UserError, suggest
 from lopt.parts import describe
 
 SMALL = Path(__file__).parents[1] / "paper" / "small"
@@ -17,8 +18,19 @@ NETWORKS = {"UNF": "hybrid", "Deep Sets": "deep_sets"}
 
 
 def get_config(given: str = "mlp,2") -> ConfigDict:
-    """The config, with the name of a config of meta-training and how many meta-seeds there are."""
+    """The config, with the name of a config of meta-training and how many meta-seeds there are.
+
+    Raises:
+      UserError: for another name, or a number of meta-seeds that is not one.
+    """
     name, _, seeds = given.partition(",")
+    names = [path.stem for path in SMALL.glob("*.py")]
+    if name not in names:
+        raise UserError(f"no small experiment {name!r}; {suggest(name, names)}")
+    if seeds and not seeds.isdecimal():
+        raise UserError(
+            f"the number of meta-seeds, after the comma, must be 1 or more, not {seeds!r}"
+        )
     meta_training = runpy.run_path(str(SMALL / f"{name}.py"))["get_config"]()
     files = {
         f"{words} {seed}": f"runs/paper/{name}-{network}-{seed}/optimizer.safetensors"
