@@ -27,7 +27,7 @@ def get_config(given: str = "mlp,2") -> ConfigDict:
     names = [path.stem for path in SMALL.glob("*.py")]
     if name not in names:
         raise UserError(f"no small experiment {name!r}; {suggest(name, names)}")
-    if seeds and not seeds.isdecimal():
+    if seeds and not (seeds.isdecimal() and int(seeds)):
         raise UserError(
             f"the number of meta-seeds, after the comma, must be 1 or more, not {seeds!r}"
         )
