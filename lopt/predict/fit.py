@@ -22,6 +22,7 @@ from lopt.predict.predictor import (
     read,
     require_networks,
     standard_of,
+    standardized,
 )
 from lopt.predict.splits import FEWEST, choose
 from lopt.symmetry import PermutationSpec
@@ -207,10 +208,11 @@ class _Training:
         """Train; returns the best tau on the validation split, its parameters, and a record."""
         network = self.model.network(self.spec)
         first = jax.tree.map(lambda x: x[0], self.readings)
+        train, valid = np.flatnonzero(~self.held_out), np.flatnonzero(self.held_out)
         theta = jax.jit(network.init)(jax.random.key(seed), first)
+        theta = standardized(self.model, self.spec, theta, self._of(train)[0])
         opt_state = optax.adam(rate).init(theta)
         rng = np.random.default_rng((seed, 2))
-        train, valid = np.flatnonzero(~self.held_out), np.flatnonzero(self.held_out)
         size = min(self.budget.batch_size, len(train))
         best, kept, since, taus = -np.inf, theta, 0, []
         for _ in range(self.budget.epochs):

@@ -21,6 +21,9 @@ from lopt.unf.neurons import NeuronNetwork, Statistics, statistics
 Readings = PyTree[Float[Array, "... channels"]]
 """What a model sees of a network; the last axis of each array are channels."""
 
+FEATURES, STANDARD = "features", "standard"
+"""flax collections: what a perceptron reads, and the "center" and "scale" that standardize it."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -78,11 +81,10 @@ class UNFModel(Model):
         return jax.tree.map(lambda x: x[..., None], arranged(params, like=spec.axes))
 
     def network(self, spec: PermutationSpec) -> nn.Module:
-        """An `InvariantUNF`."""
+        """An `InvariantUNF`, then a perceptron on what it pools."""
         channels = (self.channels,) * self.depth
-        return InvariantUNF(
-            spec, channels, (*self.hidden, 1), self.layers, kernel_init=self.kernel_init
-        )
+        pooled = InvariantUNF(spec, channels, (), self.layers, kernel_init=self.kernel_init)
+        return nn.Sequential([pooled, _Perceptron(self.hidden)])
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,20 @@ def _as_tuples(value: Any) -> Any:
 
 
 class _Perceptron(nn.Module):
-    """Rectified layers, then one output."""
+    """Rectified layers, then one output, of features that are standardized.
+
+    `fit` sets by what: the mean and the deviation that the features of a fresh model have over the
+    networks to train on. Unlike the readings' these are not known before there is a theta.
+    """
 
     hidden: Sequence[int]
 
     @nn.compact
     def __call__(self, x: Float[Array, " features"]) -> Float[Array, " one"]:
+        self.sow(FEATURES, "features", x)
+        center = self.variable(STANDARD, "center", jnp.zeros_like, x).value
+        scale = self.variable(STANDARD, "scale", jnp.ones_like, x).value
+        x = (x - jax.lax.stop_gradient(center)) / jax.lax.stop_gradient(scale)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(1)(x)

@@ -19,7 +19,7 @@ from lopt.archive import Archive
 from lopt.errors import UserError, suggest
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
-from lopt.predict.models import PREDICTORS, Model, Readings
+from lopt.predict.models import FEATURES, PREDICTORS, STANDARD, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path
 from lopt.symmetry.spec import require_spec
@@ -153,8 +153,7 @@ def _logits(
     model: Model, spec: PermutationSpec, theta: PyTree[Array], readings: Readings
 ) -> Float[Array, " networks"]:
     network = model.network(spec)
-    each = jax.lax.map if backend.on_cpu() else lambda f, x: jax.vmap(f)(x)
-    return each(lambda r: network.apply(theta, r)[0], readings)
+    return _each(lambda r: network.apply(theta, r)[0], readings)
 
 
 def logits(
@@ -165,6 +164,46 @@ def logits(
 ) -> Float[np.ndarray, " networks"]:
     """What a model makes of standardized readings of many networks."""
     return _in_chunks(lambda r: _logits(model, spec, theta, r), readings)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _features(
+    model: Model, spec: PermutationSpec, theta: PyTree[Array], readings: Readings
+) -> Float[Array, "networks features"]:
+    network = model.network(spec)
+
+    def one(r: Readings) -> Array:
+        _, found = network.apply(theta, r, mutable=[FEATURES])
+        return jax.tree.leaves(found)[0]
+
+    return _each(one, readings)
+
+
+def standardized(
+    model: Model,
+    spec: PermutationSpec,
+    theta: PyTree[Array],
+    readings: PyTree[Float[Array, "networks ... channels"]],
+) -> PyTree[Array]:
+    """Theta whose perceptron reads features of mean zero and variance one over these networks.
+
+    Unless the model is of another make, whose network has no such perceptron.
+    """
+    if STANDARD not in theta:
+        return theta
+    theta = {name: theta[name] for name in theta if name != FEATURES}
+    features = _in_chunks(lambda r: _features(model, spec, theta, r), readings)
+    standard = standard_of(features)._asdict()
+    places = flatten_dict(theta[STANDARD])
+    found = {place: jnp.asarray(standard[place[-1]], jnp.float32) for place in places}
+    return {**theta, STANDARD: unflatten_dict(found)}
+
+
+def _each(function: Callable[[Readings], Array], readings: Readings) -> Array:
+    """A function of many networks' readings; on a CPU one after the other, which it keeps cached."""
+    if backend.on_cpu():
+        return jax.lax.map(function, readings)
+    return jax.vmap(function)(readings)
 
 
 def _in_chunks(

@@ -125,7 +125,8 @@ class InvariantUNF(nn.Module):
     Attributes:
       spec: the groups of the weight space.
       features: the number of channels after each equivariant layer.
-      outputs: the width of each layer of the perceptron; the last is that of the result.
+      outputs: the width of each layer of the perceptron; the last is that of the result, and none
+        at all hands out what is pooled.
       layers: the kinds of the equivariant layers, as in `UNF`.
       pooling: `"tensors"` hands the perceptron each tensor's mean, so that its coefficients are
         tied to the spec; `"network"` their mean, so that they fit any spec.
@@ -161,7 +162,7 @@ class InvariantUNF(nn.Module):
           tree: the structure of the spec, each leaf of shape `(*param.shape, channels)`.
 
         Returns:
-          A vector of length `outputs[-1]`.
+          A vector of length `outputs[-1]`, or of what is pooled.
 
         Raises:
           SpecError: as in `UNF`.

@@ -1,12 +1,18 @@
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from predicting import Largest, mlps_of
+from flax.traverse_util import flatten_dict
+from predicting import KINDS, Largest, mlps_of
 
 from lopt.errors import UserError
-from lopt.predict import Budget, fit, load, save
+from lopt.parts import build
+from lopt.predict import PREDICTORS, Budget, fit, load, save
 from lopt.predict.fit import require_scores
 from lopt.predict.metrics import kendall_tau
+from lopt.predict.predictor import read, standard_of, standardized
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.unf import backend
 
@@ -67,6 +73,39 @@ def test_networks_one_by_one_as_on_a_cpu_and_together_train_the_same(mlps, monke
         found.append(predictor.many(mlps.params))
     np.testing.assert_allclose(*found, rtol=1e-4)
     assert np.ptp(found[0]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fresh_perceptron_reads_features_of_mean_zero_and_variance_one(kind, mlps):
+    model = build(PREDICTORS, kind)
+    readings = read(model, mlps.spec, mlps.params)
+    readings = standard_of(readings)(readings)
+    network = model.network(mlps.spec)
+    theta = network.init(jax.random.key(0), jax.tree.map(lambda x: x[0], readings))
+    theta = standardized(model, mlps.spec, theta, readings)
+    scores, seen = jax.vmap(lambda r: network.apply(theta, r, mutable=["features"]))(readings)
+    (x,) = jax.tree.leaves(seen)
+    varies = np.std(x, 0) > 1e-5
+
+    of_last = {k[-2:]: v for k, v in flatten_dict(theta["params"]).items()}
+    own = {k[-1]: v for k, v in flatten_dict(theta["standard"]).items()}
+    x = (x - own["center"]) / own["scale"]
+    np.testing.assert_allclose(np.mean(x, 0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.std(x[:, varies], 0), 1, rtol=1e-3)
+    for i in range(2):
+        x = jnp.maximum(x, 0) if i else x
+        x = x @ of_last[f"Dense_{i}", "kernel"] + of_last[f"Dense_{i}", "bias"]
+    np.testing.assert_allclose(scores, x, rtol=1e-4, atol=1e-5)
+
+
+def test_training_leaves_what_standardizes(mlps):
+    budget = Budget(learning_rates=(1e-2,), epochs=2, batch_size=4)
+    found = [
+        fit(mlps.params, mlps.scores, mlps.spec, KINDS[2], budget=b).theta
+        for b in (budget, replace(budget, epochs=1))
+    ]
+    assert set(found[0]) == {"params", "standard"}
+    jax.tree.map(np.testing.assert_array_equal, *(theta["standard"] for theta in found))
 
 
 def test_squared_loss_predicts_scores_of_any_size(mlps):

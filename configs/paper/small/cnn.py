@@ -17,4 +17,4 @@ SETTINGS = runpy.run_path(str(Path(__file__).parents[1] / "_settings.py"))
 def get_config() -> ConfigDict:
     """The config."""
     task = config(TASKS, "cnn", data="photos(side=8, grey=False)", widths=(8, 16), batch_size=64)
-    return SETTINGS["small"](task, horizon=300, steps=1000)
+    return SETTINGS["small"](task, horizon=300, steps=500)
