@@ -200,7 +200,7 @@ def standardized(
 
 
 def _each(function: Callable[[Readings], Array], readings: Readings) -> Array:
-    """A function of many networks' readings; on a CPU one after the other, which it keeps cached."""
+    """A function of many networks' readings; on a CPU one by one, which its cache holds."""
     if backend.on_cpu():
         return jax.lax.map(function, readings)
     return jax.vmap(function)(readings)
