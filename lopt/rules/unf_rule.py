@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from lopt.errors import UserError
 from lopt.parts import build, require_widths
@@ -184,20 +184,13 @@ class UNFRule(Rule):
             for p, g, of_tensor in leaves_of(params, grads, averages):
                 read = reader(of_tensor, state.count)
                 found = jnp.concatenate([f(g, p, read) for f in self._features], -1)
-                channels.append(_with_time(self._normalization(found), time))
+                channels.append(self._normalization(found))
                 nominal.append(self._nominal(g, p, read)[..., 0])
             structure = jax.tree.structure(params)
             output = self.network(spec_of(params)).apply(
-                theta, jax.tree.unflatten(structure, channels)
+                theta, jax.tree.unflatten(structure, channels), time
             )
             steps = map(self._step, nominal, jax.tree.leaves(output))
             return jax.tree.unflatten(structure, steps), (averages, {})
 
         return transformation(init, update)
-
-
-def _with_time(
-    x: Float[Array, "... channels"], time: Float[Array, " scales"]
-) -> Float[Array, "... channels_and_scales"]:
-    constant = jnp.broadcast_to(time, (*x.shape[:-1], *time.shape))
-    return jnp.concatenate([x, constant], axis=-1)

@@ -47,7 +47,9 @@ class ExactLayer(Layer):
         return Bundles(self.spec)
 
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
+    def summands(
+        self, arrays: Sequence[Array], layout: Layout, constants: None = None
+    ) -> list[list[Summand]]:
         """The layer on the arrays of `Bundles`."""
         plan, dtype = plan_for(self.spec), arrays[0].dtype
         channels = arrays[0].shape[-1] // layout.copies[0]

@@ -45,10 +45,21 @@ class Layer(nn.Module):
         """The arrangement of the weight space in which the layer works."""
         raise NotImplementedError
 
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
+    takes_constants = False
+    """Whether `summands` takes channels that are the same everywhere apart from the arrays."""
+
+    def summands(
+        self, arrays: Sequence[Array], layout: Layout, constants: Array | None = None
+    ) -> list[list[Summand]]:
         """For each array of a layout, summands whose broadcast sum is the layer's output.
 
         Networks call it to stay in one layout, and to apply a non-linearity while they add.
+
+        Args:
+          arrays: of the layout.
+          layout: the arrangement of the weight space that they are in.
+          constants: if `takes_constants`, the last channels of every element, which the arrays
+            leave out.
         """
         raise NotImplementedError
 
@@ -116,3 +127,11 @@ def channels_of(spec: PermutationSpec, tree: PyTree[Array]) -> int:
                 f"{x.shape[-1]}; all tensors of a weight space need the same number"
             )
     return x.shape[-1]
+
+
+def with_channels(
+    x: Float[Array, "... channels"], constants: Float[Array, " some"]
+) -> Float[Array, "... channels_and_some"]:
+    """An array with further channels that are the same at every element."""
+    everywhere = jnp.broadcast_to(constants, (*x.shape[:-1], *constants.shape))
+    return jnp.concatenate([x, everywhere.astype(x.dtype)], -1)

@@ -13,7 +13,7 @@ from lopt.symmetry.paths import arranged
 from lopt.unf.cpu.activation import relu
 from lopt.unf.cpu.averages import mean
 from lopt.unf.exact import ExactLayer
-from lopt.unf.layer import channels_of
+from lopt.unf.layer import channels_of, with_channels
 from lopt.unf.pointwise import PointwiseLayer
 from lopt.unf.positions import PositionEmbedding
 from lopt.unf.relational import RelationalLayer
@@ -79,12 +79,17 @@ class UNF(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tree: PyTree[Float[Array, "... channels"]]
+        self,
+        tree: PyTree[Float[Array, "... channels"]],
+        constants: Float[Array, " more_channels"] | None = None,
     ) -> PyTree[Float[Array, "... features"]]:
         """Map a weight space.
 
         Args:
           tree: the structure of the spec, each leaf of shape `(*param.shape, channels)`.
+          constants: further channels that are the same at every element of every leaf, such as
+            the time. The result is that of a tree that has them as its last channels; where the
+            first layer can, it takes them as a bias, at no cost for each element.
 
         Returns:
           The same structure, each leaf of shape `(*param.shape, features[-1])`.
@@ -103,6 +108,9 @@ class UNF(nn.Module):
             for kind, n, scale in zip(kinds, self.features, scales, strict=True)
         ]
         own = arranged(tree, like=self.spec.axes)
+        if constants is not None and (self.max_positions or not layers[0].takes_constants):
+            last, constants = constants, None
+            own = jax.tree.map(lambda x: with_channels(x, last), own)
         if self.max_positions:
             own = PositionEmbedding(self.spec, self.max_positions)(own)
         layout = next((x for x in layers if not isinstance(x, PointwiseLayer)), layers[0]).layout
@@ -112,7 +120,8 @@ class UNF(nn.Module):
                 arrays = layer.layout.pack(layout.unpack(arrays))
                 layout = layer.layout
             activation = None if i == len(layers) - 1 else self.activation
-            arrays = [add(summands, activation) for summands in layer.summands(arrays, layout)]
+            summands = layer.summands(arrays, layout, None if i else constants)
+            arrays = [add(parts, activation) for parts in summands]
         return arranged(layout.unpack(arrays), like=tree)
 
 

@@ -35,14 +35,21 @@ class PointwiseLayer(Layer):
         """Tensors of one shape, stacked."""
         return Stacks(self.spec)
 
+    takes_constants = True
+
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
+    def summands(
+        self, arrays: Sequence[Array], layout: Layout, constants: Array | None = None
+    ) -> list[list[Summand]]:
         """The layer on the arrays of any layout."""
-        channels = arrays[0].shape[-1] // layout.copies[0]
+        own = arrays[0].shape[-1] // layout.copies[0]
+        channels = own + (0 if constants is None else len(constants))
         dtype = arrays[0].dtype
         scale = np.full((channels, self.features), self.kernel_scale / math.sqrt(channels))
         kernel = self.coefficients("kernel", scale, dtype)
         bias = self.bias(1, dtype)[0]
+        if constants is not None:
+            kernel, bias = kernel[:own], bias + constants @ kernel[own:]
         return [
             [map_channels(x, kernel), Summand(jnp.tile(bias, n))]
             for x, n in zip(arrays, layout.copies, strict=True)

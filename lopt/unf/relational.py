@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lopt.unf.cpu.averages import mean
 from lopt.unf.cpu.once import concatenate_once
-from lopt.unf.layer import Layer
+from lopt.unf.layer import Layer, with_channels
 from lopt.unf.layout import Layout, Stacks
 from lopt.unf.roles import ROLES, Relations, Stack, relations_of, stacks_for
 from lopt.unf.summands import Shape, Summand, add, map_channels
@@ -54,19 +55,25 @@ class RelationalLayer(Layer):
         """Tensors of one shape, stacked."""
         return Stacks(self.spec)
 
+    takes_constants = True
+
     @nn.compact
-    def summands(self, arrays: Sequence[Array], layout: Layout) -> list[list[Summand]]:
+    def summands(
+        self, arrays: Sequence[Array], layout: Layout, constants: Array | None = None
+    ) -> list[list[Summand]]:
         """The layer on the arrays of `Stacks`."""
-        channels, dtype = arrays[0].shape[-1], arrays[0].dtype
+        own, dtype = arrays[0].shape[-1], arrays[0].dtype
+        constants = jnp.zeros(0, dtype) if constants is None else constants
+        channels = own + len(constants)
         terms = 1 if self.starts_pointwise else _RELATIONS
-        own = self.kernel_scale / math.sqrt(terms * channels)
-        cross = 0.0 if self.starts_pointwise else own
+        full = self.kernel_scale / math.sqrt(terms * channels)
+        cross = 0.0 if self.starts_pointwise else full
 
         def coefficients(name: str, scale: float, rows: int) -> Array:
             return self.coefficients(name, np.full((rows, self.features), scale), dtype)
 
         # The letters are those of the class' formula; C and D have a matrix for each role.
-        W = coefficients("own", own, channels)
+        W = coefficients("own", full, channels)
         into = 1 / math.sqrt(channels)
         C = [coefficients(f"collect_{role}", into, channels) for role in ROLES]
         D = [coefficients(f"spread_{role}", cross, self.features) for role in ROLES]
@@ -78,16 +85,18 @@ class RelationalLayer(Layer):
         stacks = stacks_for(self.spec)
         relations = relations_of(stacks)
         reduced = [_reduce(x, stack) for x, stack in zip(arrays, stacks, strict=True)]
+        # What is the same everywhere is so in every average.
+        reduced = jax.tree.map(lambda x: with_channels(x, constants), reduced)
         h = _group_features(relations, [r.axes for r in reduced], C)
         sides = _side_terms(relations, h, D)
         means = concatenate_once([r.whole for r in reduced], 0)
-        constants = means @ T + jnp.mean(means, 0) @ N + bias
+        everywhere = means @ T + jnp.mean(means, 0) @ N + bias + constants @ W[own:]
         outputs, start = [], 0
         for x, r, side in zip(arrays, reduced, sides, strict=True):
             stop = start + x.shape[0]
-            whole = Summand(constants, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
+            whole = Summand(everywhere, Shape(rows=(start, stop), sizes=_sizes(x.shape[:-1], 0)))
             matrix = None if r.space is None else r.space @ S
-            outputs.append([map_channels(x, W), *_broadcast_terms(whole, side, matrix)])
+            outputs.append([map_channels(x, W[:own]), *_broadcast_terms(whole, side, matrix)])
             start = stop
         return outputs
 

@@ -57,6 +57,19 @@ def test_exact_theta_does_not_depend_on_the_names_of_groups():
     assert_close(first, second)
 
 
+@pytest.mark.parametrize("positions", [0, 5])
+@pytest.mark.parametrize("layers", [*KINDS, ("pointwise", "exact"), ("relational", "pointwise")])
+def test_constants_are_last_channels_that_are_the_same_everywhere(layers, positions):
+    net = UNF(SPEC, (4, 2), layers, max_positions=positions)
+    tree, constants = draw(SPEC, 3), jnp.array([0.3, -2.0])
+    whole = jax.tree.map(
+        lambda x: jnp.concatenate([x, jnp.broadcast_to(constants, (*x.shape[:-1], 2))], -1), tree
+    )
+    theta = random_like(jax.jit(net.init)(jax.random.key(0), whole))
+    expected = jax.jit(net.apply)(theta, whole)
+    assert_close(jax.jit(net.apply)(theta, tree, constants), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_vmap_over_theta_and_over_weight_spaces(kind):
     net = UNF(SPEC, (4, 2), kind)
