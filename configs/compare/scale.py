@@ -1,8 +1,8 @@
 """Language models a hundred or a thousand times as large as the largest of meta-training.
 
 `--config=configs/compare/scale.py:SIZE` takes 1e6, a GPT of 1.1e6 params for 300 steps with seven
-trials for each tuned optimizer (12 minutes on one core), or 1e7, one of 1.0e7 params for 60 steps
-with three (20 minutes); on program text, one seed.
+trials for each tuned optimizer (20 minutes on one core), or 1e7, one of 1.0e7 params for 60 steps
+with three (half an hour); on program text, one seed.
 """
 
 from ml_collections import ConfigDict
@@ -39,7 +39,7 @@ def get_config(size: str = "1e6") -> ConfigDict:
         raise UserError(f"no size {size!r}; {suggest(size, SIZES)}")
     return ConfigDict(
         {
-            "optimizers": ("adamw", "muon", "base"),
+            "optimizers": ("adamw", "muon", "untrained", "base"),
             **SIZES[size],
             "seeds": 1,
             "schedules": ("cosine",),

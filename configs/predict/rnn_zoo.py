@@ -16,6 +16,11 @@ def get_config(size: str = "small") -> ConfigDict:
         "small": ((32, 48), (400, 16), 8),
         "paper": ((128, 192), (2000, 100), 16),
     }[size]
+
+    def unf(layers: str | tuple[str, ...]) -> ConfigDict:
+        init = "pointwise_first"
+        return config(PREDICTORS, "unf", layers=layers, channels=channels, kernel_init=init)
+
     return ConfigDict(
         {
             "zoo": {
@@ -35,11 +40,10 @@ def get_config(size: str = "small") -> ConfigDict:
             },
             "predict": {
                 "predictors": {
-                    "unf_exact": config(PREDICTORS, "unf", layers="exact", channels=channels),
-                    "unf_relational": config(
-                        PREDICTORS, "unf", layers="relational", channels=channels
-                    ),
-                    "deep_sets": config(PREDICTORS, "unf", layers="pointwise", channels=channels),
+                    "unf": unf(("pointwise", "pointwise", "relational")),
+                    "unf_exact": unf("exact"),
+                    "unf_relational": unf("relational"),
+                    "deep_sets": unf("pointwise"),
                     "stat_nn": config(PREDICTORS, "stat_nn"),
                     "neurons": config(PREDICTORS, "neurons"),
                 },

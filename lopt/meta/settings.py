@@ -31,6 +31,7 @@ _VALUES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
 
 _OPTIONAL: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
     "inner.rate_spread": (float, lambda x: 1 <= x < math.inf, "at least 1 and finite"),
+    "inner.default_rate": (float, _positive, "positive and finite"),
     "outer.averaging": (float, lambda x: 0 <= x < 1, "from 0 to below 1"),
 }
 """Likewise, of values that need not be there."""

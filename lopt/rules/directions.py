@@ -155,10 +155,10 @@ class Rotated(OfMomenta):
       longest: matrices whose shorter side is longer than this are not rotated: V is of G itself.
     """
 
-    second_decay: float = 0.95
+    second_decay: float = 0.9
     power: float = 0.75
     damping: float = 0.01
-    rate: float = 0.1
+    rate: float = 0.5
     longest: int = 4096
     matrices_only = True
     keeps = ("second_moment", "short", "long", "rest")

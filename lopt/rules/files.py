@@ -79,14 +79,26 @@ class LearnedOptimizer:
         spec = self.spec or spec
         return self.rule.optimizer(self.theta, learning_rate, spec, total_steps, weight_decay, mask)
 
-    def _scheduled(self, total_steps: int | None) -> optax.Schedule:
+    @property
+    def default_rate(self) -> tuple[str, float] | None:
+        """The schedule and its highest learning rate by default; None if the file has none.
+
+        They are those of meta-training, unless its config has an `inner.default_rate`.
+        """
         inner = self.provenance.get("inner")
         inner = inner if isinstance(inner, Mapping) else {}
-        schedule, rate = inner.get("schedule"), inner.get("learning_rate")
+        schedule = inner.get("schedule")
+        rate = inner.get("default_rate", inner.get("learning_rate"))
         if not isinstance(schedule, str) or not isinstance(rate, int | float):
+            return None
+        return schedule, rate
+
+    def _scheduled(self, total_steps: int | None) -> optax.Schedule:
+        if self.default_rate is None:
             raise UserError("this optimizer does not say which learning rate it is for: pass one")
         if total_steps is None:
             raise UserError("the default learning rate follows the run's length: pass total_steps")
+        schedule, rate = self.default_rate
         return SCHEDULES[schedule](rate, total_steps)
 
 

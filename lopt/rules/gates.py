@@ -28,15 +28,16 @@ from lopt.rules.rule import (
     transformation,
     unrelated,
 )
-from lopt.symmetry import PermutationSpec
+from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.axes import groups_of
 from lopt.unf.cpu.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
 from lopt.unf.roles import axis_roles
 
-KINDS = ("vector", "hidden", "input", "output", "through", "unknown")
-"""What a tensor can be: a vector or scalar, or a matrix between true groups, from a fixed group,
-to one, from one to another, or of a network whose groups are not known."""
+KINDS = ("vector", "table", "hidden", "input", "output", "through", "unknown")
+"""What a tensor can be: a vector or scalar, a table of which single rows are read, or a matrix
+between true groups, from a fixed group, to one, from one to another, or of a network whose groups
+are not known."""
 
 _FADED = (10.0, 100.0)
 """Steps after which the features of a run's first steps have faded."""
@@ -56,12 +57,13 @@ class GatesRule(Rule):
               \sum_d \mathrm{softmax}(w)_d D_{d,ij},
 
     where the logarithm of s, the weights w, and the settings of each direction are the tensor's, r
-    and c are its rows' and columns', and z is the scale of initial weights: one over the root of
-    the fan-in for matrices, one for vectors and scalars, which have a direction of their own. All
-    of them are written by a `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order
-    of the gradient, momenta and the weights along each unit of each axis, the tensor's shape and
-    kind, and how far the run has come. Its outputs start at zero, so that the untrained rule is a
-    fixed mixture of the directions.
+    and c are its rows' and columns', and z is one over the root of how many numbers a neuron sums
+    up: of the fan-in for matrices, and one for tables, of which it reads one row at a time, and for
+    vectors and scalars, which have a direction of their own. s, w, r, c and the settings are
+    written by a `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the
+    gradient, momenta and the weights along each unit of each axis, the tensor's shape and kind, and
+    how far the run has come. Its outputs start at zero, so that the untrained rule is a fixed
+    mixture of the directions.
 
     A gradient that was always zero gives a step of zero. Theta fits any architecture. Without a
     spec, each axis is a group of its own, and nothing is known of inputs and outputs.
@@ -204,9 +206,12 @@ class GatesRule(Rule):
             _static(shape, roles, _kind(axes, roles, spec) if known else "unknown")
             for shape, roles, (_, axes) in zip(shapes, axis_roles(spec), spec.entries, strict=True)
         ]
-        fans = [math.prod(s[: _inputs(r)]) for s, r in zip(shapes, axis_roles(spec), strict=True)]
+        fans = [
+            _fan_in(axes, roles, spec)
+            for roles, (_, axes) in zip(axis_roles(spec), spec.entries, strict=True)
+        ]
         of_tensors = jnp.stack([f.tensor for f in found])
-        dynamic = _dynamic(of_tensors, np.maximum(fans, 1), len(self.decays))
+        dynamic = _dynamic(of_tensors, np.array(fans), len(self.decays))
         time = jnp.broadcast_to(_time(state.count, length), (len(found), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
         return [f.axes for f in found], features
@@ -290,12 +295,19 @@ class GatesRule(Rule):
         structure = jax.tree.structure(params)
         found = [
             separately(
-                self._step_of, *leaf, memory, state.count, unit, tensor, static=(_inputs(roles),)
+                self._step_of,
+                *leaf,
+                memory,
+                state.count,
+                unit,
+                tensor,
+                static=(_inputs(roles), _fan_in(axes, roles, spec)),
             )
-            for leaf, memory, roles, unit, tensor in zip(
+            for leaf, memory, roles, (_, axes), unit, tensor in zip(
                 leaves_of(params, grads, state.averages),
                 by_tensor(state.memory, structure),
                 axis_roles(spec),
+                spec.entries,
                 units,
                 tensors,
                 strict=True,
@@ -307,6 +319,7 @@ class GatesRule(Rule):
     def _step_of(
         self,
         inputs: int,
+        fan_in: int,
         p: Array,
         g: Array,
         averages: dict[str, Array],
@@ -317,7 +330,7 @@ class GatesRule(Rule):
     ) -> tuple[Array, dict[str, Array]]:
         """The step of one tensor with some input axes, from what the network wrote for it."""
         strength, logits, settings = jnp.split(outputs, [1, 1 + len(self.directions)])
-        gate = strength[0] - 0.5 * math.log(max(1, math.prod(p.shape[:inputs])))
+        gate = strength[0] - 0.5 * math.log(fan_in)
         for k, logs in enumerate(units if inputs else ()):
             logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
             gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
@@ -356,12 +369,35 @@ def _by_name(
 
 def _inputs(roles: tuple[str, ...]) -> int:
     """The number of leading axes on the input side; 0 for tensors without an input side."""
-    return 0 if len(roles) < 2 else len(roles) - roles.count("output")
+    return len(roles) - roles.count("output") if "output" in roles else 0
 
 
-def _kind(axes: Any, roles: tuple[str, ...], spec: PermutationSpec) -> str:
-    if len(axes) < 2:
+def _fan_in(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> int:
+    """How many numbers each output sums up: those of the input side, one if it is a table's."""
+    if _is_table(axes, roles, spec):
+        return 1
+    return max(1, math.prod(spec.shape(axes)[: _inputs(roles)]))
+
+
+def _is_table(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> bool:
+    """Whether single rows are read: those of an embedding, or of one position each.
+
+    Its input side is one axis, beside others of size one, of a group that is fixed as entries or
+    places of something are ("Embed_0.entries"), and not as a model's inputs.
+    """
+    of_inputs = list(zip(axes, spec.shape(axes), strict=True))[: _inputs(roles)]
+    side = [axis for axis, size in of_inputs if size > 1]
+    return len(side) == 1 and all(
+        name in spec.fixed and "." in name and not name.startswith("input.")
+        for name in groups_of(side[0])
+    )
+
+
+def _kind(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> str:
+    if not _inputs(roles):
         return "vector"
+    if _is_table(axes, roles, spec):
+        return "table"
 
     def fixed(role: str) -> bool:
         names = {

@@ -72,6 +72,7 @@ def test_a_key_that_is_written_wrongly_is_listed():
         ("inner.learning_rate", float("nan"), "must be positive and finite"),
         ("inner.learning_rate", -0.1, "must be positive and finite"),
         ("inner.learning_rate", "0.1", "must be a number, not '0.1'"),
+        ("inner.default_rate", 0.0, "must be positive and finite, not 0.0"),
         ("outer.clip", 0.0, "must be positive, not 0.0"),
         ("outer.clip", -1.0, "must be positive"),
         ("outer.averaging", 1.0, "must be from 0 to below 1, not 1.0"),

@@ -287,6 +287,20 @@ def test_provenance_whose_keys_are_numbers_is_loaded_with_keys_of_text(space, tm
     assert load(path).provenance == {"10": 1.0, "9": [[2]]}
 
 
+@pytest.mark.parametrize("more", [{}, {"default_rate": 0.2}])
+def test_the_rate_is_that_of_meta_training_unless_the_file_has_another(more, space):
+    inner = {"schedule": "linear", "learning_rate": 0.1, **more}
+    own = dataclasses.replace(learned("pointwise", space), provenance={"inner": inner})
+    rate = 0.2 if more else 0.1
+    assert own.default_rate == ("linear", rate)
+    grads = space.random(1)
+    found = [
+        optimizer.update(grads, optimizer.init(space.params), space.params)[0]
+        for optimizer in (own.transformation(total_steps=10), own.transformation(rate))
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
 @pytest.mark.parametrize(
     "inner",
     [None, [1], {}, {"schedule": "cosine"}, {"schedule": [], "learning_rate": 1.0}],

@@ -8,7 +8,7 @@ from optimized import NORMAL
 from lopt.errors import UserError
 from lopt.rules import GatesRule
 from lopt.symmetry import Axes, PermutationSpec
-from lopt.tasks import mlp
+from lopt.tasks import mlp, transformer
 
 SHARINGS = ["tensor", "axis", "group"]
 
@@ -108,6 +108,49 @@ def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
     np.testing.assert_allclose(got, -0.5 * by_hand / np.sqrt(g.shape[0]), rtol=1e-4)
     bias = grads["Dense_1"]["bias"]
     np.testing.assert_allclose(updates["Dense_1"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
+
+
+def test_steps_of_tables_do_not_shrink_with_their_rows_and_those_of_other_matrices_do():
+    """Also: a bias that has heads as an axis of its own is a vector."""
+    task = transformer(width=8, depth=1, heads=2, length=6)
+    params, _ = task.init(jax.random.key(0))
+    rule = GatesRule()
+    theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), task.spec))
+    optimizer = rule.optimizer(theta, 0.5, task.spec, total_steps=9)
+    grads = random_like(params, 1)
+    _, updates = train(optimizer, params, [grads])
+    attention = updates["Block_0"]["MultiHeadDotProductAttention_0"]
+    for update, fan_in in (
+        (updates["Embed_0"]["embedding"], 1),
+        (updates["positions"], 1),
+        (updates["Dense_0"]["kernel"], 8),
+        (updates["Block_0"]["Dense_1"]["kernel"], 32),
+        (attention["query"]["kernel"], 8),
+        (attention["out"]["kernel"], 8),
+    ):
+        rms = jnp.sqrt(jnp.mean(jnp.square(update)))
+        np.testing.assert_allclose(rms, 0.5 / np.sqrt(fan_in), rtol=1e-3)
+    bias = grads["Block_0"]["MultiHeadDotProductAttention_0"]["query"]["bias"]
+    assert bias.shape == (2, 4)
+    np.testing.assert_allclose(attention["query"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
+
+
+def test_a_group_that_is_not_said_to_be_looked_up_is_summed_over():
+    """Fixed groups of a spec by hand, and a convolution's window beside its inputs."""
+    axes = {"w": Axes("in", "out"), "kernel": Axes("Conv.space", "input", "h")}
+    spec = PermutationSpec(
+        axes,
+        {"in": 4, "out": 3, "Conv.space": 3, "input": 2, "h": 5},
+        fixed=("in", "out", "Conv.space", "input"),
+    )
+    params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
+    rule = GatesRule()
+    theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), spec))
+    optimizer = rule.optimizer(theta, 1.0, spec, total_steps=9)
+    _, updates = train(optimizer, params, [random_like(params, 3)])
+    for name, fan_in in (("w", 4), ("kernel", 6)):
+        rms = jnp.sqrt(jnp.mean(jnp.square(updates[name])))
+        np.testing.assert_allclose(rms, 1 / np.sqrt(fan_in), rtol=1e-3)
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)

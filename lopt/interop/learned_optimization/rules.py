@@ -181,9 +181,7 @@ def _scale(
     if callable(learning_rate):
         return optax.scale_by_learning_rate(learning_rate)
     if learning_rate is None:
-        inner = learned.provenance.get("inner")
-        inner = inner if isinstance(inner, Mapping) else {}
-        schedule, learning_rate = inner.get("schedule"), inner.get("learning_rate")
-        if not isinstance(schedule, str) or not isinstance(learning_rate, int | float):
+        if learned.default_rate is None:
             raise UserError("nothing says which learning rate this rule is for: pass learning_rate")
+        schedule, learning_rate = learned.default_rate
     return scale_over_run(schedule, learning_rate)
