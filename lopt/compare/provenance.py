@@ -41,7 +41,6 @@ def own_steps(learned: LearnedOptimizer) -> int | None:
 
 
 def own_rate(learned: LearnedOptimizer) -> float | None:
-    """The learning rate that theta was meta-trained with; None if it does not say."""
-    inner = learned.provenance.get("inner")
-    rate = inner.get("learning_rate") if isinstance(inner, Mapping) else None
-    return float(rate) if isinstance(rate, int | float) and 0 < rate < math.inf else None
+    """The learning rate that it has by default; None if it does not say."""
+    _, rate = learned.default_rate or ("", 0.0)
+    return float(rate) if 0 < rate < math.inf else None
