@@ -48,9 +48,10 @@ class ExactLayer(Layer):
 
     @nn.compact
     def summands(
-        self, arrays: Sequence[Array], layout: Layout, constants: None = None
+        self, arrays: Sequence[Array], layout: Layout, constants: Array | None = None
     ) -> list[list[Summand]]:
-        """The layer on the arrays of `Bundles`."""
+        """The layer on the arrays of `Bundles`, which hold all channels."""
+        del constants
         plan, dtype = plan_for(self.spec), arrays[0].dtype
         channels = arrays[0].shape[-1] // layout.copies[0]
         kernels = []
