@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     """The config."""
     return ConfigDict(
         {
-            "seed": 2,
+            "seed": 1,
             "task": config(MIXTURES, "mixture", tasks=TASKS_HERE),
             "rule": config(RULES, "gates", sharing="tensor"),
             "inner": {
