@@ -36,8 +36,12 @@ from lopt.unf.roles import axis_roles
 
 KINDS = ("vector", "table", "hidden", "input", "output", "through", "unknown")
 """What a tensor can be: a vector or scalar, a table of which single rows are read, or a matrix
-between true groups, from a fixed group, to one, from one to another, or of a network whose groups
-are not known."""
+between true groups, from a fixed group, to one, or from one to another. Nothing is "unknown" any
+more, which files of theta still have a coefficient for."""
+
+_GUESS = "output"
+"""What matrices are taken for without a spec, with which theta is not meta-trained: the kind whose
+steps "base" begins most carefully. Taken for hidden ones, an autoencoder's hardly come down."""
 
 _FADED = (10.0, 100.0)
 """Steps after which the features of a run's first steps have faded."""
@@ -203,7 +207,7 @@ class GatesRule(Rule):
         found = [separately(self._statistics, *leaf, state.count) for leaf in leaves]
         shapes = [spec.shape(axes) for _, axes in spec.entries]
         static = [
-            _static(shape, roles, _kind(axes, roles, spec) if known else "unknown")
+            _static(shape, roles, _kind(axes, roles, spec) if known else _GUESS)
             for shape, roles, (_, axes) in zip(shapes, axis_roles(spec), spec.entries, strict=True)
         ]
         fans = [
