@@ -135,10 +135,9 @@ def test_our_rules_train_their_tasks_under_their_interface_as_through_optax(task
     learned = as_learned_optimizer(rules[name], spec=task.spec)
     assert isinstance(learned, their_learned.LearnedOptimizer)
     opt = learned.opt_fn(learned.init(jax.random.PRNGKey(0)))
-    inner = rules[name].provenance["inner"]
     optimizer = optax.chain(
         rules[name].rule.scale_by_rule(rules[name].theta, task.spec),
-        scale_over_run(inner["schedule"], inner["learning_rate"]),
+        scale_over_run(*rules[name].default_rate),
     )
     run = init_run(task, optimizer, jax.random.key(3), STEPS)
     batches, keys = what_a_run_sees(task, run)
