@@ -1,8 +1,8 @@
 """Language models a hundred or a thousand times as large as the largest of meta-training.
 
 `--config=configs/compare/scale.py:SIZE` takes 1e6, a GPT of 1.1e6 params for 300 steps with seven
-trials for each tuned optimizer (20 minutes on one core), or 1e7, one of 1.0e7 params for 60 steps
-with three (half an hour); on program text, one seed.
+trials for each tuned optimizer (some 20 minutes on one core), or 1e7, one of 1.0e7 params for 60
+steps with three (longer); on program text, one seed.
 """
 
 from ml_collections import ConfigDict

@@ -207,8 +207,8 @@ def optimizer(
     Args:
       name_or_path: `"base"`, which comes with the package, or a file that `lopt.meta_train` or
         `lopt.save` wrote.
-      learning_rate: a number or an optax schedule; by default the rate that theta was meta-trained
-        with, on its schedule over `total_steps`.
+      learning_rate: a number or an optax schedule; by default the file's `default_rate`, on its
+        schedule over `total_steps`: 0.014, linear to zero, for "base".
       total_steps: the length of the run, which a rule of gates and the default learning rate
         need. `update` takes another as an extra argument of this name.
       weight_decay: a number or an optax schedule: each step also takes the learning rate times it

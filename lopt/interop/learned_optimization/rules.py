@@ -38,8 +38,8 @@ def as_learned_optimizer(
     Args:
       rule: a rule, or its text such as `"gates(width=4)"`; a file of `lopt.save` or
         `meta_train.py`, or what it holds; a name in `lopt.pretrained.PRETRAINED`.
-      learning_rate: a number, or an optax schedule. By default, of a file, the rate that theta was
-        meta-trained with, on its schedule.
+      learning_rate: a number, or an optax schedule. By default, of a file, its
+        `default_rate`, on its schedule.
       schedule: a name in `lopt.schedules.SCHEDULES` that a number follows over `num_steps`.
       spec: the neuron groups of the params, such as `task_from(their_task).spec`, which a rule
         with relational or exact layers needs.
