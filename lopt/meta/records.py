@@ -148,6 +148,8 @@ def meta_loss_figure(
     Args:
       history: step -> meta-loss.
       validations: step -> validation loss, drawn as points.
+
+    The axis of losses is logarithmic where all are positive: those of `LogLoss` need not be.
     """
     # imported when a run ends: its first line should not wait for it
     from matplotlib.figure import Figure
@@ -163,7 +165,8 @@ def meta_loss_figure(
     if validations:
         points = list(validations), list(validations.values())
         axes.plot(*points, "o", color="C1", markersize=4, label="validation, held-out task")
-    axes.set(xlabel="meta-step", ylabel="meta-loss", yscale="log")
+    positive = all(loss > 0 for loss in (*history.values(), *(validations or {}).values()))
+    axes.set(xlabel="meta-step", ylabel="meta-loss", yscale="log" if positive else "linear")
     if axes.lines:
         axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -151,6 +151,14 @@ def test_the_picture_shows_the_meta_loss_its_mean_and_the_validations():
     assert len(meta_loss_figure(history).axes[0].lines) == 2
 
 
+@pytest.mark.parametrize("lowest, scale", [(0.5, "log"), (-0.5, "linear")])
+def test_the_axis_of_the_picture_has_room_for_negative_losses(lowest, scale):
+    (axes,) = meta_loss_figure({1: 1.0, 2: 0.75}, {2: lowest}).axes
+    axes.figure.canvas.draw()
+    low, high = axes.get_ylim()
+    assert (axes.get_yscale(), low < lowest, high > 1) == (scale, True, True)
+
+
 def test_a_log_has_a_line_now_and_then_and_the_last(capsys, monkeypatch):
     clock = iter(range(0, 10_000, 10))
     monkeypatch.setattr("lopt.meta.progress.time.monotonic", lambda: float(next(clock)))
