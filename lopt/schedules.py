@@ -12,8 +12,18 @@ from lopt.errors import UserError
 from lopt.parts import Parts
 
 
+_WARMUP = 0.05
+"""The share of a run over which a schedule warms up."""
+
+
 def _share(count: Array, steps: Array | int) -> Array:
     return jnp.clip(count / steps, 0, 1)
+
+
+def _warmup_cosine(share: Array) -> Array:
+    """Linear from zero over a twentieth of the run, then a cosine to zero over the rest."""
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * (share - _WARMUP) / (1 - _WARMUP)))
+    return jnp.where(share < _WARMUP, share / _WARMUP, fall)
 
 
 SCHEDULES = Parts(
@@ -23,6 +33,7 @@ SCHEDULES = Parts(
         lambda count: peak * 0.5 * (1 + jnp.cos(jnp.pi * _share(count, steps)))
     ),
     linear=lambda peak, steps: lambda count: peak * (1 - _share(count, steps)),
+    warmup_cosine=lambda peak, steps: lambda count: peak * _warmup_cosine(_share(count, steps)),
 )
 """name -> (peak learning rate, steps) -> optax schedule; peak and steps may be traced."""
 

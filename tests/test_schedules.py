@@ -1,9 +1,26 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lopt.errors import UserError
-from lopt.schedules import scale_by_drawn_rate
+from lopt.schedules import SCHEDULES, scale_by_drawn_rate
+
+
+@pytest.mark.parametrize(
+    "name, theirs",
+    [
+        ("constant", optax.constant_schedule(0.3)),
+        ("cosine", optax.cosine_decay_schedule(0.3, 100)),
+        ("linear", optax.linear_schedule(0.3, 0.0, 100)),
+        ("warmup_cosine", optax.warmup_cosine_decay_schedule(0.0, 0.3, 5, 100)),
+    ],
+)
+def test_schedules_are_those_of_optax_and_take_traced_arguments(name, theirs):
+    counts = jnp.arange(120)
+    ours = jax.jit(lambda peak, steps: jax.vmap(SCHEDULES[name](peak, steps))(counts))(0.3, 100)
+    np.testing.assert_allclose(ours, jax.vmap(theirs)(counts), atol=1e-6)
 
 
 def test_runs_draw_rates_log_uniformly_and_those_that_start_alike_draw_alike():

@@ -4,7 +4,7 @@
 commas between them. They differ from those of `configs/pretrain/` in architecture, width, data or
 length; one run is ten times as long as the longest of meta-training. Run it once for each theta
 that might ship, and say in docs/research-log.md that you did; to choose among thetas there is
-`configs/compare/carry_over.py`. About an hour on one core; it needs FashionMNIST.
+`configs/compare/carry_over.py`. About two hours on one core; it needs FashionMNIST.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ STEPS = {
     f"residual_mlp(data={IMAGES}, width=48, depth=5, batch_size=32)": 1000,
     f"cnn(data={IMAGES}, block=residual, widths=(8, 16), batch_size=16)": 600,
     f"vit(data={IMAGES}, patch=4, width=24, depth=3, heads=3, batch_size=32)": 1000,
-    f"transformer(data={TEXT}, width=32, depth=2, heads=4, length=16, batch_size=16)": 600,
+    f"transformer(data={TEXT}, width=48, depth=2, heads=4, length=20, batch_size=16)": 600,
     f"rnn(data={TEXT}, cell=gru, widths=(32,), embedding=16, length=16, batch_size=16)": 600,
 }
 
@@ -37,7 +37,7 @@ def get_config(files: str = "base") -> ConfigDict:
             "steps": tuple(STEPS.values()),
             "seeds": 3,
             "rates": 7,
-            "schedules": ("cosine",),
+            "schedules": ("cosine", "warmup_cosine"),
             "weight_decays": (),
             "reference": "adamw",
             "measure": "final_loss",

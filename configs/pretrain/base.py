@@ -19,7 +19,7 @@ TASKS_HERE = (
     "autoencoder(data=photos, widths=(24, 6), batch_size=64)",
     f"mlp(data={IMAGES}, widths=(24, 24, 24), activation='tanh', batch_size=32)",
     f"cnn(data={IMAGES}, widths=(4, 8), batch_size=16)",
-    f"transformer(data={TEXT}, width=16, depth=1, heads=2, length=12, batch_size=8)",
+    f"transformer(data={TEXT}, width=32, depth=2, heads=2, length=16, batch_size=8)",
 )
 
 
@@ -27,23 +27,23 @@ def get_config() -> ConfigDict:
     """The config."""
     return ConfigDict(
         {
-            "seed": 1,
+            "seed": 0,
             "task": config(MIXTURES, "mixture", tasks=TASKS_HERE),
             "rule": config(RULES, "gates", sharing="tensor"),
             "inner": {
-                "learning_rate": 0.02,
-                # The best of 0.01, 0.014, 0.02 and 0.028 on the tasks of ../compare/carry_over.py.
-                "default_rate": 0.014,
+                "learning_rate": 0.015,
+                # Level with 0.015 on the tasks of ../compare/carry_over.py, and better on a GPT.
+                "default_rate": 0.011,
                 "schedule": "linear",
                 "rate_spread": 2.0,
                 "normalize": False,
                 "objective": config(OBJECTIVES, "log", power=2.0, floor=0.01),
             },
             "estimator": config(
-                ESTIMATORS, "pes", pairs=8, truncation=50, horizon=800, shortest=200, sigma=0.03
+                ESTIMATORS, "pes", pairs=8, truncation=50, horizon=1600, shortest=100, sigma=0.03
             ),
             "outer": {
-                "steps": 800,
+                "steps": 600,
                 "learning_rate": 2e-3,
                 "averaging": 0.99,
                 "clip": 1.0,

@@ -193,7 +193,7 @@ def optimizer(
 
       m_{k,t} &= \beta_k m_{k,t-1} + (1 - \beta_k) \, g_t, \qquad
       v_t = \gamma v_{t-1} + (1 - \gamma) \, g_t^2 \\
-      d_t &= f_\theta(g_t, p_t, m_t, v_t, t / T) \\
+      d_t &= f_\theta(g_t, p_t, m_t, v_t, t, T) \\
       p_{t+1} &= p_t - \alpha_t (d_t + \lambda p_t)
 
     where f is the update rule and :math:`\theta` what meta-training learned: for "base" a
@@ -208,7 +208,8 @@ def optimizer(
       name_or_path: `"base"`, which comes with the package, or a file that `lopt.meta_train` or
         `lopt.save` wrote.
       learning_rate: a number or an optax schedule; by default the file's `default_rate`, on its
-        schedule over `total_steps`: 0.014, linear to zero, for "base".
+        schedule over `total_steps`: 0.014, linear to zero, for "base". A rule of gates takes it for
+        that of a run of 1,000 steps, and scales its steps with the root of 1000 / `total_steps`.
       total_steps: the length of the run, which a rule of gates and the default learning rate
         need. `update` takes another as an extra argument of this name.
       weight_decay: a number or an optax schedule: each step also takes the learning rate times it

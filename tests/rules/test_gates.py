@@ -101,7 +101,7 @@ def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
     rule = GatesRule(directions=("momentum", "adam"), weights=(0.0, 0.0))
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
     grads = space.random(1)
-    optimizer = rule.optimizer(theta, 0.5, space.spec, total_steps=9)
+    optimizer = rule.optimizer(theta, 0.5, space.spec, total_steps=1000)
     _, updates = train(optimizer, space.params, [grads], options=NORMAL)
     g, got = grads["Dense_1"]["kernel"], updates["Dense_1"]["kernel"]
     by_hand = 0.5 * g / np.sqrt(np.mean(g**2)) + 0.5 * np.sign(g)
@@ -110,13 +110,25 @@ def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
     np.testing.assert_allclose(updates["Dense_1"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
 
 
+def test_untrained_steps_go_with_the_root_of_one_over_the_length(space):
+    rule = GatesRule()
+    theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
+    optimizer = rule.optimizer(theta, 0.1, space.spec)
+    grads = space.random(1)
+    (_, at_1000), (_, at_250) = (
+        train(optimizer, space.params, [grads], options=NORMAL, total_steps=steps)
+        for steps in (1000, 250)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(2 * a, b, rtol=1e-5), at_1000, at_250)
+
+
 def test_steps_of_tables_do_not_shrink_with_their_rows_and_those_of_other_matrices_do():
     """Also: a bias that has heads as an axis of its own is a vector."""
     task = transformer(width=8, depth=1, heads=2, length=6)
     params, _ = task.init(jax.random.key(0))
     rule = GatesRule()
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), task.spec))
-    optimizer = rule.optimizer(theta, 0.5, task.spec, total_steps=9)
+    optimizer = rule.optimizer(theta, 0.5, task.spec, total_steps=1000)
     grads = random_like(params, 1)
     _, updates = train(optimizer, params, [grads])
     attention = updates["Block_0"]["MultiHeadDotProductAttention_0"]
@@ -146,7 +158,7 @@ def test_a_group_that_is_not_said_to_be_looked_up_is_summed_over():
     params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
     rule = GatesRule()
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), spec))
-    optimizer = rule.optimizer(theta, 1.0, spec, total_steps=9)
+    optimizer = rule.optimizer(theta, 1.0, spec, total_steps=1000)
     _, updates = train(optimizer, params, [random_like(params, 3)])
     for name, fan_in in (("w", 4), ("kernel", 6)):
         rms = jnp.sqrt(jnp.mean(jnp.square(updates[name])))
