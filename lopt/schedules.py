@@ -11,7 +11,6 @@ from jaxtyping import Array, PyTree
 from lopt.errors import UserError
 from lopt.parts import Parts
 
-
 _WARMUP = 0.05
 """The share of a run over which a schedule warms up."""
 

@@ -9,7 +9,7 @@ from lopt.schedules import SCHEDULES, scale_by_drawn_rate
 
 
 @pytest.mark.parametrize(
-    "name, theirs",
+    ("name", "theirs"),
     [
         ("constant", optax.constant_schedule(0.3)),
         ("cosine", optax.cosine_decay_schedule(0.3, 100)),

@@ -51,6 +51,7 @@ TIMES = 4 + len(_FADED)
 _LENGTH = 1000
 """The steps of a run whose learning rate is taken as it is."""
 
+
 @dataclass(frozen=True)
 class GatesRule(Rule):
     r"""A learned optimizer that mixes directions and scales them for each tensor and each neuron.

@@ -151,7 +151,7 @@ def test_the_picture_shows_the_meta_loss_its_mean_and_the_validations():
     assert len(meta_loss_figure(history).axes[0].lines) == 2
 
 
-@pytest.mark.parametrize("lowest, scale", [(0.5, "log"), (-0.5, "linear")])
+@pytest.mark.parametrize(("lowest", "scale"), [(0.5, "log"), (-0.5, "linear")])
 def test_the_axis_of_the_picture_has_room_for_negative_losses(lowest, scale):
     (axes,) = meta_loss_figure({1: 1.0, 2: 0.75}, {2: lowest}).axes
     axes.figure.canvas.draw()
