@@ -208,7 +208,7 @@ def optimizer(
       name_or_path: `"base"`, which comes with the package, or a file that `lopt.meta_train` or
         `lopt.save` wrote.
       learning_rate: a number or an optax schedule; by default the file's `default_rate`, on its
-        schedule over `total_steps`: 0.014, linear to zero, for "base". A rule of gates takes it for
+        schedule over `total_steps`: 0.011, linear to zero, for "base". A rule of gates takes it for
         that of a run of 1,000 steps, and scales its steps with the root of 1000 / `total_steps`.
       total_steps: the length of the run, which a rule of gates and the default learning rate
         need. `update` takes another as an extra argument of this name.
