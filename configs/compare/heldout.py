@@ -2,9 +2,9 @@
 
 `--config=configs/compare/heldout.py:FILES` takes names of pretrained optimizers and files, with
 commas between them. They differ from those of `configs/pretrain/` in architecture, width, data or
-length; one run is ten times as long as the longest of meta-training. Run it once for each theta
+length; one run is five times as long as the longest of meta-training. Run it once for each theta
 that might ship, and say in docs/research-log.md that you did; to choose among thetas there is
-`configs/compare/carry_over.py`. About two hours on one core; it needs FashionMNIST.
+`configs/compare/carry_over.py`. About an hour on one core; it needs FashionMNIST.
 """
 
 from ml_collections import ConfigDict
