@@ -157,7 +157,8 @@ def test_their_truncated_steps_reset_and_train_our_rules():
     if not hasattr(common, "progress_or_reset_inner_opt_state"):
         module = importlib.import_module("learned_optimization.outer_trainers.lopt_truncated_step")
     family = quadratics.FixedDimQuadraticFamily(4)
-    learned = as_learned_optimizer("gates(width=2)", learning_rate=0.1, schedule="linear")
+    rate = 0.1 * (3 / 1000) ** 0.5  # steps of 0.1 in a run of 3
+    learned = as_learned_optimizer("gates(width=2)", learning_rate=rate, schedule="linear")
     schedule = truncation_schedule.ConstantTruncationSchedule(3)
     theta = learned.init(jax.random.PRNGKey(0))
     thetas = jax.tree.map(lambda x: jnp.stack([x, x + 0.1]), theta)
