@@ -145,11 +145,11 @@ def meta_loss_figure(
 ) -> "Figure":
     """A picture of the meta-loss against the meta-step, with its running mean.
 
+    The axis of losses is logarithmic where all are positive: those of `LogLoss` need not be.
+
     Args:
       history: step -> meta-loss.
       validations: step -> validation loss, drawn as points.
-
-    The axis of losses is logarithmic where all are positive: those of `LogLoss` need not be.
     """
     # imported when a run ends: its first line should not wait for it
     from matplotlib.figure import Figure
