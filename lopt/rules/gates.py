@@ -70,8 +70,8 @@ class GatesRule(Rule):
     root of 1 / T from 100 steps to 1,000. s, w, r, c and the settings are
     written by a `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the
     gradient, momenta and the weights along each unit of each axis, the tensor's shape and kind, how
-    many matrices there are, and how far the run has come. Its outputs start at zero, so that the untrained rule is a fixed
-    mixture of the directions.
+    many matrices there are, and how far the run has come. Its outputs start at zero, so that the
+    untrained rule is a fixed mixture of the directions.
 
     A gradient that was always zero gives a step of zero. Theta fits any architecture. Without a
     spec, each axis is a group of its own, and nothing is known of inputs and outputs.
