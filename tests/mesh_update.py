@@ -18,8 +18,8 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lopt.rules import GatesRule
+from lopt.symmetry.roles import axis_roles
 from lopt.tasks import transformer
-from lopt.unf.roles import axis_roles
 
 STEPS = 3
 DIRECTIONS = ("orthogonal", "rotated")

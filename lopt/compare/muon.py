@@ -4,9 +4,8 @@ import jax
 import optax
 from jaxtyping import PyTree
 
-from lopt.symmetry import Axes, PermutationSpec
-from lopt.symmetry.axes import groups_of
-from lopt.unf.roles import axis_roles
+from lopt.rules.matrices import matrices
+from lopt.symmetry import PermutationSpec
 
 Dimensions = optax.contrib.MuonDimensionNumbers
 
@@ -40,6 +39,7 @@ def hidden_matrices(spec: PermutationSpec) -> PyTree[Dimensions | None]:
     """Which axes of each tensor are read and which written, or None if Adam is to train it.
 
     Example:
+      >>> from lopt.symmetry import Axes
       >>> axes = {"table": Axes("table.entries", "h"), "w": Axes("h", "k"), "b": Axes("k")}
       >>> sizes = {"table.entries": 9, "h": 4, "k": 5}
       >>> spec = PermutationSpec(axes, sizes, fixed=["table.entries"])
@@ -50,25 +50,9 @@ def hidden_matrices(spec: PermutationSpec) -> PyTree[Dimensions | None]:
       w MuonDimensionNumbers(reduction_axis=(0,), output_axis=(1,))
     """
     found = [
-        _dimensions(axes, roles, spec.fixed)
-        for (_, axes), roles in zip(spec.entries, axis_roles(spec), strict=True)
+        Dimensions(tuple(sorted(m.order[: m.inputs])), m.order[m.inputs :])
+        if m.kind in ("hidden", "input")
+        else None
+        for m in matrices(spec)
     ]
     return jax.tree.unflatten(jax.tree.structure(spec.axes), found)
-
-
-def _dimensions(axes: Axes, roles: tuple[str, ...], fixed: frozenset[str]) -> Dimensions | None:
-    read = [i for i, role in enumerate(roles) if role == "input"]
-    written = [i for i, role in enumerate(roles) if role == "output"]
-    if not read or not written:
-        return None
-    sources = {name for i in read for name in groups_of(axes[i])}
-    targets = {name for i in written for name in groups_of(axes[i])}
-    table = sources <= fixed and not any(_is_input(name) for name in sources)
-    if table or targets <= fixed:
-        return None
-    return Dimensions(tuple(i for i in range(len(axes)) if i not in written), tuple(written))
-
-
-def _is_input(group: str) -> bool:
-    """Whether the name of a fixed group is that of the model's real-valued inputs."""
-    return group.split(".")[0] == "input"

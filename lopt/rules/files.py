@@ -209,7 +209,8 @@ def optimizer(
         `lopt.save` wrote.
       learning_rate: a number or an optax schedule; by default the file's `default_rate`, on its
         schedule over `total_steps`: 0.011, linear to zero, for "base". A rule of gates takes it for
-        that of a run of 1,000 steps, and scales its steps with the root of 1000 / `total_steps`.
+        that of a run of 1,000 steps, and multiplies its steps with the root of 1000 /
+        `total_steps`, or with the fourth root where that is below one.
       total_steps: the length of the run, which a rule of gates and the default learning rate
         need. `update` takes another as an extra argument of this name.
       weight_decay: a number or an optax schedule: each step also takes the learning rate times it

@@ -16,8 +16,9 @@ from lopt.errors import UserError, suggest
 from lopt.mesh import gathered
 from lopt.parts import build
 from lopt.rules.averages import Average, advance, debiased, init_averages, require_decays
-from lopt.rules.direction import Direction, Tensor
+from lopt.rules.direction import Direction, Tensor, matrix_of
 from lopt.rules.directions import DIRECTIONS
+from lopt.rules.matrices import KINDS, Matrix, matrices
 from lopt.rules.rule import (
     Kept,
     Rule,
@@ -28,15 +29,9 @@ from lopt.rules.rule import (
     transformation,
     unrelated,
 )
-from lopt.symmetry import Axes, PermutationSpec
-from lopt.symmetry.axes import groups_of
+from lopt.symmetry import PermutationSpec
 from lopt.unf.cpu.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
-from lopt.unf.roles import axis_roles
-
-KINDS = ("vector", "table", "hidden", "input", "output", "through")
-"""What a tensor can be: a vector or scalar, a table of which single rows are read, or a matrix
-between true groups, from a fixed group, to one, or from one to another."""
 
 _GUESS = "output"
 """What matrices are taken for without a spec, with which theta is not meta-trained: the kind whose
@@ -59,15 +54,16 @@ class GatesRule(Rule):
     With the directions :math:`D_1, D_2, \ldots` of a matrix, each of unit root mean square, and the
     learning rate :math:`\eta`,
 
-    .. math:: p_{ij} \leftarrow p_{ij} - \eta \sqrt{1000 / T}\, s z \exp(r_i + c_j)
+    .. math:: p_{ij} \leftarrow p_{ij} - \eta l(T)\, s z \exp(r_i + c_j)
               \sum_d \mathrm{softmax}(w)_d D_{d,ij},
 
     where the logarithm of s, the weights w, and the settings of each direction are the tensor's, r
     and c are its rows' and columns', and z is one over the root of how many numbers a neuron sums
     up: of the fan-in for matrices, and one for tables, of which it reads one row at a time, and for
-    vectors and scalars, which have a direction of their own. T is the run's length: a random walk
-    gets as far in a short run as in a long one, and best learning rates were found to go with the
-    root of 1 / T from 100 steps to 1,000. s, w, r, c and the settings are
+    vectors and scalars, which have a direction of their own. T is the run's length, and with
+    x = 1000 / T, :math:`l = \max(x^{1/2}, x^{1/4})`: best learning rates were found to go with the
+    root of 1 / T from 100 steps to 1,000, as if steps were a random walk that has to get as far in
+    fewer of them, and to fall more slowly from there to 8,000. s, w, r, c and the settings are
     written by a `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the
     gradient, momenta and the weights along each unit of each axis, the tensor's shape and kind, how
     many matrices there are, and how far the run has come. Its outputs start at zero, so that the
@@ -192,7 +188,7 @@ class GatesRule(Rule):
             state = state._replace(averages=averages)
             features = self._features(grads, params, state, of_params, spec is not None, length)
             units, tensors = gathered(self.network(of_params).apply(theta, *features))
-            tensors = tensors.at[:, 0].add(0.5 * jnp.log(_LENGTH / jnp.maximum(length, 1)))
+            tensors = tensors.at[:, 0].add(_log_of_length(length))
             steps, memory = self._step(grads, params, state, of_params, units, tensors)
             return steps, (averages, gathered(memory))
 
@@ -210,18 +206,12 @@ class GatesRule(Rule):
         """What the network reads of the units of each tensor's axes, and of each tensor."""
         leaves = leaves_of(params, grads, state.averages)
         found = [separately(self._statistics, *leaf, state.count) for leaf in leaves]
-        shapes = [spec.shape(axes) for _, axes in spec.entries]
-        matrices = sum(_inputs(roles) > 0 for roles in axis_roles(spec))
-        static = [
-            _static(shape, roles, _kind(axes, roles, spec) if known else _GUESS, matrices)
-            for shape, roles, (_, axes) in zip(shapes, axis_roles(spec), spec.entries, strict=True)
-        ]
-        fans = [
-            _fan_in(axes, roles, spec)
-            for roles, (_, axes) in zip(axis_roles(spec), spec.entries, strict=True)
-        ]
+        layout = matrices(spec)
+        depth = sum(matrix.inputs > 0 for matrix in layout)
+        static = [_static(matrix, matrix.kind if known else _GUESS, depth) for matrix in layout]
         of_tensors = jnp.stack([f.tensor for f in found])
-        dynamic = _dynamic(of_tensors, np.array(fans), len(self.decays))
+        fans = np.array([matrix.fan_in for matrix in layout])
+        dynamic = _dynamic(of_tensors, fans, len(self.decays))
         time = jnp.broadcast_to(_time(state.count, length), (len(found), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
         return [f.axes for f in found], features
@@ -244,8 +234,8 @@ class GatesRule(Rule):
         """Zeros for each average, with None for tensors of which it is not read."""
         dtype = jnp.dtype(self.momentum_dtype)
         found = [
-            init_averages(self._reads(_inputs(roles)), p, dtype)
-            for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
+            init_averages(self._reads(matrix.inputs), p, dtype)
+            for p, matrix in zip(jax.tree.leaves(params), matrices(spec), strict=True)
         ]
         names = init_averages(self._reads(0) | self._reads(1), ())
         return _by_name(found, names, jax.tree.structure(params))
@@ -258,12 +248,9 @@ class GatesRule(Rule):
     ) -> dict[str, PyTree[Array | None]]:
         structure = jax.tree.structure(grads)
         found = [
-            advance(kept, self._reads(_inputs(roles)), g)
-            for g, kept, roles in zip(
-                jax.tree.leaves(grads),
-                by_tensor(averages, structure),
-                axis_roles(spec),
-                strict=True,
+            advance(kept, self._reads(matrix.inputs), g)
+            for g, kept, matrix in zip(
+                jax.tree.leaves(grads), by_tensor(averages, structure), matrices(spec), strict=True
             )
         ]
         return _by_name(found, averages, structure)
@@ -275,10 +262,10 @@ class GatesRule(Rule):
         found = [
             {
                 f"{name}/{key}": value
-                for name, direction in self._of(_inputs(roles))
-                for key, value in direction.init(jnp.shape(p), _inputs(roles)).items()
+                for name, direction in self._of(matrix.inputs)
+                for key, value in direction.init(matrix.shape, matrix.inputs).items()
             }
-            for p, roles in zip(jax.tree.leaves(params), axis_roles(spec), strict=True)
+            for matrix in matrices(spec)
         ]
         names = [
             f"{name}/{key}"
@@ -311,13 +298,12 @@ class GatesRule(Rule):
                 state.count,
                 unit,
                 tensor,
-                static=(_inputs(roles), _fan_in(axes, roles, spec)),
+                static=(matrix,),
             )
-            for leaf, memory, roles, (_, axes), unit, tensor in zip(
+            for leaf, memory, matrix, unit, tensor in zip(
                 leaves_of(params, grads, state.averages),
                 by_tensor(state.memory, structure),
-                axis_roles(spec),
-                spec.entries,
+                matrices(spec),
                 units,
                 tensors,
                 strict=True,
@@ -328,8 +314,7 @@ class GatesRule(Rule):
 
     def _step_of(
         self,
-        inputs: int,
-        fan_in: int,
+        matrix: Matrix,
         p: Array,
         g: Array,
         averages: dict[str, Array],
@@ -338,14 +323,16 @@ class GatesRule(Rule):
         units: tuple[Array, ...],
         outputs: Float[Array, " outputs"],
     ) -> tuple[Array, dict[str, Array]]:
-        """The step of one tensor with some input axes, from what the network wrote for it."""
+        """The step of one tensor, from what the network wrote for it."""
         strength, logits, settings = jnp.split(outputs, [1, 1 + len(self.directions)])
-        gate = strength[0] - 0.5 * math.log(fan_in)
-        for k, logs in enumerate(units if inputs else ()):
+        gate = strength[0] - 0.5 * math.log(matrix.fan_in)
+        for k, logs in enumerate(units if matrix.inputs else ()):
             logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
             gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
-        mixed, memory = self._mix(Tensor(p, g, averages, count, inputs), logits, settings, memory)
-        return jnp.exp(gate) * mixed, memory
+        p, g, averages = jax.tree.map(matrix.arranged, (p, g, averages))
+        tensor = Tensor(p, g, averages, count, matrix.inputs)
+        mixed, memory = self._mix(tensor, logits, settings, memory)
+        return jnp.exp(gate) * matrix.restored(mixed), memory
 
     def _mix(
         self, tensor: Tensor, logits: Array, settings: Array, memory: dict[str, Array]
@@ -377,50 +364,10 @@ def _by_name(
     return {name: structure.unflatten([kept.get(name) for kept in of_tensors]) for name in names}
 
 
-def _inputs(roles: tuple[str, ...]) -> int:
-    """The number of leading axes on the input side; 0 for tensors without an input side."""
-    return len(roles) - roles.count("output") if "output" in roles else 0
-
-
-def _fan_in(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> int:
-    """How many numbers each output sums up: those of the input side, one if it is a table's."""
-    if _is_table(axes, roles, spec):
-        return 1
-    return max(1, math.prod(spec.shape(axes)[: _inputs(roles)]))
-
-
-def _is_table(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> bool:
-    """Whether single rows are read: those of an embedding, or of one position each.
-
-    Its input side is one axis, beside others of size one, of a group that is fixed as entries or
-    places of something are ("Embed_0.entries"), and not as a model's inputs.
-    """
-    of_inputs = list(zip(axes, spec.shape(axes), strict=True))[: _inputs(roles)]
-    side = [axis for axis, size in of_inputs if size > 1]
-    return len(side) == 1 and all(
-        name in spec.fixed and "." in name and not name.startswith("input.")
-        for name in groups_of(side[0])
-    )
-
-
-def _kind(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> str:
-    if not _inputs(roles):
-        return "vector"
-    if _is_table(axes, roles, spec):
-        return "table"
-
-    def fixed(role: str) -> bool:
-        names = {
-            n for axis, r in zip(axes, roles, strict=True) if r == role for n in groups_of(axis)
-        }
-        return names <= spec.fixed
-
-    return {
-        (False, False): "hidden",
-        (True, False): "input",
-        (False, True): "output",
-        (True, True): "through",
-    }[fixed("input"), fixed("output")]
+def _log_of_length(length: Array | float) -> Float[Array, ""]:
+    """The logarithm of what steps are multiplied by in a run of this length."""
+    shorter = jnp.log(_LENGTH / jnp.maximum(length, 1))
+    return jnp.maximum(0.5 * shorter, 0.25 * shorter)
 
 
 def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
@@ -432,17 +379,16 @@ def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
     return jnp.stack([2 * share - 1, (1 - share) ** 4, jnp.exp(-20 * (1 - share)), *faded, size])
 
 
-def _static(
-    shape: tuple[int, ...], roles: tuple[str, ...], kind: str, matrices: int
-) -> list[float]:
-    """Features of a tensor's shape: its kind, one-hot, the logarithms of its sizes, and depth."""
-    inputs = _inputs(roles)
-    kind = kind if inputs else "vector"
-    fan_in, fan_out = math.prod(shape[:inputs]), math.prod(shape[inputs:])
-    spatial = math.prod(n for n, r in zip(shape, roles, strict=True) if r == "spatial")
-    sizes = [math.log(n / 64) / 3 if inputs else 0.0 for n in (fan_in, fan_out)]
-    depth = math.log(max(1, matrices) / 8) / 3
-    return [*(float(kind == k) for k in KINDS), *sizes, math.log(spatial) / 3, depth]
+def _static(matrix: Matrix, kind: str, depth: int) -> list[float]:
+    """Features of a tensor's shape: its kind, one-hot, the logarithms of its sizes, and depth.
+
+    Depth is how many matrices the model has.
+    """
+    kind = kind if matrix.inputs else "vector"
+    sides = matrix_of(matrix.shape, matrix.inputs) if matrix.inputs else (64, 64)
+    sizes = [math.log(n / 64) / 3 for n in sides]
+    of_depth = math.log(max(1, depth) / 8) / 3
+    return [*(float(kind == k) for k in KINDS), *sizes, math.log(matrix.spatial) / 3, of_depth]
 
 
 def _dynamic(

@@ -2,14 +2,19 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from lopt.errors import UserError, suggest
+
 Axis = Union[str, "Product", "Sum"]
+
+ROLES = ("input", "output", "spatial", "vector")
+"""What an axis can be to its tensor."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +43,35 @@ class Axes:
     An axis is the name of a group, or a composite of several: `"heads*width"` merges two axes
     in row-major order, `"input+state"` concatenates them; parentheses group.
 
+    Attributes:
+      roles: what each axis is to the tensor, of `ROLES`, where that is not as the order of the axes
+        has it by convention: `lopt.symmetry.roles.axis_roles`.
+
     >>> Axes("input", "heads*width")
     Axes('input', 'heads*width')
+    >>> Axes("hidden", "input", roles=("output", "input"))
+    Axes('hidden', 'input', roles=('output', 'input'))
     >>> len(Axes())
     0
     """
 
-    __slots__ = ("_axes",)
+    __slots__ = ("_axes", "roles")
 
-    def __init__(self, *axes: Axis):
+    def __init__(self, *axes: Axis, roles: Sequence[str] | None = None):
+        """See the class.
+
+        Raises:
+          UserError: for roles that are not one for each axis, each of `ROLES`.
+        """
         self._axes = tuple(parse_axis(a) if isinstance(a, str) else a for a in axes)
+        self.roles = None if roles is None else tuple(roles)
+        if self.roles is None:
+            return
+        for role in self.roles:
+            if role not in ROLES:
+                raise UserError(f"an axis has no role {role!r}; {suggest(role, ROLES)}")
+        if len(self.roles) != len(self):
+            raise UserError(f"{len(self)} axes have {len(self.roles)} roles; give one for each")
 
     def __iter__(self) -> Iterator[Axis]:
         return iter(self._axes)
@@ -59,13 +83,22 @@ class Axes:
         return self._axes[index]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Axes) and self._axes == other._axes
+        return isinstance(other, Axes) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._axes)
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple:
+        return self._axes, self.roles
 
     def __repr__(self) -> str:
-        return f"Axes({', '.join(repr(str(a)) for a in self)})"
+        roles = [f"roles={self.roles}"] if self.roles is not None else []
+        return f"Axes({', '.join([*(repr(str(a)) for a in self), *roles])})"
+
+    def renamed(self, names: Mapping[Any, str]) -> "Axes":
+        """The same axes with their groups renamed."""
+        return Axes(*(rename(axis, names) for axis in self), roles=self.roles)
 
 
 def parse_axis(text: str) -> Axis:

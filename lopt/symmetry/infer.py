@@ -46,7 +46,8 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
 
     Returns:
       A spec with the structure of `params`. Its groups are named after the modules that introduce
-      them, in the order in which `fn` reads them.
+      them, in the order in which `fn` reads them. Where products read along other axes than the
+      order of a tensor's axes tells, as `w @ x` does, its `Axes.roles` say so.
 
     Raises:
       InferenceError: if a leaf of `params` is no array, or `fn` cannot be traced.
@@ -75,7 +76,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     symbols = [tuple(Atom(n) for n in shape) for shape in shapes]
     inputs = [_input(aval) for aval in jaxpr.in_avals[len(symbols) :]]
 
-    walk = Walk()
+    walk = Walk(symbols)
     for output in walk(jaxpr, [*symbols, *inputs]):
         for symbol in output:
             fix(symbol, "output")
@@ -85,7 +86,8 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
             fix(atom, "single" if atom.read else "unread")
     if walk.unknown:
         warnings.warn(_advice(list(walk.unknown)), UnknownPrimitiveWarning, stacklevel=2)
-    return name_groups(params, symbols, lambda symbol: walk.order.get(symbol, math.inf))
+    sides = [walk.sides.of(tensor) for tensor in range(len(symbols))]
+    return name_groups(params, symbols, lambda symbol: walk.order.get(symbol, math.inf), sides)
 
 
 def _advice(unknown: list[str]) -> str:

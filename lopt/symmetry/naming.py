@@ -12,7 +12,7 @@ Each rule with an example of a path and the name that it gives:
   `Embed_0.entries`, a convolution's window is `Conv_0.space`; one that is an argument's axis or the
   result's is just `input` or `output`.
 - An axis that is compared with an argument (a loss compares logits with labels) is fixed as an
-  input; if matrices have it on their last axis only, they write it, and it is called `output`.
+  input; if matrices only write it, it is called `output`.
 - Two groups of one name are told apart by a number: `qkv`, `qkv.2`.
 """
 
@@ -25,12 +25,16 @@ import jax
 
 from lopt.symmetry.axes import Axes, Product, groups_of, rename
 from lopt.symmetry.paths import Path, leaves_with_path, name_of
+from lopt.symmetry.roles import with_sides
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
 
 
 def name_groups(
-    tree: Any, symbols: Sequence[Sequence[Symbol]], order: Callable[[Symbol], float]
+    tree: Any,
+    symbols: Sequence[Sequence[Symbol]],
+    order: Callable[[Symbol], float],
+    sides: Sequence[tuple[set[int], set[int]] | None],
 ) -> PermutationSpec:
     """The spec that a tree of params has when its axes have these symbols.
 
@@ -38,6 +42,7 @@ def name_groups(
       tree: the params, or anything with their structure.
       symbols: the symbols of the axes of each leaf.
       order: when the function first reads an axis, given its symbol.
+      sides: the axes that each tensor is read along and those that it writes, where that is known.
 
     Returns:
       A spec. A group is named after the module of the tensor that introduces it, which is the
@@ -61,13 +66,14 @@ def name_groups(
     for atom, module in introduced.items():
         if parent_of(module) in states.get(atom, ()):
             introduced[atom] = parent_of(module) or module
-    names: Any = _names(introduced, _written(simple))
+    names: Any = _names(introduced, _written(simple, sides))
     leaves = [Axes(*(rename(axis, names) for axis in axes)) for axes in simple]
-    return PermutationSpec(
+    spec = PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(tree), leaves),
         {names[atom]: atom.size for atom in introduced},
         [names[atom] for atom in introduced if atom.fixed],
     )
+    return with_sides(spec, sides)
 
 
 class _Simplify:
@@ -100,11 +106,17 @@ class _Simplify:
         return [self._runs.setdefault((kind, *run), Atom(n, run[0].fixed))]
 
 
-def _written(symbols: Sequence[Sequence[Any]]) -> set[Any]:
-    """The atoms that are on the last axis of some matrix and on no other axis of any."""
-    matrices = [[set(groups_of(axis)) for axis in axes] for axes in symbols if len(axes) > 1]
-    read = set().union(*(atoms for axes in matrices for atoms in axes[:-1]))
-    return set().union(*(axes[-1] for axes in matrices)) - read
+def _written(
+    symbols: Sequence[Sequence[Any]], sides: Sequence[tuple[set[int], set[int]] | None]
+) -> set[Any]:
+    """The atoms that some matrix writes and none reads along: those of its last axis by default."""
+    written: set[Any] = set()
+    others: set[Any] = set()
+    for axes, of_tensor in zip(symbols, sides, strict=True):
+        for i, axis in enumerate(axes if len(axes) > 1 else ()):
+            last = i in of_tensor[1] if of_tensor else i == len(axes) - 1
+            (written if last else others).update(groups_of(axis))
+    return written - others
 
 
 def _names(introduced: dict[Atom, str], written: set[Atom]) -> dict[Atom, str]:

@@ -8,6 +8,8 @@ from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, split
 def dot_general(equation: Equation, left: Dims, right: Dims) -> list[Dims]:
     """Contracted axes are one, and so are batch axes."""
     (left_sum, right_sum), (left_batch, right_batch) = equation.params["dimension_numbers"]
+    equation.walk.sides.note(left, left_sum, left_batch)
+    equation.walk.sides.note(right, right_sum, right_batch)
     for i, j in zip(left_sum, right_sum, strict=True):
         join([left[i], right[j]])
     batch = [join([left[i], right[j]]) for i, j in zip(left_batch, right_batch, strict=True)]
@@ -33,6 +35,7 @@ def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     numbers = params["dimension_numbers"]
     batch, channel, *space = numbers.lhs_spec
     out_channel, in_channel, *window = numbers.rhs_spec
+    equation.walk.sides.note(kernel, [in_channel], window)
     in_shape, kernel_shape = equation.in_shapes
     (shape,) = equation.out_shapes
     out = list(fixed_dims(shape, "space"))

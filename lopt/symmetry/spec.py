@@ -15,7 +15,6 @@ from lopt.symmetry.axes import (
     Axes,
     groups_of,
     permuted_indices,
-    rename,
     size_of,
 )
 from lopt.symmetry.paths import Path, arranged, leaves_with_path, name_of
@@ -214,7 +213,10 @@ class PermutationSpec:
         """A text from which `from_json` makes an equal spec, given params of the same structure."""
         return json.dumps(
             {
-                "tensors": [[path, [str(a) for a in axes]] for path, axes in self.entries],
+                "tensors": [
+                    [path, [str(a) for a in axes], *([axes.roles] if axes.roles else [])]
+                    for path, axes in self.entries
+                ],
                 "sizes": self.sizes,
                 "fixed": sorted(self.fixed),
             }
@@ -232,7 +234,10 @@ class PermutationSpec:
           SpecError: if `like` has other paths; the first that differs is named.
         """
         data = json.loads(text)
-        tensors = {tuple(path): Axes(*axes) for path, axes in data["tensors"]}
+        tensors = {
+            tuple(path): Axes(*axes, roles=roles[0] if roles else None)
+            for path, axes, *roles in data["tensors"]
+        }
         spec = cls(_nested(tensors), data["sizes"], data["fixed"])
         if like is None:
             return spec
@@ -244,7 +249,7 @@ class PermutationSpec:
         used = [n for _, axes in self.entries for axis in axes for n in groups_of(axis)]
         names = {name: str(i) for i, name in enumerate(dict.fromkeys(used))}
         return (
-            tuple((path, tuple(rename(a, names) for a in axes)) for path, axes in self.entries),
+            tuple((path, axes.renamed(names)) for path, axes in self.entries),
             tuple((self.sizes[name], name in self.fixed) for name in names),
         )
 
@@ -267,7 +272,7 @@ class PermutationSpec:
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("tensor", "shape", "groups")]
         rows += [
-            (name_of(path), "×".join(map(str, self.shape(axes))), ", ".join(map(str, axes)))
+            (name_of(path), "×".join(map(str, self.shape(axes))), _groups_text(axes))
             for path, axes in self.entries
         ]
         where: dict[str, list[str]] = {}
@@ -307,6 +312,11 @@ def _nested(leaves: Mapping[tuple, Any]) -> Any:
             node = node.setdefault(key, {})
         node[path[-1]] = leaf
     return tree
+
+
+def _groups_text(axes: Axes) -> str:
+    roles = f" ({', '.join(axes.roles)})" if axes.roles else ""
+    return ", ".join(map(str, axes)) + roles
 
 
 def _some(words: list[str], limit: int = 6) -> str:

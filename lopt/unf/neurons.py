@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from lopt.errors import UserError, suggest
 from lopt.mesh import gathered
 from lopt.symmetry import PermutationSpec
-from lopt.symmetry.axes import Axis, Sum, size_of
-from lopt.unf.roles import ROLES, axis_roles
+from lopt.symmetry.axes import ROLES, Axis, Sum, size_of
+from lopt.symmetry.roles import axis_roles
 
 SHARING = ("tensor", "axis", "group")
 """Who a neuron's outputs depend on: its tensor only, its own axis, all axes of its group."""

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.symmetry import Axes, PermutationSpec
-from lopt.unf.roles import ROLES, axis_roles
+from lopt.symmetry.axes import ROLES
+from lopt.symmetry.roles import axis_roles
 
 
 class PositionEmbedding(nn.Module):

@@ -6,11 +6,9 @@ from functools import lru_cache
 import numpy as np
 
 from lopt.symmetry import PermutationSpec, block_groups
-from lopt.symmetry.axes import Axes, Product, Sum, groups_of
+from lopt.symmetry.axes import ROLES, Product, Sum
 from lopt.symmetry.blocks import all_blocks
-
-ROLES = ("input", "output", "spatial", "vector")
-"""What an axis can be to its tensor; each role has coefficients of its own."""
+from lopt.symmetry.roles import axis_roles
 
 
 @dataclass(frozen=True)
@@ -28,73 +26,6 @@ class Stack:
     shape: tuple[int, ...]
     roles: tuple[str, ...]
     groups: tuple[tuple[str, ...], ...]
-
-
-def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
-    """The role of each axis of each tensor, in the order of `spec.entries`.
-
-    The last axis of a matrix or a kernel is its output side, the one before its input side; those
-    before are spatial if they are fixed, and inputs if not. The only axis of a vector is a role of
-    its own. Axes that belong together, as heads and their width do, are one side: a tensor
-    `("stream", "heads", "width")` has the roles that `("stream", "heads*width")` has. They are
-    recognized by a group that never comes last and is on several tensors, one of them with three
-    axes or more: `heads` below. Where f is fixed and the others are true:
-
-    ================================ ===================================
-    groups of the axes               roles
-    ================================ ===================================
-    ``out``                          vector
-    ``heads, width``                 vector, vector
-    ``in, out``                      input, output
-    ``in, heads, width``             input, output, output
-    ``heads, width, out``            input, input, output
-    ``f1, f2, in, out``              spatial, spatial, input, output
-    ``layers, in, out``              input, input, output
-    ``f1, in, out``                  spatial, input, output
-    ================================ ===================================
-
-    >>> attention = {"q": Axes("in", "heads", "width"), "b": Axes("heads", "width")}
-    >>> axis_roles(PermutationSpec(attention, {"in": 6, "heads": 2, "width": 3}))
-    [('vector', 'vector'), ('input', 'output', 'output')]
-    >>> axes = {"kernel": Axes("height", "width", "in", "out"), "bias": Axes("out")}
-    >>> sizes = {"height": 3, "width": 3, "in": 8, "out": 8}
-    >>> axis_roles(PermutationSpec(axes, sizes, fixed=("height", "width")))
-    [('vector',), ('spatial', 'spatial', 'input', 'output')]
-    """
-    leading = _leading(spec)
-    return [_roles(axes, leading, spec.fixed) for _, axes in spec.entries]
-
-
-def _leading(spec: PermutationSpec) -> set[str]:
-    """The true groups on several tensors, one of three axes or more, and on no last axis."""
-    last = {name for _, axes in spec.entries if axes for name in groups_of(axes[-1])}
-    ranks: dict[str, list[int]] = {}
-    for _, axes in spec.entries:
-        for name in {name for axis in axes for name in groups_of(axis)}:
-            ranks.setdefault(name, []).append(len(axes))
-    return {
-        name
-        for name in spec.groups
-        if name not in last and len(ranks.get(name, ())) > 1 and max(ranks[name]) > 2
-    }
-
-
-def _roles(axes: Axes, leading: set[str], fixed: frozenset[str]) -> tuple[str, ...]:
-    sides: list[int] = []
-    together = False
-    for axis in axes:
-        if together:
-            sides[-1] += 1
-        else:
-            sides.append(1)
-        together = axis in leading
-    if len(sides) < 2:
-        return ("vector",) * len(axes)
-    roles: list[str] = []
-    for side in sides[:-2]:
-        space = "input" not in roles and axes[len(roles)] in fixed
-        roles += ["spatial" if space else "input"] * side
-    return (*roles, *["input"] * sides[-2], *["output"] * sides[-1])
 
 
 def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:

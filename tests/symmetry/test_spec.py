@@ -69,6 +69,9 @@ def test_equality_is_up_to_names(spec, params):
 
 def test_json_round_trips(spec, params):
     assert PermutationSpec.from_json(spec.to_json()) == spec
+    axes = spec.axes | {"w2": Axes("h", "out", roles=("output", "input"))}
+    turned = PermutationSpec.for_params(axes, params, fixed=("in", "out"))
+    assert PermutationSpec.from_json(turned.to_json()) == turned != spec
     assert PermutationSpec.from_json(spec.to_json(), like=params) == spec
     with pytest.raises(SpecError, match="w2"):
         PermutationSpec.from_json(spec.to_json(), like={"w1": 0, "b1": 0})

@@ -321,10 +321,10 @@ def test_equinox_attention():
         params,
         jax.random.normal(jax.random.key(3), (6, 8)),
         expect="""
-          query_proj/weight   h*k X
-          key_proj/weight     h*k X
-          value_proj/weight   h*v X
-          output_proj/weight  Y h*v
+          query_proj/weight   >h*k <X
+          key_proj/weight     >h*k <X
+          value_proj/weight   >h*v <X
+          output_proj/weight  >Y <h*v
         """,
         h=2,
         k=4,

@@ -59,11 +59,11 @@ def test_equinox_mlp():
         params,
         VECTORS,
         expect="""
-          layers/0/weight  a X
+          layers/0/weight  >a <X
           layers/0/bias    a
-          layers/1/weight  b a
+          layers/1/weight  >b <a
           layers/1/bias    b
-          layers/2/weight  Y b
+          layers/2/weight  >Y <b
           layers/2/bias    Y
         """,
         a=7,

@@ -135,8 +135,8 @@ def test_equinox_lstm_under_vmap():
         cell,
         SEQUENCES,
         expect="""
-          weight_ih  a+a+a+a X
-          weight_hh  a+a+a+a a
+          weight_ih  >a+a+a+a <X
+          weight_hh  >a+a+a+a <a
           bias       a+a+a+a
         """,
         a=4,

@@ -89,7 +89,7 @@ S5_TENSORS = """
   block/imaginary    p
   block/step         p
   block/b            p d C
-  block/c            d p+p D
+  block/c            >d <p+p D
   block/d            d
   block/gate/kernel  d d
   block/gate/bias    d

@@ -16,6 +16,8 @@ def verify(fn, params, *args, expect, **sizes):
       params: likewise.
       *args: likewise.
       expect: a line for each tensor, with its path and its groups; capital letters are fixed.
+        Where a tensor has its axes in an unusual order, `>` is before a group that it writes, and
+        `<` before one that it reads along.
       **sizes: the size of each true group, and of fixed ones that occur only in composite axes.
     """
     expected = written(expect, params, sizes)
@@ -51,7 +53,7 @@ def written(text, params, sizes):
     leaves = {name_of(path): np.shape(x) for path, x in leaves_with_path(params)}
     paths = {name.removeprefix("params/"): name for name in leaves}
     assert lines.keys() == paths.keys(), f"tensors are {sorted(paths)}"
-    axes = {paths[name]: Axes(*groups) for name, groups in lines.items()}
+    axes = {paths[name]: _axes(groups) for name, groups in lines.items()}
     sizes = dict(sizes)
     for name, tensor_axes in axes.items():
         for axis, size in zip(tensor_axes, leaves[name], strict=True):
@@ -63,3 +65,14 @@ def written(text, params, sizes):
     assert used == set(sizes), f"sizes of groups that do not occur: {set(sizes) - used}"
     tree = jax.tree.unflatten(jax.tree.structure(params), [axes[name] for name in leaves])
     return PermutationSpec(tree, sizes, [name for name in sizes if name[0].isupper()])
+
+
+def _axes(words):
+    groups = [word.lstrip("<>") for word in words]
+    if groups == words:
+        return Axes(*groups)
+    roles = [
+        {">": "output", "<": "input"}.get(word[0], "spatial" if word[0].isupper() else "input")
+        for word in words
+    ]
+    return Axes(*groups, roles=roles)

@@ -3,7 +3,8 @@
 import pytest
 
 from lopt.symmetry import Axes, PermutationSpec
-from lopt.unf.roles import axis_roles, block_roles
+from lopt.symmetry.roles import axis_roles
+from lopt.unf.roles import block_roles
 
 SIZES = {"stream": 6, "heads": 2, "width": 3, "in": 4, "out": 5, "space": 3, "h": 7, "layer": 2}
 
