@@ -32,7 +32,7 @@ from lopt.symmetry.spec import require_spec
 
 ARCHIVE = Archive(
     key="lopt.optimizer",
-    format=4,
+    format=5,
     what="learned optimizer",
     arrays="theta",
     hint="meta_train.py and lopt.save write one",

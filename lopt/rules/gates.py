@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from lopt.errors import UserError, suggest
 from lopt.mesh import gathered
 from lopt.parts import build
 from lopt.rules.averages import Average, advance, debiased, init_averages, require_decays
-from lopt.rules.direction import Direction, Tensor, matrix_of
+from lopt.rules.biases import biases_of, init_ratio, sizes_of_inputs
+from lopt.rules.direction import Direction, Tensor
 from lopt.rules.directions import DIRECTIONS
-from lopt.rules.matrices import KINDS, Matrix, matrices
+from lopt.rules.gate_features import TIMES, dynamic_features, static_features, time_features
+from lopt.rules.matrices import Matrix, matrices
 from lopt.rules.rule import (
     Kept,
     Rule,
@@ -37,14 +39,11 @@ _GUESS = "output"
 """What matrices are taken for without a spec, with which theta is not meta-trained: the kind whose
 steps "base" begins most carefully. Taken for hidden ones, an autoencoder's hardly come down."""
 
-_FADED = (10.0, 100.0)
-"""Steps after which the features of a run's first steps have faded."""
-
-TIMES = 4 + len(_FADED)
-"""Features of time."""
-
 _LENGTH = 1000
 """The steps of a run whose learning rate is taken as it is."""
+
+_RATIO = "inputs/ratio"
+"""The name of what is kept of a matrix that has a bias."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,19 @@ class GatesRule(Rule):
               \sum_d \mathrm{softmax}(w)_d D_{d,ij},
 
     where the logarithm of s, the weights w, and the settings of each direction are the tensor's, r
-    and c are its rows' and columns', and z is one over the root of how many numbers a neuron sums
-    up: of the fan-in for matrices, and one for tables, of which it reads one row at a time, and for
-    vectors and scalars, which have a direction of their own. T is the run's length, and with
-    x = 1000 / T, :math:`l = \max(x^{1/2}, x^{1/4})`: best learning rates were found to go with the
-    root of 1 / T from 100 steps to 1,000, as if steps were a random walk that has to get as far in
-    fewer of them, and to fall more slowly from there to 8,000. s, w, r, c and the settings are
-    written by a `lopt.unf.neurons.NeuronNetwork` that reads statistics of second order of the
-    gradient, momenta and the weights along each unit of each axis, the tensor's shape and kind, how
-    many matrices there are, and how far the run has come. Its outputs start at zero, so that the
-    untrained rule is a fixed mixture of the directions.
+    and c are its rows' and columns', and z is one over the size of what comes in: over the root of
+    the fan-in and, where a matrix has a bias, over the root mean square of its inputs, which the
+    gradients of both tell (`lopt.rules.biases`). It is one for tables, of which one row is read at
+    a time, and for vectors and scalars, which have a direction of their own.
+
+    T is the run's length, and with x = 1000 / T, :math:`l = \max(x^{1/2}, x^{1/4})`: best learning
+    rates were found to go with the root of 1 / T from 100 steps to 1,000, as if steps were a random
+    walk that has to get as far in fewer of them, and to fall more slowly from there to 8,000.
+
+    s, w, r, c and the settings are written by a `lopt.unf.neurons.NeuronNetwork` that reads
+    statistics of second order of the gradient, momenta and the weights along each unit of each
+    axis, the tensor's shape and kind, how many matrices there are, and how far the run has come.
+    Its outputs start at zero, so that the untrained rule is a fixed mixture of the directions.
 
     A gradient that was always zero gives a step of zero. Theta fits any architecture. Without a
     spec, each axis is a group of its own, and nothing is known of inputs and outputs.
@@ -159,9 +161,12 @@ class GatesRule(Rule):
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
-            averages = self._init_averages(params, spec)
-            state = RuleState(jnp.int32(1), jnp.int32(0), averages, {})
-            return self._features(params, params, state, spec, True, 0.0)
+            averages, memory = (
+                self._init_averages(params, spec),
+                self._init_memory(params, spec, True),
+            )
+            state = RuleState(jnp.int32(1), jnp.int32(0), averages, memory)
+            return self._features(params, params, state, spec, True, 0.0)[0]
 
         shapes = jax.eval_shape(features, params)
         return jax.jit(self.network(spec).init)(key, *jax.tree.map(jnp.zeros_like, shapes))
@@ -174,7 +179,8 @@ class GatesRule(Rule):
     ) -> optax.GradientTransformationExtraArgs:
         def init(params: PyTree[Array]) -> Kept:
             of_params = unrelated(params) if spec is None else spec.like(params)
-            memory = gathered(self._init_memory(params, of_params), like=params)
+            memory = self._init_memory(params, of_params, spec is not None)
+            memory = gathered(memory, like=params)
             return self._init_averages(params, of_params), memory
 
         def update(
@@ -186,10 +192,13 @@ class GatesRule(Rule):
             of_params = unrelated(params) if spec is None else spec.like(params)
             averages = self._advance(grads, state.averages, of_params)
             state = state._replace(averages=averages)
-            features = self._features(grads, params, state, of_params, spec is not None, length)
+            known = spec is not None
+            read = self._features(grads, params, state, of_params, known, length)
+            features, sizes, ratios = read
             units, tensors = gathered(self.network(of_params).apply(theta, *features))
-            tensors = tensors.at[:, 0].add(_log_of_length(length))
+            tensors = tensors.at[:, 0].add(_log_of_length(length) - sizes)
             steps, memory = self._step(grads, params, state, of_params, units, tensors)
+            memory[_RATIO] = jax.tree.unflatten(jax.tree.structure(params), ratios)
             return steps, (averages, gathered(memory))
 
         return transformation(init, update)
@@ -202,19 +211,32 @@ class GatesRule(Rule):
         spec: PermutationSpec,
         known: bool,
         length: float,
-    ) -> tuple[list[tuple[Array, ...]], Float[Array, "tensors features"]]:
-        """What the network reads of the units of each tensor's axes, and of each tensor."""
+    ) -> tuple[
+        tuple[list[tuple[Array, ...]], Float[Array, "tensors features"]],
+        Float[Array, " tensors"],
+        list[Array | None],
+    ]:
+        """What the network reads of the units of each tensor's axes, and of each tensor.
+
+        Returns:
+          Both, the log size of each tensor's inputs, and what is kept to know it.
+        """
         leaves = leaves_of(params, grads, state.averages)
         found = [separately(self._statistics, *leaf, state.count) for leaf in leaves]
         layout = matrices(spec)
         depth = sum(matrix.inputs > 0 for matrix in layout)
-        static = [_static(matrix, matrix.kind if known else _GUESS, depth) for matrix in layout]
+        static = [
+            static_features(matrix, matrix.kind if known else _GUESS, depth) for matrix in layout
+        ]
         of_tensors = jnp.stack([f.tensor for f in found])
-        fans = np.array([matrix.fan_in for matrix in layout])
-        dynamic = _dynamic(of_tensors, fans, len(self.decays))
-        time = jnp.broadcast_to(_time(state.count, length), (len(found), TIMES))
+        memory = by_tensor(state.memory, jax.tree.structure(params))
+        kept = [of_tensor.get(_RATIO) for of_tensor in memory]
+        ratios, sizes = sizes_of_inputs(kept, of_tensors[:, 0], biases_of(spec, layout, known))
+        inputs = sizes + 0.5 * np.log([matrix.fan_in for matrix in layout])
+        dynamic = dynamic_features(of_tensors, inputs, len(self.decays))
+        time = jnp.broadcast_to(time_features(state.count, length), (len(found), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
-        return [f.axes for f in found], features
+        return ([f.axes for f in found], features), sizes, ratios
 
     def _statistics(
         self, p: Array, g: Array, averages: dict[str, Array], count: Array
@@ -256,23 +278,27 @@ class GatesRule(Rule):
         return _by_name(found, averages, structure)
 
     def _init_memory(
-        self, params: PyTree[Array], spec: PermutationSpec
+        self, params: PyTree[Array], spec: PermutationSpec, known: bool
     ) -> dict[str, PyTree[Array | None]]:
-        """What each direction keeps of each tensor, by names such as "rotated/second_moment"."""
-        found = [
+        """What is kept of each tensor, by names such as "rotated/second_moment"."""
+        layout = matrices(spec)
+        found: list[dict[str, Array]] = [
             {
                 f"{name}/{key}": value
                 for name, direction in self._of(matrix.inputs)
                 for key, value in direction.init(matrix.shape, matrix.inputs).items()
             }
-            for matrix in matrices(spec)
+            for matrix in layout
         ]
+        for kept, bias in zip(found, biases_of(spec, layout, known), strict=True):
+            if bias is not None:
+                kept[_RATIO] = init_ratio()
         names = [
             f"{name}/{key}"
             for name, direction in (*self._of(0), *self._of(1))
             for key in direction.keeps
         ]
-        return _by_name(found, names, jax.tree.structure(params))
+        return _by_name(found, [*names, _RATIO], jax.tree.structure(params))
 
     def _of(self, inputs: int) -> list[tuple[str, Direction]]:
         """The directions of a matrix with input axes, or of a vector with none, and their names."""
@@ -368,34 +394,3 @@ def _log_of_length(length: Array | float) -> Float[Array, ""]:
     """The logarithm of what steps are multiplied by in a run of this length."""
     shorter = jnp.log(_LENGTH / jnp.maximum(length, 1))
     return jnp.maximum(0.5 * shorter, 0.25 * shorter)
-
-
-def _time(count: Array, length: Array | float) -> Float[Array, " features"]:
-    """Features of the steps taken, their share of the run and its length, of order one."""
-    taken = count.astype(jnp.float32) - 1
-    share = jnp.clip(taken / jnp.maximum(length, 1), 0, 1)
-    size = (jnp.log(jnp.maximum(length, 1.0)) - math.log(500)) / 2
-    faded = [jnp.exp(-taken / scale) for scale in _FADED]
-    return jnp.stack([2 * share - 1, (1 - share) ** 4, jnp.exp(-20 * (1 - share)), *faded, size])
-
-
-def _static(matrix: Matrix, kind: str, depth: int) -> list[float]:
-    """Features of a tensor's shape: its kind, one-hot, the logarithms of its sizes, and depth.
-
-    Depth is how many matrices the model has.
-    """
-    kind = kind if matrix.inputs else "vector"
-    sides = matrix_of(matrix.shape, matrix.inputs) if matrix.inputs else (64, 64)
-    sizes = [math.log(n / 64) / 3 for n in sides]
-    of_depth = math.log(max(1, depth) / 8) / 3
-    return [*(float(kind == k) for k in KINDS), *sizes, math.log(matrix.spatial) / 3, of_depth]
-
-
-def _dynamic(
-    found: Float[Array, "tensors statistics"], fan_in: Int[np.ndarray, " tensors"], momenta: int
-) -> Float[Array, "tensors features"]:
-    """Features of each tensor's values: weights relative to 1/sqrt(fan_in), noise, and others."""
-    gradient, *of_momenta, weight = found.T[: momenta + 2]
-    weight = jnp.clip(weight + 0.5 * np.log(fan_in), -4, 4)
-    noise = jnp.clip(of_momenta[momenta // 2] - gradient, -4, 0)
-    return jnp.stack([weight, noise, *found.T[momenta + 2 :]], 1)

@@ -193,7 +193,7 @@ def deep(levels):
     [
         (lambda c: 3, "malformed metadata: no format"),
         (lambda c: {}, "malformed metadata: no format"),
-        (lambda c: {**c, "format": 3}, "is of format 3 and this version reads 4"),
+        (lambda c: {**c, "format": 4}, "is of format 4 and this version reads 5"),
         (lambda c: {**c, "format": [1] * 1000}, "is of format"),
         (lambda c: {"format": c["format"]}, "do not have their digest"),
         (lambda c: {k: v for k, v in c.items() if k != "sha256"}, "do not have their digest"),

@@ -1,3 +1,6 @@
+from functools import reduce
+from operator import getitem
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +22,10 @@ def random_like(tree, seed, scale=1.0):
     keys = jax.random.split(jax.random.key(seed), len(leaves))
     pairs = zip(keys, leaves, strict=True)
     return structure.unflatten([scale * jax.random.normal(k, jnp.shape(x)) for k, x in pairs])
+
+
+def rms(x):
+    return np.sqrt(np.mean(np.square(x)))
 
 
 def theta_of(rule, spec, scale=0.3):
@@ -76,10 +83,10 @@ def test_permuting_neurons_permutes_the_training(sharing, composite):
 
 
 def test_only_group_sharing_mixes_over_the_axes_of_a_neuron(space):
-    """A neuron's bias moves its incoming weights where its axes share a group, and only there."""
+    """A neuron's outgoing weights move its incoming ones where its axes share a group only."""
     grads = space.random(1)
     loud = jax.tree.map(lambda g: g, grads)
-    loud["Dense_0"]["bias"] = loud["Dense_0"]["bias"].at[2].mul(100.0)
+    loud["Dense_1"]["kernel"] = loud["Dense_1"]["kernel"].at[2].mul(100.0)
 
     def change(sharing):
         rule = GatesRule(directions=("adam",), sharing=sharing)
@@ -97,16 +104,17 @@ def test_only_group_sharing_mixes_over_the_axes_of_a_neuron(space):
 
 
 def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
-    """Unit steps of the momentum and of Adam in equal parts, over the root of the fan-in."""
+    """Unit steps of the momentum and of Adam in equal parts, over the size of what comes in."""
     rule = GatesRule(directions=("momentum", "adam"), weights=(0.0, 0.0))
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
     grads = space.random(1)
     optimizer = rule.optimizer(theta, 0.5, space.spec, total_steps=1000)
     _, updates = train(optimizer, space.params, [grads], options=NORMAL)
     g, got = grads["Dense_1"]["kernel"], updates["Dense_1"]["kernel"]
-    by_hand = 0.5 * g / np.sqrt(np.mean(g**2)) + 0.5 * np.sign(g)
-    np.testing.assert_allclose(got, -0.5 * by_hand / np.sqrt(g.shape[0]), rtol=1e-4)
+    by_hand = 0.5 * g / rms(g) + 0.5 * np.sign(g)
     bias = grads["Dense_1"]["bias"]
+    inputs = np.sqrt(g.shape[0]) * rms(g) / rms(bias)
+    np.testing.assert_allclose(got, -0.5 * by_hand / inputs, rtol=1e-4)
     np.testing.assert_allclose(updates["Dense_1"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
 
 
@@ -162,20 +170,21 @@ def test_steps_of_tables_do_not_shrink_with_their_rows_and_those_of_other_matric
     optimizer = rule.optimizer(theta, 0.5, task.spec, total_steps=1000)
     grads = random_like(params, 1)
     _, updates = train(optimizer, params, [grads])
-    attention = updates["Block_0"]["MultiHeadDotProductAttention_0"]
-    for update, fan_in in (
-        (updates["Embed_0"]["embedding"], 1),
-        (updates["positions"], 1),
-        (updates["Dense_0"]["kernel"], 8),
-        (updates["Block_0"]["Dense_1"]["kernel"], 32),
-        (attention["query"]["kernel"], 8),
-        (attention["out"]["kernel"], 8),
+    for table in (updates["Embed_0"]["embedding"], updates["positions"]):
+        np.testing.assert_allclose(rms(table), 0.5, rtol=1e-3)
+    attention = ("Block_0", "MultiHeadDotProductAttention_0")
+    for path, fan_in in (
+        (("Dense_0",), 8),
+        (("Block_0", "Dense_1"), 32),
+        ((*attention, "query"), 8),
+        ((*attention, "out"), 8),
     ):
-        rms = jnp.sqrt(jnp.mean(jnp.square(update)))
-        np.testing.assert_allclose(rms, 0.5 / np.sqrt(fan_in), rtol=1e-3)
-    bias = grads["Block_0"]["MultiHeadDotProductAttention_0"]["query"]["bias"]
-    assert bias.shape == (2, 4)
-    np.testing.assert_allclose(attention["query"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
+        update, gradient = (reduce(getitem, path, tree) for tree in (updates, grads))
+        inputs = np.sqrt(fan_in) * rms(gradient["kernel"]) / rms(gradient["bias"])
+        np.testing.assert_allclose(rms(update["kernel"]), 0.5 / inputs, rtol=1e-3)
+        np.testing.assert_allclose(update["bias"], -0.5 * np.sign(gradient["bias"]), rtol=1e-4)
+    assert update["bias"].shape == (8,)
+    assert gradient["kernel"].shape == (2, 4, 8)
 
 
 def test_a_group_that_is_not_said_to_be_looked_up_is_summed_over():
@@ -192,8 +201,7 @@ def test_a_group_that_is_not_said_to_be_looked_up_is_summed_over():
     optimizer = rule.optimizer(theta, 1.0, spec, total_steps=1000)
     _, updates = train(optimizer, params, [random_like(params, 3)])
     for name, fan_in in (("w", 4), ("kernel", 6)):
-        rms = jnp.sqrt(jnp.mean(jnp.square(updates[name])))
-        np.testing.assert_allclose(rms, 1 / np.sqrt(fan_in), rtol=1e-3)
+        np.testing.assert_allclose(rms(updates[name]), 1 / np.sqrt(fan_in), rtol=1e-3)
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
