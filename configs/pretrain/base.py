@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
                 "objective": config(OBJECTIVES, "log", power=2.0, floor=0.01),
             },
             "estimator": config(
-                ESTIMATORS, "pes", pairs=8, truncation=50, horizon=1600, shortest=100, sigma=0.03
+                ESTIMATORS, "nres", pairs=8, truncation=50, horizon=1600, shortest=100, sigma=0.03
             ),
             "outer": {
                 "steps": 600,

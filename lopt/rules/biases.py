@@ -22,7 +22,7 @@ def biases_of(spec: PermutationSpec, layout: Sequence[Matrix], known: bool) -> l
     """For each tensor, which one is its bias: the vector beside it that adds to what it writes.
 
     It is in the same module and has the axes of the matrix' output side, or without a spec their
-    sizes. A matrix of which two vectors could be the bias has none.
+    sizes. A matrix of which two vectors could be the bias has none, nor has a table.
 
     Args:
       spec: of which tensors.
@@ -46,7 +46,8 @@ def biases_of(spec: PermutationSpec, layout: Sequence[Matrix], known: bool) -> l
     for (path, axes), matrix in zip(entries, layout, strict=True):
         written = matrix.order[matrix.inputs :]
         key = tuple(axes[k] for k in written) if known else matrix.shape[matrix.inputs :]
-        beside = vectors.get((path[:-1], key), []) if matrix.inputs else []
+        sums = matrix.inputs and matrix.kind != "table"
+        beside = vectors.get((path[:-1], key), []) if sums else []
         found.append(beside[0] if len(beside) == 1 else None)
     return found
 

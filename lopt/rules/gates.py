@@ -161,10 +161,8 @@ class GatesRule(Rule):
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
-            averages, memory = (
-                self._init_averages(params, spec),
-                self._init_memory(params, spec, True),
-            )
+            averages = self._init_averages(params, spec)
+            memory = self._init_memory(params, spec, known=True)
             state = RuleState(jnp.int32(1), jnp.int32(0), averages, memory)
             return self._features(params, params, state, spec, True, 0.0)[0]
 
@@ -179,9 +177,8 @@ class GatesRule(Rule):
     ) -> optax.GradientTransformationExtraArgs:
         def init(params: PyTree[Array]) -> Kept:
             of_params = unrelated(params) if spec is None else spec.like(params)
-            memory = self._init_memory(params, of_params, spec is not None)
-            memory = gathered(memory, like=params)
-            return self._init_averages(params, of_params), memory
+            memory = self._init_memory(params, of_params, known=spec is not None)
+            return self._init_averages(params, of_params), gathered(memory, like=params)
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
@@ -192,9 +189,9 @@ class GatesRule(Rule):
             of_params = unrelated(params) if spec is None else spec.like(params)
             averages = self._advance(grads, state.averages, of_params)
             state = state._replace(averages=averages)
-            known = spec is not None
-            read = self._features(grads, params, state, of_params, known, length)
-            features, sizes, ratios = read
+            features, sizes, ratios = self._features(
+                grads, params, state, of_params, spec is not None, length
+            )
             units, tensors = gathered(self.network(of_params).apply(theta, *features))
             tensors = tensors.at[:, 0].add(_log_of_length(length) - sizes)
             steps, memory = self._step(grads, params, state, of_params, units, tensors)

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lopt.symmetry.axes import ROLES
 from lopt.unf.cpu.averages import mean
 from lopt.unf.cpu.once import concatenate_once
 from lopt.unf.layer import Layer, with_channels
 from lopt.unf.layout import Layout, Stacks
-from lopt.unf.roles import ROLES, Relations, Stack, relations_of, stacks_for
+from lopt.unf.roles import Relations, Stack, relations_of, stacks_for
 from lopt.unf.summands import Shape, Summand, add, map_channels
 
 _RELATIONS = 5
