@@ -93,8 +93,10 @@ def first(grads, params):
 
 
 def test_lists_tuples_and_scalars_change_nothing():
+    """But for whether a matrix and its bias are side by side."""
+
     def nested(tree):
-        return [tree["w"], {"deeper": (tree["s"], None)}, Pair(tree["b"], {}), ()]
+        return [{"deeper": (tree["s"], None)}, Pair(tree["w"], tree["b"]), {}, ()]
 
     params, grads = tensors(0), tensors(1)
     updates = first(nested(grads), nested(params))
