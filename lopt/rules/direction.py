@@ -21,7 +21,8 @@ class Tensor(NamedTuple):
       averages: of gradients, as the rule keeps them.
       count: gradients in the averages, at least 1.
       inputs: how many leading axes are the input side of the matrix that the tensor is: all but
-        the output axes. 0 for a vector or a scalar, which is no matrix.
+        the output axes, which come last here whatever their order in the model. 0 for a vector
+        or a scalar, which is no matrix.
     """
 
     param: Float[Array, "..."]

@@ -8,8 +8,9 @@ from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, split
 def dot_general(equation: Equation, left: Dims, right: Dims) -> list[Dims]:
     """Contracted axes are one, and so are batch axes."""
     (left_sum, right_sum), (left_batch, right_batch) = equation.params["dimension_numbers"]
-    equation.walk.sides.note(left, left_sum, left_batch)
-    equation.walk.sides.note(right, right_sum, right_batch)
+    equation.walk.sides.note_product(
+        (left, right), (left_sum, right_sum), (left_batch, right_batch)
+    )
     for i, j in zip(left_sum, right_sum, strict=True):
         join([left[i], right[j]])
     batch = [join([left[i], right[j]]) for i, j in zip(left_batch, right_batch, strict=True)]

@@ -70,6 +70,24 @@ def test_an_embedding_whose_transpose_is_the_output_layer_is_a_table():
     assert [m.kind for m in matrices(spec)] == ["table", "hidden"]
 
 
+def test_two_params_that_are_multiplied_are_taken_by_the_convention():
+    params = {"a": jnp.ones((5, 2)), "b": jnp.ones((2, 6)), "c": jnp.ones((6, 3))}
+    spec = infer_spec(lambda p, x: jnp.tanh(x @ (p["a"] @ p["b"])) @ p["c"], params, X)
+    assert [axes.roles for _, axes in spec.entries] == [None, None, None]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_positions_that_are_added_to_are_no_matrix(batched):
+    params = {"positions": jnp.ones((3, 6)), "token": jnp.ones((7, 6)), "w": jnp.ones((6, 6))}
+
+    def model(p, tokens):
+        return jnp.tanh((p["positions"] + p["token"][tokens]) @ p["w"]).sum(-1)
+
+    fn = jax.vmap(model, (None, 0)) if batched else model
+    spec = infer_spec(fn, params, jnp.stack([TOKENS, TOKENS]) if batched else TOKENS)
+    assert [axes.roles for _, axes in spec.entries] == [None, None, None]
+
+
 def test_a_table_may_have_its_entries_last():
     params = {"embedding": jnp.ones((6, 7)), "w": jnp.ones((2, 6))}
     spec = infer_spec(lambda p, t: p["w"] @ p["embedding"][:, t], params, TOKENS)
