@@ -29,7 +29,7 @@ def get_config(files: str = "base") -> ConfigDict:
             "steps": (1000,) * len(TASKS),
             "seeds": 3,
             "rates": 7,
-            "schedules": ("cosine",),
+            "schedules": ("cosine", "linear"),
             "weight_decays": (),
             "reference": "adamw",
             "measure": "final_loss",

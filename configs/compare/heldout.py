@@ -1,10 +1,10 @@
-"""Tasks that no theta was meta-trained on and no choice was made by: the last word on one.
+"""Architectures that no theta was meta-trained on, on the data sets of meta-training.
 
 `--config=configs/compare/heldout.py:FILES` takes names of pretrained optimizers and files, with
-commas between them. They differ from those of `configs/pretrain/` in architecture, width, data or
-length; one run is five times as long as the longest of meta-training. Run it once for each theta
-that might ship, and say in docs/research-log.md that you did; to choose among thetas there is
-`configs/compare/carry_over.py`. About an hour on one core; it needs FashionMNIST.
+commas between them. The tasks differ from those of `configs/pretrain/` in architecture, width or
+length, and share their four data sets; one run is five times as long as the longest of
+meta-training. Run it once for each theta that might ship, and say in docs/research-log.md that you
+did; to choose among thetas there is `configs/compare/carry_over.py`. It needs FashionMNIST.
 """
 
 from ml_collections import ConfigDict
@@ -37,7 +37,7 @@ def get_config(files: str = "base") -> ConfigDict:
             "steps": tuple(STEPS.values()),
             "seeds": 3,
             "rates": 7,
-            "schedules": ("cosine", "warmup_cosine"),
+            "schedules": ("cosine", "linear", "warmup_cosine"),
             "weight_decays": (),
             "reference": "adamw",
             "measure": "final_loss",

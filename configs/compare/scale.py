@@ -42,7 +42,7 @@ def get_config(size: str = "1e6") -> ConfigDict:
             "optimizers": ("adamw", "muon", "untrained", "base"),
             **SIZES[size],
             "seeds": 1,
-            "schedules": ("cosine",),
+            "schedules": ("cosine", "linear"),
             "weight_decays": (),
             "reference": "adamw",
             "measure": "final_loss",

@@ -107,7 +107,7 @@ def _from_flags() -> dict[str, Any]:
         "steps": _STEPS.value or own_steps(first) or _STEPS_UNLESS_SAID,
         "seeds": _SEEDS.value,
         "rates": _RATES.value,
-        "schedules": ("constant", "cosine"),
+        "schedules": ("cosine",),
         "reference": _REFERENCE.value,
     }
 

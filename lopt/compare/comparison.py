@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from lopt.compare.contenders import Contender, contenders
+from lopt.compare.contenders import Contender, contenders, offered
 from lopt.compare.grid import Budget
 from lopt.compare.heat import Heat
 from lopt.compare.progress import progress
@@ -48,7 +48,8 @@ def compare(
       steps: of a run; one number for all tasks, or one for each.
       seeds: runs of each setting.
       rates: learning rates that are tried of each schedule and weight decay.
-      schedules: names in `lopt.schedules.SCHEDULES`.
+      schedules: names in `lopt.schedules.SCHEDULES`; the schedule of a learned optimizer that takes
+        part is added to them, so that no row has one that the others are not offered.
       weight_decays: none for the default of each optimizer.
       reference: the name of the optimizer that speedups refer to; adamw if it takes part,
         otherwise the first.
@@ -76,7 +77,7 @@ def compare(
     """
     entrants, built = contenders(optimizers), _tasks(tasks)
     lengths = _lengths(steps, len(built))
-    budget = Budget(rates, tuple(schedules), tuple(weight_decays))
+    budget = Budget(rates, offered(entrants, schedules), tuple(weight_decays))
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"seeds must be a positive integer, not {seeds!r}")
     if measure not in MEASURES:
@@ -96,7 +97,7 @@ def compare(
         "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in entrants},
         "seeds": seeds,
         "rates": rates,
-        "schedules": list(schedules),
+        "schedules": list(budget.schedules),
         "weight_decays": list(weight_decays),
         "measure": measure,
     }

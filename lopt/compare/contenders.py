@@ -43,6 +43,7 @@ class Contender:
       search: how it is tuned; None to run it as it is.
       kind: "baseline", "control", "learned", or "own" for a user's.
       identity: plain data that say which optimizer it is.
+      schedule: the name of the schedule that it brings itself, if that is known.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Contender:
     search: Search | None
     kind: str = "own"
     identity: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = ""
 
     def trials(self, budget: Budget) -> int:
         """How many trials it has on a task."""
@@ -74,10 +76,8 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
       UserError: for a name that is not known, a file that cannot be read, a function that cannot
         be imported, none at all, or two of one name.
     """
-    if isinstance(optimizers, Mapping):
-        named = {name: _file_of(given) for name, given in optimizers.items()}
-    else:
-        named = _named([_file_of(given) for given in optimizers])
+    given_as = optimizers if isinstance(optimizers, Mapping) else _named(optimizers)
+    named = {name: _file_of(given) for name, given in given_as.items()}
     if not named:
         raise UserError(f"no optimizers to compare; name some of {', '.join(BASELINES)}")
     known = {name: _resolved(given) for name, given in named.items()}
@@ -90,6 +90,24 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
         if names.count(name) > 1:
             raise UserError(f"two optimizers are called {name!r}; give them names of their own")
     return found
+
+
+def offered(entrants: Sequence[Contender], schedules: Sequence[str]) -> tuple[str, ...]:
+    """The schedules of a comparison: those given, and those that its optimizers bring themselves.
+
+    An optimizer that is run as it is has no advantage by its schedule then: all that are tuned are
+    tried with it.
+
+    Args:
+      entrants: who takes part.
+      schedules: names in `lopt.schedules.SCHEDULES`.
+
+    Example:
+      >>> offered(contenders(["adamw", "base"]), ["cosine"])
+      ('cosine', 'linear')
+    """
+    own = [c.schedule for c in entrants if c.schedule]
+    return tuple(dict.fromkeys((*schedules, *own)))
 
 
 def _named(optimizers: Sequence[Any]) -> dict[str, Any]:
@@ -216,7 +234,8 @@ def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) 
     tuned = Contender(f"{name}, tuned", make, Search(rate or _RATE_OF_RULES), "learned", identity)
     if rate is None:
         return [tuned]
-    return [Contender(name, make, None, "learned", identity), tuned]
+    schedule, _ = learned.default_rate
+    return [Contender(name, make, None, "learned", identity, schedule), tuned]
 
 
 def _untrained(name: str, learned: LearnedOptimizer | None) -> Contender:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.compare import compare
+from lopt.compare import compare, contenders
 from lopt.compare.curves import FINAL_SHARE
 from lopt.compare.runs import Program
 from lopt.compare.tables import on_task, standings, verdicts
@@ -182,6 +182,29 @@ def test_a_file_without_provenance_is_tuned_and_one_with_it_is_run_at_its_defaul
     at_default = found.best("mine", "told")
     same = [t for t in found.entries["mine", "told, tuned"].trials if t.setting[0] == 0.02]
     np.testing.assert_allclose(at_default.losses, same[0].losses, rtol=1e-4)
+
+
+def test_every_tuned_row_is_tried_with_the_schedule_that_a_row_brings_itself(regression, learned):
+    inner = {"learning_rate": 0.02, "schedule": "linear", "steps": 10}
+    told = LearnedOptimizer(learned.rule, learned.theta, None, {"inner": inner})
+    optimizers = {"sgdm": "sgdm", "told": told, "schedule_free": "schedule_free_sgd"}
+    arguments = {"steps": 10, "seeds": 1, "rates": 1, "time_steps": False}
+    found = compare(optimizers, {"mine": regression}, **arguments)
+    assert found.budget == 2
+    tried = {
+        name: [t.setting.schedule for t in found.entries["mine", name].trials]
+        for name in found.optimizers
+    }
+    assert tried == {
+        "sgdm": ["cosine", "linear"],
+        "told": [""],
+        "told, tuned": ["cosine", "linear"],
+        "schedule_free": ["constant", "constant"],
+    }
+
+
+def test_a_pretrained_optimizer_is_called_by_its_name():
+    assert [c.name for c in contenders(["adamw", "base"])] == ["adamw", "base", "base, tuned"]
 
 
 def test_a_finished_comparison_is_only_read_again(regression, tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lopt.compare import BASELINES, compare
+from lopt.compare import BASELINES, compare, contenders
 from lopt.compare.comparison import _lengths, _tasks
-from lopt.compare.contenders import UNTRAINED
+from lopt.compare.contenders import UNTRAINED, offered
 from lopt.compare.grid import Budget
 from lopt.pretrained import PRETRAINED
 
@@ -31,9 +31,11 @@ def test_a_config_can_run(name):
     tasks = [task.replace("fashion_mnist(side=8)", "digits") for task in config["tasks"]]
     _lengths(config["steps"], len(_tasks(tasks)))
     Budget(config["rates"], config["schedules"])
+    here = [text for text in texts if not text.endswith(".safetensors")]
+    assert offered(contenders(here), config["schedules"]) == config["schedules"]
 
 
-def test_the_small_config_is_a_fair_comparison_on_all_four_architectures():
+def test_the_small_config_names_controls_and_all_four_architectures():
     config = config_of("small.py", "a.safetensors,b.safetensors")
     assert config["optimizers"][-2:] == ("a.safetensors", "b.safetensors")
     assert {"muon", "tensor_normalized_adam", UNTRAINED} < set(config["optimizers"])
