@@ -17,6 +17,10 @@ from lopt.errors import UserError
 Arrays = dict[str, np.ndarray]
 
 
+class UnreadableError(UserError):
+    """A file that this process may not read, or not at present, whatever is in it."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """One kind of file: how its contents are marked, and what messages call them.
@@ -70,15 +74,18 @@ class Archive:
           UserError: if the file is missing, cannot be read, or holds anything else: another
             format, malformed metadata, contents that do not have their digest, arrays that are
             not finite.
+          UnreadableError: if the system refuses to read it.
         """
-        if not path.is_file():
-            raise UserError(f"no {self.what} file {str(path)!r}; {self.hint}")
+        try:
+            if not path.is_file():
+                raise UserError(f"no {self.what} file {str(path)!r}; {self.hint}")
+            path.open("rb").close()  # what safetensors says of it tells nothing from damage
+        except OSError as error:
+            raise UnreadableError(f"{str(path)!r} cannot be read: {error.strerror}") from error
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except PermissionError as error:
-            raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
         except Exception as error:  # of safetensors and of numpy, for headers that say nonsense
             raise UserError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
         if self.key not in metadata:

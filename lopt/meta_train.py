@@ -18,6 +18,7 @@ import optax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from lopt.archive import UnreadableError
 from lopt.commands import run
 from lopt.errors import UserError
 from lopt.memory import memory_for
@@ -176,7 +177,8 @@ def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
     """Whether a run of this config has left its optimizer in a folder, which is only read.
 
     Raises:
-      UserError: if the folder is not the workdir of this config, or the optimizer is damaged.
+      UserError: if the folder is not the workdir of this config, or the optimizer is damaged or
+        cannot be read.
     """
     require_own(workdir, config)
     file = workdir / RESULT
@@ -184,6 +186,8 @@ def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
         return False
     try:
         load(file)
+    except UnreadableError:
+        raise
     except UserError as error:
         raise UserError(
             f"{error}; remove it, and the same command writes it again from the newest checkpoint"

@@ -78,6 +78,8 @@ def claimed(
         require_own(workdir, config, written)
         with writing_to(workdir):
             remove_partial(workdir)
+            for name in written:
+                remove_partial(workdir / name, below=True)
             file = workdir / _CONFIG
             if not file.exists():
                 found = {"config": config, "versions": versions()}

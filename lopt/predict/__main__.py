@@ -19,7 +19,6 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lopt.atomic import remove_partial
 from lopt.commands import run
 from lopt.errors import UserError
 from lopt.meta.progress import Progress
@@ -58,7 +57,6 @@ def main(argv: Sequence[str]) -> None:
         claimed(workdir, claim, WRITTEN),
         writing_to(workdir),
     ):
-        remove_partial(workdir / FOLDER)
         jobs, outcomes = experiment.jobs(), []
         with Progress(0, len(jobs)) as progress:
             for outcome in experiment.run():

@@ -108,11 +108,17 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     Its metadata hold the rule, the provenance, and the spec if theta is tied to one, as JSON.
 
     Raises:
-      UserError: if theta is tied to params that are not dicts within dicts, or is not finite, or
-        the provenance is not plain data.
+      UserError: if theta is tied to params and its spec is missing or of params that are not dicts
+        within dicts, or theta is not finite, the provenance is not plain data, or the path is that
+        of a folder, a device or anything else that is no file.
       OSError: if the file cannot be written; an old one is as it was.
     """
     spec = None if learned.spec is None else learned.spec.to_json()
+    if learned.rule.tied and spec is None:
+        raise UserError(
+            "theta of a rule with exact layers is tied to the params that it was made for; save it "
+            "with their spec: LearnedOptimizer(rule, theta, spec, provenance)"
+        )
     if spec is not None and PermutationSpec.from_json(spec) != learned.spec:
         raise UserError(
             "theta of a rule with exact layers can be saved for params that are dicts within "

@@ -68,11 +68,16 @@ def test_other_files_may_lie_in_a_workdir(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
-    with claimed(tmp_path, CONFIG):
-        (tmp_path / "optimizer.safetensors.0123.partial").write_text("")
-    with claimed(tmp_path, CONFIG):
-        assert sorted(os.listdir(tmp_path)) == [".lock", "config.json"]
+def test_what_a_killed_run_left_half_written_is_removed_and_files_of_others_stay(tmp_path):
+    left = [f"{place}.0123abcd.partial" for place in ("report.md", "trials/a/b.npz")]
+    kept = ["film.mkv.partial", "trials/a/b.npz", "mine/c.0123abcd.partial"]
+    with claimed(tmp_path, CONFIG, ("trials", "report.md")):
+        for name in left + kept:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("")
+    with claimed(tmp_path, CONFIG, ("trials", "report.md")):
+        found = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == {".lock", "config.json", *kept}
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

@@ -1,5 +1,7 @@
 import dataclasses
+import errno
 import json
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lopt
-from lopt.archive import digest_of
+from lopt.archive import UnreadableError, digest_of
 from lopt.errors import UserError
 from lopt.rules import LearnedOptimizer, UNFRule, files, load, save
 from lopt.symmetry import Axes, PermutationSpec, SpecError
@@ -93,6 +95,36 @@ def test_a_tied_rule_of_params_that_are_no_dicts_is_not_saved(tmp_path):
     with pytest.raises(UserError, match="dicts within dicts"):
         save(tmp_path / "file.safetensors", tied)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tied_rule_without_its_spec_is_not_saved(space, tmp_path):
+    tied = dataclasses.replace(learned("exact", space), spec=None)
+    with pytest.raises(UserError, match="tied to the params that it was made for; save it with"):
+        save(tmp_path / "file.safetensors", tied)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_written_through_a_link_and_never_in_the_place_of_a_pipe(space, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    original = learned("pointwise", space)
+    save(tmp_path / "link", original)
+    assert load(tmp_path / "file").rule == original.rule
+    assert (tmp_path / "link").is_symlink()
+    with pytest.raises(UserError, match="pipe' is a pipe and is not written over"):
+        save(tmp_path / "pipe", original)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("method", ["open", "is_file"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(method, saved, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    _, path = saved
+    monkeypatch.setattr(type(path), method, refuse)
+    with pytest.raises(UnreadableError, match=r"safetensors' cannot be read: Permission denied$"):
+        load(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
