@@ -16,6 +16,9 @@ from lopt.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 
+_DEEPEST = 64
+"""How deep arrays of a file are within dicts."""
+
 
 class UnreadableError(UserError):
     """A file that this process may not read, or not at present, whatever is in it."""
@@ -31,6 +34,7 @@ class Archive:
       what: is in such a file, as in "holds no ...".
       arrays: what its arrays are called, with an article, as in "holds ... not finite".
       hint: who writes such files.
+      finite: whether all numbers in the arrays have to be.
     """
 
     key: str
@@ -38,6 +42,7 @@ class Archive:
     what: str
     arrays: str
     hint: str
+    finite: bool = True
 
     def write(
         self, path: Path, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]
@@ -47,11 +52,11 @@ class Archive:
         The plain data stand in the file's metadata as JSON, with the digest of both.
 
         Raises:
-          UserError: if an array is not finite, or the contents are not plain data.
+          UserError: if an array has to be finite and is not, or the contents are not plain data.
           OSError: if the file cannot be written.
         """
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if not self._allows(array):
                 raise UserError(
                     f"{name} of {self.arrays} is not finite, and is not saved to {str(path)!r}"
                 )
@@ -72,8 +77,8 @@ class Archive:
 
         Raises:
           UserError: if the file is missing, cannot be read, or holds anything else: another
-            format, malformed metadata, contents that do not have their digest, arrays that are
-            not finite.
+            format, malformed metadata, contents that do not have their digest, arrays that have
+            to be finite and are not.
           UnreadableError: if the system refuses to read it.
         """
         try:
@@ -105,9 +110,35 @@ class Archive:
         if digest != digest_of(arrays, contents):
             raise UserError(f"{str(path)!r} is damaged: its contents do not have their digest")
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if not self._allows(array):
                 raise UserError(f"{str(path)!r} holds {self.arrays} that is not finite: {name}")
         return arrays, contents
+
+    def _allows(self, array: np.ndarray) -> bool:
+        return not self.finite or bool(np.isfinite(array).all())
+
+
+def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays of a file as dicts within dicts, from names such as `encoder/kernel`.
+
+    Raises:
+      UserError: for an array within another, or names of more parts than trees can be deep.
+    """
+    deepest = max((name.count("/") for name in arrays), default=0)
+    if deepest > _DEEPEST:
+        raise UserError(f"arrays may be {_DEEPEST} deep within each other, not {deepest}")
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *folders, last = name.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+            if not isinstance(node, dict):
+                raise UserError(f"the array {name} is within another")
+        if last in node:
+            raise UserError(f"the array {name} has others within it")
+        node[last] = array
+    return tree
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]) -> str:

@@ -4,16 +4,16 @@ import hashlib
 import json
 import os
 import re
-import zipfile
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-
-from lopt.atomic import replacing
+from lopt.archive import Archive
+from lopt.atomic import write_atomically
 from lopt.compare.trials import Setting, Trial
+from lopt.digested import is_number, read_digested, with_digest
 from lopt.errors import UserError
 from lopt.meta.workdir import claimed
 
@@ -22,6 +22,21 @@ REPORTS = ("results.json", "report.md", "report.html", "curves.png")
 
 
 _TRIALS = "trials"
+
+_METRIC = "metric/"
+
+_ARCHIVE = Archive(
+    key="lopt.trial",
+    format=1,
+    what="trial",
+    arrays="the trial",
+    hint="lopt.compare writes them",
+    finite=False,
+)
+
+
+class TrialWarning(UserWarning):
+    """A trial or the times of steps that were kept are damaged, and are measured again."""
 
 
 class Memory:
@@ -82,49 +97,77 @@ class Store:
         self._locked.close()
 
     def load(self, task: str, optimizer: str, setting: Setting) -> Trial | None:
-        """A trial that was kept, or None; a damaged one counts as not kept."""
+        """A trial that was kept, or None.
+
+        Warns:
+          TrialWarning: if it is damaged, and counts as not kept.
+        """
         file = self._file(task, optimizer, setting)
-        with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), np.load(file) as arrays:
-            metrics = {k.removeprefix("metric/"): arrays[k] for k in arrays if "metric/" in k}
+        if not file.exists():
+            return None
+        try:
+            arrays, contents = _ARCHIVE.read(file)
+            if contents != _identity(task, optimizer, setting):
+                raise UserError(f"{str(file)!r} is another trial")
+            metrics = {k.removeprefix(_METRIC): v for k, v in arrays.items() if _METRIC in k}
             return Trial(setting, arrays["losses"], metrics)
-        return None
+        except (UserError, KeyError) as error:
+            warnings.warn(f"{error}; it is made again", TrialWarning, stacklevel=2)
+            return None
 
     def keep(self, task: str, optimizer: str, trial: Trial) -> None:
         """Write a trial, all of it or nothing.
 
         Raises:
-          UserError: if it cannot be written.
+          WriteError: if it cannot be written.
         """
-        arrays: dict[str, Any] = {f"metric/{k}": values for k, values in trial.metrics.items()}
-        with self._writing(self._file(task, optimizer, trial.setting)) as partial:
-            np.savez(partial, losses=trial.losses, **arrays)
+        arrays = {f"{_METRIC}{k}": values for k, values in trial.metrics.items()}
+        arrays["losses"] = trial.losses
+        file = self._file(task, optimizer, trial.setting)
+        with self._writing(file):
+            _ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
 
     def times(self, task: str) -> dict[str, float]:
-        """The times of steps that were kept, by optimizer; none if they were not."""
-        with suppress(OSError, ValueError):
-            return json.loads(self._times_file(task).read_text())
+        """The times of steps that were kept, by optimizer; none if they were not.
+
+        Warns:
+          TrialWarning: if they are damaged, and count as not kept.
+        """
+        file = self._times_file(task)
+        if not file.exists():
+            return {}
+        times = (read_digested(file.read_bytes()) or {}).get("step_ms")
+        if isinstance(times, dict) and all(map(is_number, times.values())):
+            return times
+        warnings.warn(f"{file} is damaged; times are measured again", TrialWarning, stacklevel=2)
         return {}
 
     def keep_times(self, task: str, times: Mapping[str, float]) -> None:
         """Write the times of steps on a task.
 
         Raises:
-          UserError: if they cannot be written.
+          WriteError: if they cannot be written.
         """
-        with self._writing(self._times_file(task)) as written:
-            written.write(json.dumps(times).encode())
+        file = self._times_file(task)
+        with self._writing(file):
+            write_atomically(file, json.dumps(with_digest({"step_ms": dict(times)})))
 
     @contextmanager
-    def _writing(self, file: Path) -> Iterator[BinaryIO]:
+    def _writing(self, file: Path) -> Iterator[None]:
+        """Write a file below the folder, which was made when it was claimed and not again."""
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as partial, partial.open("wb") as opened:
-                yield opened
+            folder = self.folder
+            for name in file.relative_to(folder).parts[:-1]:
+                folder = folder / name
+                folder.mkdir(exist_ok=True)
+            yield
         except OSError as error:
             raise WriteError(
                 f"{self.folder} can no longer be written ({error.strerror or error}); free some "
                 "space or correct its rights, and the same command resumes"
             ) from error
+        except UserError as error:
+            raise WriteError(str(error)) from error
 
     def _times_file(self, task: str) -> Path:
         return self.folder / _TRIALS / _slug(task) / "step_ms.json"
@@ -133,7 +176,14 @@ class Store:
         rate, schedule, decay = setting
         name = "own" if rate is None else f"{rate:g}-{schedule}"
         name += "" if decay is None else f"-{decay:g}"
-        return self.folder / _TRIALS / _slug(task) / _slug(optimizer) / f"{name}.npz"
+        return self.folder / _TRIALS / _slug(task) / _slug(optimizer) / f"{name}.safetensors"
+
+
+def _identity(task: str, optimizer: str, setting: Setting) -> dict[str, Any]:
+    """What a file says that it is the trial of."""
+    rate, schedule, decay = setting
+    numbers = [None if x is None else float(x) for x in (rate, decay)]
+    return {"task": task, "optimizer": optimizer, "setting": [*numbers, schedule]}
 
 
 def _slug(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lopt.atomic import replacing, write_atomically
+from lopt.digested import is_number, read_digested, with_digest
 from lopt.meta.loop import Report
 from lopt.meta.progress import Progress
 from lopt.meta.tensorboard import Events
@@ -45,8 +46,8 @@ class Recorder:
 
         Args:
           workdir: where `metrics.jsonl` and `tensorboard/` go. What is there of steps after `done`
-            is dropped: they will be taken again. Records that cannot be read are dropped with a
-            warning that counts them.
+            is dropped: they will be taken again. Records that do not have their digest are dropped
+            with a warning that counts them.
           problems: a name for each; with several, their metrics are recorded apart.
           done: meta-steps taken before.
           steps: meta-steps in all.
@@ -55,7 +56,7 @@ class Recorder:
         """
         file = workdir / "metrics.jsonl"
         before = _records_until(file, done)
-        write_atomically(file, "".join(json.dumps(record) + "\n" for record in before.values()))
+        write_atomically(file, "".join(map(_line, before.values())))
         if len(before) < done:
             lost = done - len(before)
             _log.warning("%s: the records of %d of %d meta-steps are lost", file, lost, done)
@@ -106,7 +107,7 @@ class Recorder:
         self.history[step] = values["meta_loss"]
         values["inner_steps_per_s"] = self._inner_steps / max(time.monotonic() - self._start, 1e-9)
         line = {"step": step, **values}
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(_line(line))
         self._events.add(step, values)
         if self._progress(step, lambda: self._words(line)):
             self._file.flush()
@@ -209,16 +210,18 @@ def _apart(name: str, problems: Sequence[str], values: Sequence[float]) -> dict[
     return {f"{name}/{problem}": v for problem, v in pairs} if len(problems) > 1 else {}
 
 
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(with_digest(record)) + "\n"
+
+
 def _records_until(file: Path, last: int) -> dict[int, dict[str, Any]]:
-    """The complete records of steps up to `last`, by step."""
-    records = {}
-    for line in file.read_bytes().splitlines() if file.exists() else ():
-        try:
-            record = json.loads(line)
-            step = record["step"]
-            _ = float(record["meta_loss"]), float(record.get("validation_loss", 0))
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-        if isinstance(step, int) and 1 <= step <= last:
-            records[step] = record
-    return dict(sorted(records.items()))
+    """The undamaged records of steps up to `last`, by step."""
+    lines = file.read_bytes().splitlines() if file.exists() else ()
+    records = [r for r in map(read_digested, lines) if r is not None and _is_step(r, last)]
+    return {r["step"]: r for r in sorted(records, key=lambda r: r["step"])}
+
+
+def _is_step(record: Mapping[str, Any], last: int) -> bool:
+    """Whether a record is that of one of the first meta-steps."""
+    step, losses = record.get("step"), (record.get("meta_loss"), record.get("validation_loss", 0))
+    return isinstance(step, int) and 1 <= step <= last and all(map(is_number, losses))

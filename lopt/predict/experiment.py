@@ -176,21 +176,26 @@ class Experiment:
             elsewhere = {
                 name: predictor.many(own.params, own.spec) for name, own in self.others.items()
             }
-            told = predictor.provenance
             yield Outcome(
-                job,
-                predictor.many(test.params),
-                elsewhere,
-                told["seconds"],
-                int(np.argmax(told["validation_taus"])) + 1,
-                told["learning_rate"],
+                job, predictor.many(test.params), elsewhere, *_training_of(predictor.provenance)
             )
 
     def trained(self, job: Job) -> Predictor:
-        """The predictor of a job, from its file if that is there."""
+        """The predictor of a job, from its file if that is there.
+
+        Raises:
+          UserError: if the file is damaged, or does not say how it was trained.
+        """
         path = self.folder / job.file
         if path.exists():
-            return load(path)
+            predictor = load(path)
+            try:
+                _training_of(predictor.provenance)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise UserError(
+                    f"{path} does not say how it was trained; remove it, and it is trained again"
+                ) from error
+            return predictor
         own = self.networks[self.training(job.size)]
         start = time.monotonic()
         predictor = fit(
@@ -207,6 +212,13 @@ class Experiment:
         predictor = replace(predictor, provenance=told)
         save(path, predictor)
         return predictor
+
+
+def _training_of(provenance: Mapping[str, Any]) -> tuple[float, int, float]:
+    """The seconds, the best epoch and the learning rate of a training."""
+    taus = np.asarray(provenance["validation_taus"], float)
+    seconds, rate = float(provenance["seconds"]), float(provenance["learning_rate"])
+    return seconds, int(np.argmax(taus)) + 1, rate
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,17 @@ def from_zoo(folder: Path, target: str = "test_success") -> dict[int, Networks]:
 
 
 def _joined(shards: Sequence[tuple[PyTree[np.ndarray], list[Record]]], target: str) -> Networks:
-    params = jax.tree.map(lambda *x: np.concatenate(x), *(p for p, _ in shards))
+    try:
+        params = jax.tree.map(lambda *x: np.concatenate(x), *(p for p, _ in shards))
+    except ValueError as error:
+        raise UserError(
+            "shards of the zoo have networks of one width with other tensors; let "
+            "python -m lopt.predict.zoo make it in another workdir"
+        ) from error
     records = [record for _, own in shards for record in own]
-    if target not in records[0]:
-        raise UserError(f"the zoo has no {target!r} of its networks; {suggest(target, records[0])}")
+    for record in records:
+        if target not in record:
+            raise UserError(f"the zoo has no {target!r} of its networks; {suggest(target, record)}")
     return Networks(
         params,
         np.array([r[target] for r in records], np.float64),

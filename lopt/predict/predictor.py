@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PyTree
 from scipy.special import expit
 
-from lopt.archive import Archive
+from lopt.archive import Archive, nested
 from lopt.errors import UserError, suggest
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
@@ -310,7 +310,7 @@ def load(path: str | os.PathLike) -> Predictor:
         spec = PermutationSpec.from_json(contents["spec"])
         if contents["loss"] not in LOSSES:
             raise UserError(f"no loss {contents['loss']!r}; {suggest(contents['loss'], LOSSES)}")
-        theta = unflatten_dict(_within(arrays, "theta"), sep="/")
+        theta = nested(_within(arrays, "theta"))
         theta = jax.tree.map(jnp.asarray, theta)
         readings = shapes_of(model, spec)
         standard = Standard(*(_arranged(arrays, part, readings) for part in Standard._fields))

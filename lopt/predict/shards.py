@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 from jaxtyping import Float, PyTree
 
-from lopt.archive import Archive
+from lopt.archive import Archive, nested
 from lopt.atomic import write_atomically
+from lopt.digested import is_number, read_digested, with_digest
 from lopt.errors import UserError
 
 INDEX = "index.json"
@@ -72,9 +73,11 @@ class Shards:
         path = self.file(number)
         arrays, contents = _ARCHIVE.read(path)
         records = contents.get("networks")
-        if not isinstance(records, list) or any(len(a) != len(records) for a in arrays.values()):
+        if not isinstance(records, list) or not records or not all(map(_is_record, records)):
+            raise UserError(f"{str(path)!r} does not hold records of networks")
+        if not arrays or any(a.shape[:1] != (len(records),) for a in arrays.values()):
             raise UserError(f"{str(path)!r} does not hold one record for each network")
-        return unflatten_dict(arrays, sep="/"), records
+        return nested(arrays), records
 
     def write_index(self, count: int, total: int) -> None:
         """Write the index of the first shards of so many."""
@@ -82,7 +85,7 @@ class Shards:
             {"file": str(self.file(i).relative_to(self.folder)), "networks": self.read(i)[1]}
             for i in range(count)
         ]
-        index = {"format": 1, "shards": shards, "of": total}
+        index = with_digest({"format": 2, "shards": shards, "of": total})
         write_atomically(self.folder / INDEX, json.dumps(index, indent=1) + "\n")
 
     def __iter__(self) -> Iterator[tuple[Stacked, list[Record]]]:
@@ -93,17 +96,30 @@ class Shards:
         """
         path = self.folder / INDEX
         try:
-            index = json.loads(path.read_text(encoding="utf-8"))
+            index = read_digested(path.read_bytes()) or {}
             done, total = len(index["shards"]), int(index["of"])
         except FileNotFoundError:
             raise UserError(
                 f"no zoo in {self.folder}: it has no {INDEX}; python -m lopt.predict.zoo makes one"
             ) from None
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{path} is damaged; remove it, and python -m lopt.predict.zoo writes it again"
+            ) from error
         if done < total:
             raise UserError(
                 f"the zoo in {self.folder} has {done} of {total} shards; the command that makes "
                 "it resumes"
             )
         yield from map(self.read, range(done))
+
+
+def _is_record(record: Any) -> bool:
+    """Whether plain data are a record: numbers by name, those that tell networks apart whole."""
+    return (
+        isinstance(record, dict)
+        and all(map(is_number, record.values()))
+        and all(isinstance(record.get(name), int) for name in ("run", "step", "width"))
+    )

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
-from lopt.archive import Archive
+from lopt.archive import Archive, nested
 from lopt.errors import UserError
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
@@ -158,7 +158,7 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
         if not isinstance(provenance, dict):
             raise UserError("its provenance is not a mapping")
         with jax.ensure_compile_time_eval():  # arrays, within a function that is traced too
-            theta = jax.tree.map(jnp.asarray, unflatten_dict(tensors, sep="/"))
+            theta = jax.tree.map(jnp.asarray, nested(tensors))
         if rule.tied and spec is None:
             raise UserError("its theta is tied to an architecture, and it has no spec")
         if rule.tied:

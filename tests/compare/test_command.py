@@ -53,7 +53,7 @@ def compare(*arguments):
 
 
 def trials_of(workdir):
-    return {p: p.read_bytes() for p in workdir.rglob("*.npz")}
+    return {p: p.read_bytes() for p in (workdir / "trials").rglob("*.safetensors")}
 
 
 def test_the_short_form_compares_on_the_task_of_meta_training(optimizer, tmp_path):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from lopt.digested import read_digested, with_digest
 from lopt.meta import Metrics, Report, ValidationLoss
 from lopt.meta.progress import Progress
-from lopt.meta.records import Recorder, meta_loss_figure, plot_meta_loss
+from lopt.meta.records import Recorder, _records_until, meta_loss_figure, plot_meta_loss
 
 
 def report(step, *diverged):
@@ -17,7 +18,7 @@ def report(step, *diverged):
 
 
 def lines_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [read_digested(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def events_of(file):
@@ -104,14 +105,38 @@ def test_a_run_that_is_resumed_keeps_the_records_of_the_steps_that_are_kept(tmp_
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2, 3]
 
 
+def recorded(folder, steps):
+    with Recorder(folder, ("a",), 0, steps) as record:
+        for step in range(1, steps + 1):
+            record(report(step, step / 8))
+    return folder / "metrics.jsonl"
+
+
 @pytest.mark.parametrize(
-    "damage", [b"\xff\xfe", b"[]", b"[" * 100_000, b'{"step": 2}', b"", b'{"meta_loss": 1.0, "st']
+    "damage",
+    [
+        b"\xff\xfe",
+        b"[]",
+        b"[" * 100_000,
+        b'{"step": 2, "meta_loss": 0.5}',
+        b"",
+        b'{"meta_loss": 1.0, "st',
+        *(
+            json.dumps(with_digest(record)).encode()
+            for record in (
+                {"step": 2},
+                {"step": [2], "meta_loss": 0.5},
+                {"step": 2, "meta_loss": "0.5"},
+                {"step": 2, "meta_loss": 10**400},
+                {"step": 2, "meta_loss": 0.5, "validation_loss": {}},
+                {"step": 4, "meta_loss": 0.5},
+            )
+        ),
+    ],
+    ids=range(12),
 )
 def test_records_that_are_lost_are_counted_and_the_others_kept(damage, tmp_path, caplog):
-    with Recorder(tmp_path, ("a",), 0, 4) as record:
-        for step in (1, 2, 3):
-            record(report(step, step / 8))
-    file = tmp_path / "metrics.jsonl"
+    file = recorded(tmp_path, 3)
     first, _, third = file.read_bytes().splitlines()
     file.write_bytes(b"\n".join((first, damage, third, b"")))
     with Recorder(tmp_path, ("a",), 3, 4) as record:
@@ -119,6 +144,20 @@ def test_records_that_are_lost_are_counted_and_the_others_kept(damage, tmp_path,
         assert record.recent_meta_loss(3) == 0.5
     assert f"{file}: the records of 1 of 3 meta-steps are lost" in caplog.text
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 3]
+
+
+def test_no_flip_of_a_bit_changes_what_is_read_of_a_step(tmp_path):
+    file = recorded(tmp_path, 3)
+    whole, lost = file.read_bytes(), 0
+    expected = {line["step"]: line for line in lines_of(tmp_path)}
+    for place in np.random.default_rng(0).integers(8 * len(whole), size=300):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        file.write_bytes(content)
+        found = _records_until(file, 3)
+        assert found.items() <= expected.items()
+        lost += found != expected
+    assert lost > 0.95 * 300
 
 
 def test_records_that_are_all_there_are_no_warning(tmp_path, caplog):

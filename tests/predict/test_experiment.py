@@ -1,10 +1,12 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from lopt.errors import UserError
-from lopt.predict.experiment import Experiment, Plan
+from lopt.predict import Budget, fit, save
+from lopt.predict.experiment import Experiment, Job, Plan
 
 
 @pytest.fixture
@@ -56,3 +58,25 @@ def test_scores_that_are_no_probabilities_are_named(mlps, small_config, tmp_path
     changed = type(mlps)(mlps.params, scores, mlps.runs, mlps.names, mlps.spec)
     with pytest.raises(UserError, match=r"network network-5: its score 1\.5 must be between"):
         Experiment(Plan.from_config(small_config.predict), changed, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"validation_taus": [0.5], "seconds": "1 s", "learning_rate": 0.1},
+        {"validation_taus": [], "seconds": 1.0, "learning_rate": 0.1},
+        {"validation_taus": {"a": 1}, "seconds": 1.0, "learning_rate": 0.1},
+        {"validation_taus": [0.5], "seconds": 10**400, "learning_rate": 0.1},
+    ],
+)
+def test_a_kept_predictor_that_does_not_say_how_it_was_trained_is_named(told, experiment, stat_nn):
+    job = Job("stat_nn", 42, 0)
+    save(experiment.folder / job.file, replace(stat_nn, provenance=told))
+    with pytest.raises(UserError, match=r"stat_nn-42-0.* does not say how it was trained"):
+        experiment.trained(job)
+
+
+@pytest.fixture(scope="module")
+def stat_nn(mlps):
+    return fit(mlps.params, mlps.scores, mlps.spec, "stat_nn(hidden=(4,))", budget=Budget(epochs=1))

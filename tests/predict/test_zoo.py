@@ -9,7 +9,7 @@ from predicting import ZOO
 
 from lopt.errors import UserError
 from lopt.predict.networks import from_zoo
-from lopt.predict.shards import Shards
+from lopt.predict.shards import _ARCHIVE, Shards
 from lopt.predict.training import draw
 from lopt.predict.zoo import Zoo, make
 
@@ -88,9 +88,49 @@ def test_a_zoo_that_is_not_there_or_not_finished_is_refused(copied, tmp_path):
     Shards(copied).write_index(2, 3)
     with pytest.raises(UserError, match="has 2 of 3 shards"):
         from_zoo(copied)
-    (copied / "index.json").write_text("{")
-    with pytest.raises(UserError, match=r"index\.json is damaged"):
-        from_zoo(copied)
+    index = (copied / "index.json").read_text()
+    for damage in ("{", "[]", "[" * 100_000, index.replace('"of": 3', '"of": 2')):
+        (copied / "index.json").write_text(damage)
+        with pytest.raises(UserError, match=r"index\.json is damaged"):
+            from_zoo(copied)
+
+
+GOOD = {"run": 0, "step": 10, "width": 6, "test_success": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("records", "shapes", "words"),
+    [
+        ([], {"a": (0,)}, "does not hold records of networks"),
+        ({"a": 1}, {"a": (1,)}, "does not hold records of networks"),
+        ([1], {"a": (1,)}, "does not hold records of networks"),
+        ([{**GOOD, "width": [6]}], {"a": (1,)}, "does not hold records of networks"),
+        ([{**GOOD, "test_success": 10**400}], {"a": (1,)}, "does not hold records of networks"),
+        ([{"run": 0, "width": 6}], {"a": (1,)}, "does not hold records of networks"),
+        ([GOOD], {}, "one record for each network"),
+        ([GOOD], {"a": ()}, "one record for each network"),
+        ([GOOD], {"a": (2,)}, "one record for each network"),
+        ([GOOD], {"a": (1,), "a/b": (1,)}, "the array a/b is within another"),
+        ([GOOD], {"a" + 100 * "/a": (1,)}, "64 deep within each other, not 100"),
+    ],
+)
+def test_a_shard_of_other_contents_is_one_line(records, shapes, words, tmp_path):
+    shards = Shards(tmp_path)
+    shards.file(0).parent.mkdir()
+    arrays = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    _ARCHIVE.write(shards.file(0), arrays, {"networks": records})
+    with pytest.raises(UserError, match=words) as raised:
+        shards.read(0)
+    assert "\n" not in str(raised.value)
+
+
+def test_shards_of_one_width_with_other_tensors_are_refused(tmp_path):
+    shards = Shards(tmp_path)
+    for number, name in enumerate("ab"):
+        shards.write(number, {name: np.ones((1, 2), np.float32)}, [GOOD])
+    shards.write_index(2, 2)
+    with pytest.raises(UserError, match="networks of one width with other tensors"):
+        from_zoo(tmp_path)
 
 
 def test_an_unknown_target_is_refused(zoo):
