@@ -25,7 +25,7 @@ class Constant:
     """An array whose values are known.
 
     Attributes:
-      value: an array, or a tracer if a function is traced within another one.
+      value: an array, a tracer if a function is traced within another one, or a mutable array.
     """
 
     def __init__(self, value: Any):
@@ -57,7 +57,7 @@ class Constant:
     def _has_numbers(self) -> bool:
         dtype = getattr(self.value, "dtype", None)
         return not (
-            isinstance(self.value, jax.core.Tracer)
+            isinstance(self.value, jax.core.Tracer | jax.Ref)
             or jax.dtypes.issubdtype(dtype, jax.dtypes.extended)
         )
 

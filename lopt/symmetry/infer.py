@@ -15,7 +15,9 @@ import lopt.symmetry.rules_contraction
 import lopt.symmetry.rules_control
 import lopt.symmetry.rules_elementwise
 import lopt.symmetry.rules_indexing
+import lopt.symmetry.rules_linear_algebra
 import lopt.symmetry.rules_reduction
+import lopt.symmetry.rules_references
 import lopt.symmetry.rules_structure  # noqa: F401
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups

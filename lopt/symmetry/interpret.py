@@ -235,21 +235,17 @@ def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.V
     kept = []
     for eqn in reversed(jaxpr.eqns):
         out = tuple(v in needed for v in eqn.outvars)
-        if not any(out) and not _writes(eqn):
+        if not any(out) and not eqn.effects:
             continue
         kept.append((eqn, out))
         rule = _live_rules.get(eqn.primitive.name)
         used = rule(eqn.params, out) if rule else [True] * len(eqn.invars)
-        needed |= {v for v, on in zip(eqn.invars, used, strict=True) if on and _has_values(v)}
+        needed |= {v for v, on in zip(eqn.invars, used, strict=False) if on and _has_values(v)}
     return kept[::-1], needed
 
 
 def _has_values(atom: core.Var | core.Literal) -> bool:
     return isinstance(atom, core.Var) and 0 not in shape_of(atom)
-
-
-def _writes(eqn: core.JaxprEqn) -> bool:
-    return bool(eqn.effects) and not eqn.primitive.name.startswith("debug")
 
 
 def _constant(atom: core.Var | core.Literal, known: dict[core.Var, Constant]) -> Constant | None:

@@ -1,7 +1,10 @@
 """Rules of the primitives that contract axes: matrix products and convolutions."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
-from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, split
+from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, merge, split
 
 
 @register_rule("dot_general")
@@ -11,22 +14,70 @@ def dot_general(equation: Equation, left: Dims, right: Dims) -> list[Dims]:
     equation.walk.sides.note_product(
         (left, right), (left_sum, right_sum), (left_batch, right_batch)
     )
-    for i, j in zip(left_sum, right_sum, strict=True):
-        join([left[i], right[j]])
-    batch = [join([left[i], right[j]]) for i, j in zip(left_batch, right_batch, strict=True)]
-    _call_heads(batch)
-    return [
-        (
-            *batch,
-            *(s for i, s in enumerate(left) if i not in {*left_sum, *left_batch}),
-            *(s for i, s in enumerate(right) if i not in {*right_sum, *right_batch}),
-        )
-    ]
+    out = _contracted(left, right, equation.params["dimension_numbers"])
+    _call_heads(out[: len(left_batch)])
+    return [out]
 
 
-def _call_heads(batch: list[Symbol | None]) -> None:
+def _call_heads(batch: Dims) -> None:
     for atom in (a for symbol in batch if symbol is not None for a in atoms(symbol)):
         atom.role = atom.role or "heads"
+
+
+@register_rule("scaled_dot")
+def scaled_product(
+    equation: Equation, left: Dims, right: Dims, left_scale: Dims, right_scale: Dims
+) -> list[Dims]:
+    """As a product of values, each of which is scaled by blocks of what is contracted."""
+    left_shape, right_shape, *blocks = equation.in_shapes
+    left = _scaled(left, left_shape, left_scale, blocks[0])
+    right = _scaled(right, right_shape, right_scale, blocks[1])
+    return [_contracted(left, right, equation.params["dimension_numbers"])]
+
+
+def _scaled(dims: Dims, shape: Sequence[int], scale: Dims, blocks: Sequence[int]) -> Dims:
+    columns = zip(dims, shape, scale, blocks, strict=True)
+    return tuple(
+        join([symbol, of_blocks and merge([of_blocks, Atom(n // count)])])
+        for symbol, n, of_blocks, count in columns
+    )
+
+
+@register_rule("ragged_dot_general")
+def ragged_product(equation: Equation, left: Dims, right: Dims, sizes: Dims) -> list[Dims]:
+    """Rows in groups of given sizes, each group with a matrix of its own: both have an order."""
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    (ragged,), groups = numbers.lhs_ragged_dimensions, numbers.rhs_group_dimensions
+    (left_sum, right_sum), (left_batch, right_batch) = numbers.dot_dimension_numbers
+    equation.walk.sides.note_product(
+        (left, right), (left_sum, right_sum), (left_batch, (*right_batch, *groups))
+    )
+    # What belongs to which group differs from row to row, even if the rows do not.
+    rows = list(left)
+    rows[ragged] = left[ragged] or Atom(equation.in_shapes[0][ragged])
+    for symbol in (rows[ragged], sizes[-1], *(right[i] for i in groups)):
+        fix(symbol, "ragged")
+    # Sizes with further axes have those of the rows before the ragged one.
+    free = [i for i in range(len(left)) if i not in {*left_sum, *left_batch}]
+    before = [*left_batch, *(left_sum if ragged in left_sum else free)]
+    for i, symbol in zip(before[: before.index(ragged)], sizes[:-1], strict=False):
+        rows[i] = join([left[i], symbol])
+    out = _contracted(tuple(rows), right, numbers.dot_dimension_numbers, groups)
+    if ragged in left_sum:
+        out = (Atom(equation.in_shapes[2][-1], "ragged"), *out)
+    return [out]
+
+
+def _contracted(left: Dims, right: Dims, numbers: Any, dropped: Sequence[int] = ()) -> Dims:
+    """The symbols of a product: batch axes, then what is left of both operands."""
+    (left_sum, right_sum), (left_batch, right_batch) = numbers
+    for i, j in zip(left_sum, right_sum, strict=True):
+        join([left[i], right[j]])
+    return (
+        *(join([left[i], right[j]]) for i, j in zip(left_batch, right_batch, strict=True)),
+        *(s for i, s in enumerate(left) if i not in {*left_sum, *left_batch}),
+        *(s for i, s in enumerate(right) if i not in {*right_sum, *right_batch, *dropped}),
+    )
 
 
 @register_rule("conv_general_dilated")
@@ -41,17 +92,21 @@ def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     (shape,) = equation.out_shapes
     out = list(fixed_dims(shape, "space"))
 
-    out[numbers.out_spec[0]] = image[batch]
+    batch_axis, channel_axis, *_ = numbers.out_spec
+    out[batch_axis] = image[batch]
+    out[channel_axis] = kernel[out_channel]
+    groups = params["feature_group_count"]
     if params["batch_group_count"] > 1:
         fix(image[batch], "grouped")
         fix(kernel[out_channel], "grouped")
-        out[numbers.out_spec[0]] = Atom(shape[numbers.out_spec[0]], "grouped")
-    groups = params["feature_group_count"]
-    if groups > 1:
-        _grouped(image[channel], kernel[in_channel], kernel[out_channel], groups, equation)
+        join([image[channel], kernel[in_channel]])
+        for i in (batch_axis, channel_axis):
+            out[i] = Atom(shape[i], "grouped")
+    elif groups > 1:
+        sides = image[channel], kernel[in_channel], kernel[out_channel]
+        out[channel_axis] = _grouped(*sides, groups, equation)
     else:
         join([image[channel], kernel[in_channel]])
-    out[numbers.out_spec[1]] = kernel[out_channel]
 
     for k, (i, j, o) in enumerate(zip(space, window, numbers.out_spec[2:], strict=True)):
         if kernel_shape[j] == 1 and in_shape[i] == shape[o] and _still(params, k):
@@ -74,8 +129,11 @@ def _grouped(
     out_channels: Symbol | None,
     groups: int,
     equation: Equation,
-) -> None:
-    """Unify the channels of a grouped convolution: only whole groups may be permuted."""
+) -> Symbol | None:
+    """Unify the channels of a grouped convolution: only whole groups may be permuted.
+
+    The channels of the output vary by groups, even if the kernel is the same for all of them.
+    """
     numbers = equation.params["dimension_numbers"]
     in_shape, kernel_shape = equation.in_shapes
     width = in_shape[numbers.lhs_spec[1]] // groups
@@ -87,4 +145,5 @@ def _grouped(
         join([inner, in_channels])
     if out_channels is not None:
         outer.append(split(out_channels, [groups, out_width])[0])
-    join(outer)
+    group = join(outer)
+    return out_channels or (group and merge([group, Atom(out_width)]))

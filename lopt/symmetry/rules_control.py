@@ -1,49 +1,75 @@
 """Rules of the primitives that call functions: calls, branches and loops."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from lopt.symmetry.interpret import (
     Dims,
     Equation,
+    LiveRule,
     live_inputs,
     register_liveness,
     register_rule,
 )
 from lopt.symmetry.symbols import Atom, join
 
-_CALLS = (
-    "jit",
-    "pjit",
-    "call",
-    "core_call",
-    "closed_call",
-    "remat",
-    "remat2",
-    "checkpoint",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-    "custom_vmap_call",
-)
-
-
-def _called(params: dict[str, Any]) -> Any:
-    return next(
-        params[key] for key in ("jaxpr", "call_jaxpr", "call", "fun_jaxpr") if key in params
-    )
+_CALLS = {
+    "call": "call_jaxpr",
+    "closed_call": "call_jaxpr",
+    "composite": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_partitioning": "call",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
+    "eval_jaxpr": "jaxpr",
+    "jit": "jaxpr",
+    "linear_call": "callee",
+    "remat2": "jaxpr",
+    "remat_opt": "fwd_jaxpr",
+}
+"""The parameter that holds the function."""
 
 
 @register_rule(*_CALLS)
 def call(equation: Equation, *operands: Dims) -> list[Dims]:
     """A function, as if its equations stood here."""
-    return equation.walk(_called(equation.params), operands, equation.live, equation.constants)
+    function = equation.params[_CALLS[equation.name]]
+    return equation.walk(function, operands, equation.live, equation.constants)
 
 
-@register_liveness(*_CALLS)
-def call_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
+def _call_liveness(function: str) -> LiveRule:
     """A call reads what its function reads."""
-    return live_inputs(_called(params), live)
+    return lambda params, live: live_inputs(params[function], live)
+
+
+for _name, _function in _CALLS.items():
+    register_liveness(_name)(_call_liveness(_function))
+
+
+@register_rule("custom_linear_solve")
+def linear_solve(equation: Equation, *operands: Dims) -> list[Dims]:
+    """What the function returns that solves; the products only serve derivatives."""
+    params = equation.params
+    return equation.walk(
+        params["jaxprs"].solve, [*compress(operands, _solves(params, len(operands)))], equation.live
+    )
+
+
+@register_liveness("custom_linear_solve")
+def linear_solve_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
+    """Only what solves is called."""
+    read = iter(live_inputs(params["jaxprs"].solve, live))
+    given = sum(params["const_lengths"]) + len(live)
+    return [on and next(read) for on in _solves(params, given)]
+
+
+def _solves(params: dict[str, Any], count: int) -> list[bool]:
+    """Which operands of a linear solve go to the function that solves."""
+    lengths = params["const_lengths"]
+    before = lengths.matvec + lengths.vecmat
+    consts = range(before, before + lengths.solve)
+    return [i in consts or i >= sum(lengths) for i in range(count)]
 
 
 @register_rule("cond")

@@ -1,19 +1,19 @@
 """Rules of the primitives that act on each element, or that hand a value on as it is."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
-from lopt.symmetry.symbols import join
+from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_liveness, register_rule
+from lopt.symmetry.symbols import fix, join
 
 _ELEMENTWISE = """
-abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e
-bitcast_convert_type cbrt ceil clamp clz complex conj convert_element_type copy cos cosh
-digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac
-imag integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul mulhi name ne neg
-nextafter not or polygamma population_count pow real reduce_precision
-regularized_incomplete_beta rem round rsqrt select_n shift_left shift_right_arithmetic
-shift_right_logical sharding_constraint sign sin sinh sqrt square stop_gradient sub tan tanh
-xor zeta
+abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp
+clz complex conj convert_element_type copy cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2
+expm1 floor ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log
+log1p logistic lt lt_to max min mul mulhi name ne neg nextafter not or polygamma population_count
+pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n sharding_constraint
+shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stage
+stop_gradient sub tan tanh xor zeta
 """
 
 
@@ -21,8 +21,6 @@ xor zeta
 def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     """Aligned axes are one; an operand that is stretched along an axis does not vary along it."""
     (shape,) = equation.out_shapes
-    if any(len(s) not in (0, len(shape)) for s in equation.in_shapes):
-        return reinterpreted(equation, *operands)
     aligned = [
         [d if s == n else None for d, s, n in zip(dims, in_shape, shape, strict=True)]
         for dims, in_shape in zip(operands, equation.in_shapes, strict=True)
@@ -31,14 +29,47 @@ def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     return [tuple(join(column) for column in zip(*aligned, strict=True))]
 
 
+@register_rule("bitcast_convert_type")
 def reinterpreted(equation: Equation, operand: Dims) -> list[Dims]:
     """A bitcast between widths adds or drops a last axis, whose order matters."""
     (shape,) = equation.out_shapes
+    for symbol in operand[len(shape) :]:
+        fix(symbol, "bits")
     kept = operand[: len(shape)]
     return [kept + fixed_dims(shape[len(kept) :], "bits")]
 
 
-@register_rule("optimization_barrier", "device_put", "reshard", "layout_constraint", "pvary")
+_IDENTITY = "optimization_barrier device_put reshard layout_constraint pvary accum_grad_in_ref"
+
+
+@register_rule(*_IDENTITY.split())
 def identity(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """Each operand is an output."""
     return operands
+
+
+@register_rule("tie")
+def second(equation: Equation, *operands: Dims) -> Sequence[Dims]:
+    """The second operand, which waits for the first."""
+    return operands[1:]
+
+
+@register_rule("empty", "empty2", "platform_index", "axis_index")
+def uniform(equation: Equation, *operands: Dims) -> list[Dims]:
+    """Zeros and single numbers do not vary."""
+    return [(None,) * len(shape) for shape in equation.out_shapes]
+
+
+_WATCHING = ("dce_sink", "debug_callback", "debug_print", "inspect_sharding")
+
+
+@register_rule(*_WATCHING)
+def watch(equation: Equation, *operands: Dims) -> list[Dims]:
+    """Nothing comes of it."""
+    return []
+
+
+@register_liveness(*_WATCHING)
+def watch_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
+    """The function does not depend on what is watched."""
+    return []

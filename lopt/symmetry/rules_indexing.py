@@ -50,8 +50,10 @@ def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> 
         join([indices[i], updates[j]])
     # Writing in order: which of two updates of one position is last must not change.
     if equation.name == "scatter":
-        for j in others:
-            fix(updates[j], "entries")
+        for i, j in enumerate(others):
+            if i not in numbers.scatter_indices_batching_dims:
+                fix(indices[i], "entries")
+                fix(updates[j], "entries")
     out: list[Symbol | None] = []
     for i, (symbol, n) in enumerate(zip(operand, in_shape, strict=True)):
         if i in numbers.operand_batching_dims:
@@ -104,7 +106,8 @@ def _sliced(dims: Dims, in_shape: tuple[int, ...], shape: tuple[int, ...]) -> Di
 
 _RANDOM = """
 random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
-random_gamma threefry2x32 rng_bit_generator rng_uniform
+random_gamma threefry2x32 threefry4x32 philox2x32 philox4x32 iota_2x32_shape
+rng_bit_generator rng_uniform
 """
 
 

@@ -1,8 +1,9 @@
 """Rules of the primitives that reduce, scan, sort or pool along an axis."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
+from lopt.symmetry.interpret import Dims, Equation, register_rule
 from lopt.symmetry.symbols import Atom, fix, join
 
 
@@ -45,9 +46,11 @@ def custom_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
 
 @register_rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
-    """The order matters along the axis."""
-    fix(operand[equation.params["axis"]], "cumulated")
-    return [operand]
+    """The order matters along the axis; the result varies along it in any case."""
+    axis = equation.params["axis"]
+    fix(operand[axis], "cumulated")
+    new = Atom(equation.out_shapes[0][axis], "cumulated")
+    return [(*operand[:axis], operand[axis] or new, *operand[axis + 1 :])]
 
 
 @register_rule("sort")
@@ -80,11 +83,20 @@ def pooling(equation: Equation, operand: Dims) -> list[Dims]:
     """Windows fix the axes along which they move."""
     in_shape, shape = equation.in_shapes[0], equation.out_shapes[0]
     out = list(operand)
-    for i, width in enumerate(equation.params["window_dimensions"]):
-        if width != 1 or in_shape[i] != shape[i]:
+    for i, n in enumerate(shape):
+        if in_shape[i] != n or not _still(equation.params, i):
             fix(operand[i], "space")
-            out[i] = Atom(shape[i], "space")
+            out[i] = Atom(n, "space")
     return [tuple(out)]
+
+
+def _still(params: dict[str, Any], i: int) -> bool:
+    """Whether the windows along an axis are its single entries, in their order."""
+    ones = ("window_dimensions", "window_strides", "base_dilation", "window_dilation")
+    padding = params.get("padding")
+    return all(params[key][i] == 1 for key in ones if key in params) and (
+        padding is None or tuple(padding[i]) == (0, 0)
+    )
 
 
 @register_rule("reduce_window")
@@ -95,46 +107,17 @@ def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     return [*pooling(equation, joined)] * count
 
 
-@register_rule("select_and_scatter_add", "select_and_gather_add")
+@register_rule("select_and_scatter", "select_and_scatter_add", "select_and_gather_add")
 def pooling_gradient(equation: Equation, a: Dims, b: Dims, *rest: Dims) -> list[Dims]:
     """The gradients of pooling fix space, and keep what no window moves along."""
     (shape,) = equation.out_shapes
     columns = zip(a, b, *equation.in_shapes[:2], shape, strict=True)
-    widths = equation.params["window_dimensions"]
     out = []
-    for (x, y, m, n, size), width in zip(columns, widths, strict=True):
-        if width == 1 and m == n == size:
+    for i, (x, y, m, n, size) in enumerate(columns):
+        if m == n == size and _still(equation.params, i):
             out.append(join([x, y]))
         else:
             fix(x, "space")
             fix(y, "space")
             out.append(Atom(size, "space"))
     return [tuple(out)]
-
-
-@register_rule("fft")
-def fft(equation: Equation, operand: Dims) -> list[Dims]:
-    """The last axes are transformed."""
-    return _last_fixed(equation, operand, len(equation.params["fft_lengths"]))
-
-
-@register_rule("cholesky", "eigh", "eig", "svd", "qr", "lu", "schur", "householder_product")
-def factorization(equation: Equation, *operands: Dims) -> list[Dims]:
-    """A factorization of a matrix depends on the order of its rows and columns."""
-    return _last_fixed(equation, operands[0], 2)
-
-
-@register_rule("triangular_solve")
-def triangular_solve(equation: Equation, a: Dims, b: Dims) -> list[Dims]:
-    """The order of rows and columns matters; batch axes are one."""
-    batch = tuple(join(column) for column in zip(a[:-2], b[:-2], strict=True))
-    return _last_fixed(equation, (*batch, *a[-2:]), 2, b[-2:])
-
-
-def _last_fixed(equation: Equation, dims: Dims, count: int, *more: Dims) -> list[Dims]:
-    for symbol in (*dims[len(dims) - count :], *(s for extra in more for s in extra)):
-        fix(symbol, equation.name)
-    batch = dims[: len(dims) - count]
-    return [
-        (*batch, *fixed_dims(shape[len(batch) :], equation.name)) for shape in equation.out_shapes
-    ]

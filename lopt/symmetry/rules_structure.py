@@ -61,14 +61,6 @@ def squeeze(equation: Equation, operand: Dims) -> list[Dims]:
     return [tuple(s for i, s in enumerate(operand) if i not in dropped)]
 
 
-@register_rule("expand_dims")
-def expand_dims(equation: Equation, operand: Dims) -> list[Dims]:
-    """Axes of size 1 come."""
-    rest = iter(operand)
-    new = equation.params["dimensions"]
-    return [tuple(None if i in new else next(rest) for i in range(len(equation.out_shapes[0])))]
-
-
 @register_rule("rev")
 def reverse(equation: Equation, operand: Dims) -> list[Dims]:
     """The order matters along what is reversed."""
@@ -272,5 +264,7 @@ def _padded(symbol: Symbol | None, n: int, out: int, config: tuple[int, int, int
     if interior and n > 1:
         fix(symbol, "padded")
         return Atom(out, "padded")
+    if low + n <= 0 or high + n <= 0:
+        return None  # Nothing of the axis is left.
     kept = cut_between(symbol, n, max(0, -low), n - max(0, -high))
     return concatenate([Atom(max(0, low)), kept, Atom(max(0, high))])

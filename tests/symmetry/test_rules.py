@@ -1,22 +1,15 @@
 """Each family of primitives: what it keeps, what it fixes, and that this is true."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from zoo import written
+from zoo import params_and_spec, total
 
 from lopt.symmetry import check_spec, infer_spec
 
 X = jax.random.normal(jax.random.key(0), (5, 3))
-
-
-def total(x):
-    """A function of all elements of `x` in which they are alike."""
-    return jnp.sum(jnp.tanh(x) ** 2)
 
 
 def softmax_of_others(scores):
@@ -265,14 +258,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_rule(name):
     fn, text = CASES[name]
-    tensors = re.findall(r"(\w)\[([\d,]*)\]([^;]*)", text)
-    sizes = {group: int(size) for group, size in re.findall(r"(\w)=(\d+)", text)}
-    random = np.random.default_rng(0)
-    params = {
-        name: random.standard_normal([int(n) for n in shape.split(",") if n]).astype("float32")
-        for name, shape, _ in tensors
-    }
-    expected = written("\n".join(f"{n} {axes}" for n, _, axes in tensors), params, sizes)
+    params, expected = params_and_spec(text)
     spec = infer_spec(fn, params)
     assert spec == expected, f"\n{spec}\n\nshould be\n\n{expected}"
     assert check_spec(fn, params, spec)

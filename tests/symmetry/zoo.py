@@ -1,6 +1,9 @@
 """What every model of the zoo has to pass."""
 
+import re
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
@@ -32,6 +35,23 @@ def verify(fn, params, *args, expect, **sizes):
     all_free = check_spec(fn, params, PermutationSpec(spec.axes, spec.sizes), *args)
     assert set(all_free.failed) == {n for n in spec.fixed if spec.sizes[n] > 1}, str(all_free)
     return spec
+
+
+def total(x):
+    """A function of all elements of `x` in which they are alike."""
+    return jnp.sum(jnp.tanh(x) ** 2)
+
+
+def params_and_spec(text):
+    """Random params, and their spec, from one line: "a[4,3] i j; b[12] i*j; i=4; j=3"."""
+    tensors = re.findall(r"(\w)\[([\d,]*)\]([^;]*)", text)
+    sizes = {group: int(size) for group, size in re.findall(r"(\w)=(\d+)", text)}
+    random = np.random.default_rng(0)
+    params = {
+        name: random.standard_normal([int(n) for n in shape.split(",") if n]).astype("float32")
+        for name, shape, _ in tensors
+    }
+    return params, written("\n".join(f"{n} {axes}" for n, _, axes in tensors), params, sizes)
 
 
 def random_params(init, *args):
