@@ -39,6 +39,7 @@ from lopt.meta.run import finish
 from lopt.meta.settings import require_settings
 from lopt.meta.workdir import (
     RESULT,
+    Claim,
     claimed,
     require_own,
     require_shared,
@@ -128,8 +129,16 @@ def main(argv: Sequence[str]) -> None:
         return
 
     with ExitStack() as held:
-        distributed.from_first(lambda: held.enter_context(claimed(workdir, config.to_dict())))
+        claims: list[Claim] = []  # of the first process one, of the others none
+        distributed.from_first(
+            lambda: claims.append(held.enter_context(claimed(workdir, config.to_dict())))
+        )
         require_shared(workdir)
+
+        def require_there() -> None:
+            for claim in claims:
+                claim.require_there()
+
         theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
         training = MetaTraining(
             problems,
@@ -155,6 +164,7 @@ def main(argv: Sequence[str]) -> None:
                 steps=config.outer.steps,
                 checkpoint_every=config.outer.checkpoint_every,
                 max_skipped=config.outer.max_skipped,
+                require_there=require_there,
             )
         if isinstance(record, Unrecorded):  # not the first process
             return
@@ -169,6 +179,7 @@ def main(argv: Sequence[str]) -> None:
             "versions": versions(),
         }
         optimizer = LearnedOptimizer(rule, state.average, spec if rule.tied else None, provenance)
+        require_there()
         with writing_to(workdir):
             write(optimizer, best, record, workdir, settings.to_dict())
 

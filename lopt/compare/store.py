@@ -90,11 +90,13 @@ class Store:
         Raises:
           UserError: as `lopt.meta.workdir.claimed`.
         """
-        self._locked.enter_context(claimed(self.folder, self._plan, (_TRIALS, *REPORTS)))
+        self._claim = self._locked.enter_context(
+            claimed(self.folder, self._plan, (_TRIALS, *REPORTS))
+        )
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._locked.close()
+        self._locked.__exit__(*exception)
 
     def load(self, task: str, optimizer: str, setting: Setting) -> Trial | None:
         """A trial that was kept, or None.
@@ -156,6 +158,7 @@ class Store:
     def _writing(self, file: Path) -> Iterator[None]:
         """Write a file below the folder, which was made when it was claimed and not again."""
         try:
+            self._claim.require_there()
             folder = self.folder
             for name in file.relative_to(folder).parts[:-1]:
                 folder = folder / name

@@ -1,7 +1,7 @@
 """A run of meta-training that survives: checkpoints, records, and signals that are obeyed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ def finish(
     steps: int,
     checkpoint_every: int,
     max_skipped: int,
+    require_there: Callable[[], None] = lambda: None,
 ) -> tuple[Snapshot, Recorder | Unrecorded]:
     """Take the meta-steps that a run has left, from its newest checkpoint on.
 
@@ -42,6 +43,7 @@ def finish(
       steps: meta-steps in all.
       checkpoint_every: meta-steps from one checkpoint to the next.
       max_skipped: so many meta-steps in a row that leave theta as it was end the run.
+      require_there: raises an error if the workdir is no longer where it was.
 
     Returns:
       The last snapshot, and what was recorded of the run.
@@ -71,6 +73,7 @@ def finish(
                     raise _stuck(max_skipped, done, report)
                 leave = interruption.reached(done)
                 if leave or done % checkpoint_every == 0:
+                    require_there()
                     record.flush()
                     checkpoints.save(snapshot)
                 if leave:

@@ -8,7 +8,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,38 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A folder that this process holds as the workdir of a run.
+
+    Attributes:
+      workdir: where it was when it was claimed.
+      descriptor: of the folder itself, wherever it is.
+    """
+
+    workdir: Path
+    descriptor: int
+
+    def require_there(self) -> None:
+        """Find out whether what is written to the workdir's path still goes to the workdir.
+
+        Raises:
+          UserError: if the folder was moved or removed, or all in it.
+        """
+        with suppress(OSError):
+            same = os.path.samestat(os.stat(self.workdir), os.fstat(self.descriptor))
+            if same and (self.workdir / _CONFIG).exists():
+                return
+        raise UserError(
+            f"{self.workdir} was moved, removed or emptied while this was running, and nothing is "
+            "written there any more; once it is moved back, the same command resumes"
+        )
+
+
 @contextmanager
 def claimed(
     workdir: Path, config: Mapping[str, Any], written: Sequence[str] = WRITTEN
-) -> Iterator[None]:
+) -> Iterator[Claim]:
     """Hold a folder as the workdir of a run with this config; a context manager.
 
     Args:
@@ -67,7 +96,8 @@ def claimed(
 
     Raises:
       UserError: if another process is writing there, the folder is not the workdir of this config
-        (see `require_own`), or it cannot be written.
+        (see `require_own`), or it cannot be written; at the end, in place of any other error as
+        well, if it is no longer there (see `Claim.require_there`).
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -84,7 +114,17 @@ def claimed(
             if not file.exists():
                 found = {"config": config, "versions": versions()}
                 write_atomically(file, json.dumps(found, indent=2) + "\n")
-        yield
+            descriptor = os.open(workdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        claim = Claim(workdir, descriptor)
+        try:
+            yield claim
+        except (Exception, SystemExit):
+            claim.require_there()
+            raise
+        else:
+            claim.require_there()
+        finally:
+            os.close(descriptor)
 
 
 def require_own(workdir: Path, config: Mapping[str, Any], written: Sequence[str] = WRITTEN) -> None:

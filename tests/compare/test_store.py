@@ -13,6 +13,7 @@ import lopt.compare.runs
 from lopt.compare import compare
 from lopt.compare.store import Store, TrialWarning, WriteError
 from lopt.compare.trials import Setting, Trial
+from lopt.errors import UserError
 
 SETTING = Setting(0.01, "cosine", 0.1)
 LOSSES = np.array([[3.0, 2.0, 1.0], [3.0, np.nan, np.inf]], np.float32)
@@ -22,10 +23,10 @@ TIMES = {"adamw": 1.25, "sgd": float("nan")}
 
 @pytest.fixture
 def store(tmp_path):
-    with Store(tmp_path / "run", {}) as opened:
-        opened.keep("a task", "adamw", TRIAL)
-        opened.keep_times("a task", TIMES)
-        yield opened
+    opened = Store(tmp_path / "run", {}).__enter__()
+    opened.keep("a task", "adamw", TRIAL)
+    opened.keep_times("a task", TIMES)
+    return opened
 
 
 def only(store, pattern):
@@ -93,11 +94,13 @@ def test_no_flip_of_a_bit_is_believed(store):
 
 def test_a_workdir_that_is_gone_is_not_made_again(store):
     shutil.rmtree(store.folder)
-    with pytest.raises(WriteError, match="can no longer be written"):
+    with pytest.raises(WriteError, match="was moved, removed or emptied"):
         store.keep("a task", "adamw", TRIAL)
-    with pytest.raises(WriteError, match="can no longer be written"):
+    with pytest.raises(WriteError, match="was moved, removed or emptied"):
         store.keep_times("a task", TIMES)
     assert not store.folder.exists()
+    with pytest.raises(UserError, match="was moved, removed or emptied"):
+        store.__exit__(None, None, None)
 
 
 def test_a_pipe_in_the_place_of_a_trial_ends_the_comparison_with_a_line(store):

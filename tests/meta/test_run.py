@@ -11,6 +11,7 @@ from lopt.errors import UserError
 from lopt.meta import ES, MetaTraining, Problem, Validation
 from lopt.meta.checkpoints import Snapshot
 from lopt.meta.run import finish
+from lopt.meta.workdir import claimed
 from lopt.tasks import quadratic
 
 THETA = {"log_rate": jnp.float32(-3.0)}
@@ -64,3 +65,31 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(small_files, tmp_path):
     small_files()
     with pytest.raises(UserError, match=r"\(File too large\); .*the same command resumes"):
         take(tmp_path, run)
+
+
+def test_a_workdir_that_is_moved_ends_a_run_at_the_next_checkpoint_and_is_not_made_again(tmp_path):
+    def taken_away():
+        (tmp_path / "run").rename(tmp_path / "moved")
+
+    def run_and_move():
+        with claimed(tmp_path / "run", {}) as claim:
+            training, validation, start = begin(0.1)
+            training.send = moved_after(training.send, 1, taken_away)
+            options = {"steps": 6, "checkpoint_every": 3, "max_skipped": 99}
+            arguments = training, validation, start, tmp_path / "run", ["quadratic"]
+            finish(*arguments, **options, require_there=claim.require_there)
+
+    with pytest.raises(UserError, match="was moved, removed or emptied"):
+        run_and_move()
+    assert not (tmp_path / "run").exists()
+    assert list((tmp_path / "moved" / "checkpoints").iterdir()) == []
+
+
+def moved_after(send, steps, action):
+    def sent(*arguments):
+        for i, item in enumerate(send(*arguments)):
+            if i == steps + 1:  # one ahead of what is recorded
+                action()
+            yield item
+
+    return sent

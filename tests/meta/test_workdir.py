@@ -80,6 +80,44 @@ def test_what_a_killed_run_left_half_written_is_removed_and_files_of_others_stay
     assert found == {".lock", "config.json", *kept}
 
 
+def remove(folder):
+    shutil.rmtree(folder)
+
+
+def move(folder):
+    folder.rename(folder.with_name("moved"))
+
+
+def replace(folder):
+    move(folder)
+    shutil.copytree(folder.with_name("moved"), folder)
+
+
+def empty(folder):
+    (folder / "config.json").unlink()
+
+
+@pytest.mark.parametrize("error", [None, KeyError("of a library"), SystemExit(143)], ids=str)
+@pytest.mark.parametrize("take_away", [remove, move, replace, empty], ids=lambda f: f.__name__)
+def test_a_workdir_that_does_not_stay_is_said_whatever_else_happens(take_away, error, tmp_path):
+    def run():
+        with claimed(tmp_path / "run", CONFIG) as claim:
+            claim.require_there()
+            take_away(tmp_path / "run")
+            with pytest.raises(UserError, match="moved back, the same command resumes"):
+                claim.require_there()
+            if error:
+                raise error
+
+    with pytest.raises(UserError, match="run was moved, removed or emptied while this was running"):
+        run()
+
+
+def test_an_error_in_a_workdir_that_stays_is_what_it_is(tmp_path):
+    with pytest.raises(KeyError), claimed(tmp_path, CONFIG):
+        raise KeyError
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot use"):
