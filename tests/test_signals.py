@@ -1,9 +1,11 @@
-import hashlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from processes import heeded, launch, run
@@ -20,26 +22,49 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
-def busy(seconds):
-    """Compiled code that does not come back to Python, which is when Python calls its handlers."""
-    start = time.monotonic()
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000)
-    rounds = 100_000 * seconds / (time.monotonic() - start)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", int(rounds))
-    return time.monotonic()
+class Gate:
+    """A lock of the C library, at which a thread waits without coming back to Python.
+
+    Python calls its handlers of signals when compiled code comes back; this code does not before
+    the gate is open, whatever signals come.
+    """
+
+    def __init__(self):
+        self._library = ctypes.CDLL(None)
+        self._lock = ctypes.create_string_buffer(128)
+        self._closed, self._let_in = threading.Event(), threading.Event()
+        threading.Thread(target=self._hold, daemon=True).start()
+        self._closed.wait()
+
+    def _hold(self):
+        self._library.pthread_mutex_lock(self._lock)
+        self._closed.set()
+        self._let_in.wait()
+        self._library.pthread_mutex_unlock(self._lock)
+
+    def open(self):
+        self._let_in.set()
+
+    def opened_in_time(self):
+        """Wait at the gate; whether it was opened within half a minute."""
+        end = (ctypes.c_long * 2)(int(time.time()) + 30, 0)
+        return self._library.pthread_mutex_timedlock(self._lock, end) == 0
 
 
 def test_a_signal_is_handled_while_compiled_code_runs():
-    when = []
-    kill = ("sh", "-c", f"sleep 0.5; kill -USR1 {os.getpid()}")
+    """The code comes back only because the signal was handled: no clock has to be right."""
+    came, gate = [], Gate()
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    with handled((signal.SIGUSR1,), lambda number: when.append((number, time.monotonic()))):
+
+    def action(number):
+        came.append(number)
+        gate.open()
+
+    with handled((signal.SIGUSR1,), action):
+        kill = ("sh", "-c", f"sleep 0.1; kill -USR1 {os.getpid()}")
         with subprocess.Popen(kill):
-            end = busy(2.0)
-        wait_until(lambda: when)
-    ((number, then),) = when
-    assert number == signal.SIGUSR1
-    assert then < end - 0.5
+            assert gate.opened_in_time()
+    assert came == [signal.SIGUSR1]
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
@@ -57,20 +82,24 @@ def test_ignored_signals_stay_ignored():
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
 def test_a_signal_is_noted_and_a_second_one_ends_the_process(name, monkeypatch):
-    left = []
+    """One that comes within a second of the first is the same; the clock is the test's."""
+    left, noted, clock = [], [], [0.0]
+    note = Interruption._note
     monkeypatch.setattr(interruption, "leave", left.append)
-    monkeypatch.setattr(interruption, "_SAME", 0.2)
+    monkeypatch.setattr(interruption, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(
+        Interruption, "_note", lambda self, n: (note(self, n), noted.append(clock[0]))
+    )
     number = signal.Signals[name]
     with heeded(number), Interruption() as stop:
         assert not stop.reached(1)
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
-        wait_until(lambda: stop.reached(2))
-        time.sleep(0.3)
-        assert (stop.signal, left) == (number, [])
-        os.kill(os.getpid(), number)
-        wait_until(lambda: left)
-        assert left == [128 + number]
+        for seconds in (0.0, 0.9, 1.1):
+            assert left == []
+            clock[0] = seconds
+            os.kill(os.getpid(), number)
+            wait_until(lambda: clock[0] in noted)
+        assert stop.reached(2)
+    assert (stop.signal, noted, left) == (number, [0.0, 0.9, 1.1], [128 + number])
 
 
 PROGRAM = """
