@@ -132,6 +132,8 @@ def test_deep_nesting_is_refused_in_a_short_line(nested):
 
 ODD = (0, -1, 2.5, math.nan, math.inf, (), (0,), (-2.0,), (2, 1), ("x",), "x", "", None, True, {})
 
+OF_ANOTHER_KIND = {bool: "x", int: "x", float: "x", str: 2.5, tuple: 2.5}
+
 
 @pytest.mark.parametrize(
     "parts",
@@ -141,17 +143,21 @@ ODD = (0, -1, 2.5, math.nan, math.inf, (), (0,), (-2.0,), (2, 1), ("x",), "x", "
     ],
     ids=lambda parts: parts.kind,
 )
-def test_every_part_takes_odd_values_or_refuses_them(parts):
-    """Nothing but a `UserError` comes out; others end the test."""
+def test_every_part_refuses_other_kinds_than_its_defaults_and_raises_nothing_else(parts):
+    """A value that is not of the kind of the default is refused, and the argument named."""
     required = {"dataset": "mnist", "tasks": ("quadratic",)}
     refused = 0
     for name in parts:
         parameters = inspect.signature(parts[name]).parameters
         given = {k: required[k] for k, p in parameters.items() if p.default is p.empty}
-        for argument in parameters:
+        for argument, parameter in parameters.items():
             for value in ODD:
                 refused += 1
                 with suppress(UserError):
                     build(parts, {"name": name, **given, argument: value})
                     refused -= 1
+            wrong = OF_ANOTHER_KIND.get(type(parameter.default))
+            if wrong is not None:
+                with pytest.raises(UserError, match=rf"\b{argument} must be"):
+                    build(parts, {"name": name, **given, argument: wrong})
     assert refused

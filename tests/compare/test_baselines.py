@@ -68,7 +68,8 @@ def test_kernels_of_many_axes_are_matrices_from_what_they_read_to_what_they_writ
 
 
 def test_muon_orthogonalizes_what_is_hidden_and_steps_like_adam_elsewhere():
-    task = mlp(widths=(6, 6))
+    """A matrix of n inputs and m outputs has singular values near max(1, m / n) ** 0.5."""
+    task = mlp(widths=(4, 64))
     params, _ = task.init(jax.random.key(0))
     grads = jax.tree.map(lambda p: jax.random.normal(jax.random.key(1), p.shape), params)
 
@@ -77,8 +78,10 @@ def test_muon_orthogonalizes_what_is_hidden_and_steps_like_adam_elsewhere():
         return update()
 
     ours, adam = first(muon(1.0, task.spec)), first(optax.nadamw(1.0, weight_decay=0.0))
-    singular = np.linalg.svd(ours["Dense_1"]["kernel"], compute_uv=False)
-    assert np.all((singular > 0.5) & (singular < 1.5))
+    for layer, scale in (("Dense_0", 1.0), ("Dense_1", 4.0)):
+        singular = np.linalg.svd(ours[layer]["kernel"], compute_uv=False)
+        assert singular.shape == (4,)
+        assert np.all((singular > 0.5 * scale) & (singular < 1.5 * scale))
     for layer, name in (("Dense_2", "kernel"), ("Dense_0", "bias"), ("Dense_2", "bias")):
         np.testing.assert_allclose(ours[layer][name], adam[layer][name], rtol=1e-4)
     default = first(optax.contrib.muon(1.0))

@@ -5,6 +5,7 @@ import re
 from guides import ROOT, running
 
 from lopt.compare import BASELINES
+from lopt.compare.contenders import UNTRAINED
 
 GUIDE = (ROOT / "docs" / "comparing.md").read_text()
 
@@ -16,10 +17,16 @@ def test_the_python_of_the_guide_runs(tmp_path):
 
 
 def test_the_commands_of_the_guide_name_configs_that_are_there():
-    for config in re.findall(r"--config=([^ :]*)", GUIDE):
-        assert (ROOT / config).exists()
+    named = re.findall(r"--config=([^ :\n]*)", GUIDE)
+    assert named
+    assert [config for config in named if not (ROOT / config).exists()] == []
 
 
-def test_the_optimizers_of_the_guide_are_there():
-    for name in re.findall(r"\*\*`(\w+)`\*\*", GUIDE):
-        assert name in {*BASELINES, "untrained"}
+def test_the_optimizers_that_the_guide_describes_are_there():
+    section = GUIDE[GUIDE.index("## Who takes part") : GUIDE.index("## Tuning")]
+    described = re.findall(r"^- (?:A )?\*\*`?([\w ]+?)`?\*\*", section, re.MULTILINE)
+    assert described == ["muon", "tensor_normalized_adam", "untrained", "learned optimizer"]
+    inline = set(re.findall(r"`(\w+)`", GUIDE))
+    assert {"muon_default", "schedule_free_adamw", "schedule_free_sgd"} <= inline & {*BASELINES}
+    assert {"muon", "tensor_normalized_adam"} <= {*BASELINES}
+    assert UNTRAINED == "untrained"

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import runpy
 from pathlib import Path
 
@@ -22,13 +24,20 @@ def test_there_is_one_by_default():
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_the_config_of_its_name_made_it(name):
+def test_the_config_of_its_name_is_the_one_of_its_provenance(name):
     learned = lopt.load(name)
     config = runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"]()
     assert learned.rule == build(RULES, config.rule)
-    for part in ("estimator", "outer", "inner"):
-        ours = config[part].to_dict()
+    assert learned.provenance["seed"] == config.seed
+    for part in ("task", "estimator", "outer", "inner"):
+        ours = json.loads(json.dumps(config[part].to_dict()))
         assert {k: learned.provenance[part][k] for k in ours} == ours
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_guide_tells_of_this_file_and_no_other(name):
+    digest = hashlib.sha256(Path(PRETRAINED[name]).read_bytes()).hexdigest()
+    assert f"`{digest[:16]}`" in (CONFIGS.parents[1] / "docs" / "pretrained.md").read_text()
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
