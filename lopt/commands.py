@@ -53,7 +53,7 @@ def one_line_errors() -> Iterator[None]:
         with memory_for("the program", _SMALLER):
             yield
     except (UserError, flags.Error) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {UserError(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

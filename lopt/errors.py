@@ -3,12 +3,22 @@
 import difflib
 from collections.abc import Iterable
 
+from lopt.printed import printable
+
 
 class UserError(ValueError):
-    """A mistake in what the user gave; its message is one line that names the mistake and the fix.
+    r"""A mistake in what the user gave; its message is one line that names the mistake and the fix.
 
-    Command lines print it to stderr and exit with status 2, without a traceback.
+    Command lines print it to stderr and exit with status 2, without a traceback. What a message
+    repeats of files and of other libraries' errors is made printable.
+
+    >>> str(UserError("a name\n with \x1b[31m"))
+    'a name with \\x1b[31m'
     """
+
+    def __init__(self, message: str = ""):
+        """See the class."""
+        super().__init__(printable(" ".join(message.split())))
 
 
 def suggest(word: str, valid: Iterable[str]) -> str:
@@ -18,6 +28,6 @@ def suggest(word: str, valid: Iterable[str]) -> str:
     'did you mean adam? valid: adam, sgd'
     """
     valid = sorted(valid)
-    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word), valid, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}valid: {', '.join(valid)}"

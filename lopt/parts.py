@@ -2,16 +2,15 @@
 
 import ast
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
+from lopt.checks import integer, is_sequence, number, shown
 from lopt.errors import UserError, suggest
 from lopt.own import is_own, name_of_class, own_function, trust_class
 
@@ -226,21 +225,6 @@ def require_modest(part: str | Mapping[str, Any]) -> None:
     _require_modest("parts", part, 0)
 
 
-def require_widths(part: str, widths: Any) -> None:
-    """Raise a `UserError` if the widths of layers are not a sequence of positive integers."""
-    if not isinstance(widths, list | tuple):
-        raise UserError(f"{part}: widths must be a sequence, such as (32, 32), not {widths!r}")
-    require_positive(part, widths=widths)
-
-
-def require_positive(part: str, **sizes: Any) -> None:
-    """Raise a `UserError` if a size, or one of a sequence of sizes, is not a positive integer."""
-    for name, given in sizes.items():
-        for size in given if isinstance(given, list | tuple) else (given,):
-            if not isinstance(size, int) or size < 1:
-                raise UserError(f"{part}: {name} must be positive integers, not {size!r}")
-
-
 def _require_modest(name: str, value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise UserError(f"what a file names may nest its parts {_DEEPEST} deep")
@@ -340,23 +324,19 @@ def _require_kind(part: str, what: str, default: Any, value: Any) -> None:
         case bool():
             valid, fits = "True or False", isinstance(value, bool)
         case int():
-            valid, fits = "an integer", _is_number(value, Integral)
+            valid, fits = integer().words, integer().holds(value)
         case float():
-            valid, fits = "a finite number", _is_number(value, Real) and math.isfinite(value)
+            valid, fits = number().words, number().holds(value)
         case str():
             texts = value if isinstance(value, list | tuple) else [value]
             valid, fits = f"text such as {default!r}", all(isinstance(t, str) for t in texts)
         case list() | tuple():
-            valid, fits = f"a sequence such as {default!r}", isinstance(value, list | tuple)
+            valid, fits = f"a sequence such as {default!r}", is_sequence(value)
         case _:
             return
     if not fits:
-        raise UserError(f"{part}: {what} must be {valid}, not {value!r}")
+        raise UserError(f"{part}: {what} must be {valid}, not {shown(value)}")
     if isinstance(default, list | tuple) and default:
         widest = next((d for d in default if isinstance(d, float)), default[0])
         for element in value:
             _require_kind(part, f"each of {what}", widest, element)
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

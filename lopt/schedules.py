@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
+from lopt.checks import number
 from lopt.errors import UserError
 from lopt.parts import Parts
 
@@ -99,8 +100,7 @@ def scale_by_drawn_rate(spread: float) -> optax.GradientTransformation:
       >>> bool((0.5 <= step).all() and (step <= 2.0).all())
       True
     """
-    if not 1 <= spread < math.inf:
-        raise UserError(f"inner.rate_spread must be at least 1 and finite, not {spread!r}")
+    spread = number(1)("inner.rate_spread", spread)
 
     def init(params: PyTree[Array]) -> Array:
         total = sum(jnp.sum(p, dtype=jnp.float32) for p in jax.tree.leaves(params))

@@ -97,8 +97,8 @@ def test_a_validation_leaves_the_best_theta_and_the_last_as_it_is(workdir, tmp_p
     ("arguments", "words"),
     [
         (("--config.validation.task=mpl",), ("unknown task 'mpl'", "did you mean mlp")),
-        (("--config.validation.every=-1",), ("validation.every", "0, for none")),
-        (("--config.validation.runs=0",), ("validation.runs", "at least 1")),
+        (("--config.validation.every=-1",), ("validation.every", "an integer of at least 0")),
+        (("--config.validation.runs=0",), ("validation.runs", "a positive integer")),
         (("--config.validation.evry=1",), ("'evry'", "did you mean every")),
         (("--config.rule.layers=exact",), ("validation's task has another", "every 0")),
     ],

@@ -20,6 +20,7 @@ from lopt.commands import run
 from lopt.compare.baselines import BASELINES
 from lopt.compare.comparison import compare
 from lopt.compare.contenders import UNTRAINED
+from lopt.compare.progress import show_line
 from lopt.compare.provenance import own_steps, own_tasks
 from lopt.compare.tables import tables, verdicts
 from lopt.errors import UserError, suggest
@@ -74,8 +75,8 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"{workdir} cannot be written: {error.strerror or error}") from error
     console.print(tables(results))
     for sentence in verdicts(results):
-        console.print(sentence, soft_wrap=True, highlight=False)
-    console.print(f"wrote {workdir / 'report.html'}, report.md and results.json", soft_wrap=True)
+        show_line(console, sentence)
+    show_line(console, f"wrote {workdir / 'report.html'}, report.md and results.json")
 
 
 def _from_config() -> dict[str, Any]:

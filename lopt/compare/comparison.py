@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 from rich.console import Console
 
-from lopt.compare.contenders import Contender, contenders, offered
+from lopt.checks import SIZE, TEXT, is_sequence, named, sequence
+from lopt.compare.contenders import Contender, contenders, offered, several
 from lopt.compare.grid import Budget
 from lopt.compare.heat import Heat
 from lopt.compare.progress import progress
@@ -41,9 +43,9 @@ def compare(
     """Train every optimizer on every task, tuned alike, from the same seeds on the same batches.
 
     Args:
-      optimizers: as `lopt.compare.contenders` takes them: names of baselines, files of learned
-        optimizers, optax transformations, functions of `learning_rate`.
-      tasks: each a `Task`, a text such as `"mlp(widths=(64,))"`, or
+      optimizers: one or several, as `lopt.compare.contenders` takes them: names of baselines,
+        files of learned optimizers, optax transformations, functions of `learning_rate`.
+      tasks: one or several, each a `Task`, a text such as `"mlp(widths=(64,))"`, or
         `"module:function(argument=value)"`. As a mapping they have names of their own.
       steps: of a run; one number for all tasks, or one for each.
       seeds: runs of each setting.
@@ -77,11 +79,10 @@ def compare(
     """
     entrants, built = contenders(optimizers), _tasks(tasks)
     lengths = _lengths(steps, len(built))
-    budget = Budget(rates, offered(entrants, schedules), tuple(weight_decays))
-    if not isinstance(seeds, int) or seeds < 1:
-        raise UserError(f"seeds must be a positive integer, not {seeds!r}")
-    if measure not in MEASURES:
-        raise UserError(f"unknown measure {measure!r}; {suggest(measure, MEASURES)}")
+    budget = Budget(rates, schedules, weight_decays)
+    budget = replace(budget, schedules=offered(entrants, budget.schedules))
+    seeds = SIZE("seeds", seeds)
+    measure = named("measure", MEASURES)("measure", measure)
     names = [c.name for c in entrants]
     reference = reference or (REFERENCE if REFERENCE in names else names[0])
     if reference not in names:
@@ -96,9 +97,9 @@ def compare(
         "tasks": length_of,
         "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in entrants},
         "seeds": seeds,
-        "rates": rates,
+        "rates": budget.rates,
         "schedules": list(budget.schedules),
-        "weight_decays": list(weight_decays),
+        "weight_decays": list(budget.weight_decays),
         "measure": measure,
     }
     entries: dict[tuple[str, str], Entry] = {}
@@ -123,17 +124,15 @@ def compare(
 
 
 def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
-    if isinstance(tasks, str | Task):
-        tasks = [tasks]
     if not isinstance(tasks, Mapping):
-        given, tasks = list(tasks), {}
+        given, tasks = several("tasks", "task", tasks, lambda x: isinstance(x, str | Task)), {}
         for task in given:
             name = task if isinstance(task, str) else type(task).__name__
             number = 1 + sum(known.split("#")[0] == name for known in tasks)
             tasks[name if number == 1 else f"{name}#{number}"] = task
     if not tasks:
         raise UserError(f"no tasks to compare on; name some of {', '.join(TASKS)}")
-    return {name: _task(given) for name, given in tasks.items()}
+    return {TEXT("a name", name): _task(given) for name, given in tasks.items()}
 
 
 def _task(given: Any) -> Task:
@@ -142,12 +141,12 @@ def _task(given: Any) -> Task:
 
 
 def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
-    lengths = [steps] * tasks if isinstance(steps, int) else list(steps)
-    if len(lengths) != tasks or not all(isinstance(n, int) and n > 0 for n in lengths):
-        raise UserError(
-            f"steps must be a positive integer, or one for each of the {tasks} tasks, not {steps!r}"
-        )
-    return lengths
+    if not is_sequence(steps):
+        return [SIZE("steps", steps)] * tasks
+    lengths = sequence(SIZE)("steps", steps)
+    if len(lengths) != tasks:
+        raise UserError(f"{len(lengths)} steps and {tasks} tasks; give one number, or one for each")
+    return list(lengths)
 
 
 def _require_one_fits(contender: Contender, tasks: Iterable[Task], lengths: Sequence[int]) -> None:

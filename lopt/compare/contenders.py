@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import jax
 import optax
 from jaxtyping import Array
 
+from lopt.checks import POSITIVE, TEXT, shown
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.grid import Budget, Search
 from lopt.compare.provenance import own_rate
@@ -62,12 +63,12 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
     """Optimizers, however they are given, as contenders.
 
     Args:
-      optimizers: each a name in `BASELINES` or in `lopt.pretrained.PRETRAINED`; `"untrained"`;
-        `"module:function"`, or `"module:function(argument=value)"` to set arguments that are then
-        not tuned; the file of a learned optimizer; a `LearnedOptimizer`; an optax transformation,
-        which is run as it is; a function `learning_rate -> transformation`, which is tuned; or a
-        `Contender`. As a mapping they have names of their own, otherwise they are called by what
-        they are.
+      optimizers: one or several, as a sequence or a mapping. Each is a name in `BASELINES` or in
+        `lopt.pretrained.PRETRAINED`; `"untrained"`; `"module:function"`, or
+        `"module:function(argument=value)"` to set arguments that are then not tuned; the file of a
+        learned optimizer; a `LearnedOptimizer`; an optax transformation, which is run as it is; a
+        function `learning_rate -> transformation`, which is tuned; or a `Contender`. As a mapping
+        they have names of their own, otherwise they are called by what they are.
 
     Returns:
       One for each, but two for a learned optimizer: as it is, and tuned like all others.
@@ -76,7 +77,10 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
       UserError: for a name that is not known, a file that cannot be read, a function that cannot
         be imported, none at all, or two of one name.
     """
-    given_as = optimizers if isinstance(optimizers, Mapping) else _named(optimizers)
+    if isinstance(optimizers, Mapping):
+        given_as = {TEXT("a name", name): given for name, given in optimizers.items()}
+    else:
+        given_as = _named(several("optimizers", "optimizer", optimizers, _is_optimizer))
     named = {name: _file_of(given) for name, given in given_as.items()}
     if not named:
         raise UserError(f"no optimizers to compare; name some of {', '.join(BASELINES)}")
@@ -108,6 +112,26 @@ def offered(entrants: Sequence[Contender], schedules: Sequence[str]) -> tuple[st
     """
     own = [c.schedule for c in entrants if c.schedule]
     return tuple(dict.fromkeys((*schedules, *own)))
+
+
+def several(name: str, what: str, given: Any, is_one: Callable[[Any], bool]) -> list[Any]:
+    """What is given as a sequence, or as one alone, in a list.
+
+    Raises:
+      UserError: if it is neither.
+    """
+    if is_one(given):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise UserError(
+            f"{name} must be a sequence, or a mapping from names, each a {what}; not {shown(given)}"
+        )
+    return list(given)
+
+
+def _is_optimizer(given: Any) -> bool:
+    kinds = str | Path | LearnedOptimizer | optax.GradientTransformation | Contender
+    return isinstance(given, kinds) or callable(given)
 
 
 def _named(optimizers: Sequence[Any]) -> dict[str, Any]:
@@ -186,7 +210,7 @@ def _contenders(
             make = _called(found)
             return [Contender(name, lambda _, *rest: make(None, *rest), None, "own", identity)]
         default = parameters["learning_rate"].default
-        rate = float(default) if isinstance(default, int | float) else _RATE
+        rate = float(default) if POSITIVE.holds(default) else _RATE
         return [_tuned(name, found, rate, True, "own", identity)]
     raise UserError(
         f"{name}: an optimizer must be a name, a file, an optax transformation or a function of "

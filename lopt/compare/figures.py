@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lopt.compare.labels import Label, label_lines
+from lopt.compare.labels import AS_IT_IS, Label, label_lines
 from lopt.compare.palette import Look, ink, looks
 from lopt.compare.results import Comparison
 from lopt.compare.statistics import PROFILE_END, profile
 from lopt.compare.trials import Trial
+from lopt.printed import printable
 
 _PANEL = (4.7, 3.1)
 """Inches of a task's panel, its labels included."""
@@ -101,12 +102,13 @@ def speedups(results: Comparison) -> Figure:
             style = {"markerfacecolor": "white", "markersize": 5.5}
             axes.plot(place.in_time.mean, y - 0.18, "o", color=color, **style)
     axes.axvline(1, color="#BBBBBB", linewidth=0.8, zorder=0)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [*map(printable, names)], **AS_IT_IS)
     for tick, name in zip(axes.get_yticklabels(), names, strict=True):
         tick.set_color(ink(look_of[name].color))
     words = "filled: in steps" + (", each task a tick" if len(results.tasks) > 1 else "")
     words += "; open: in wall-clock time" if timed else ""
-    axes.set_xlabel(f"times as fast as {results.reference} ({words})", fontsize="small")
+    label = f"times as fast as {printable(results.reference)} ({words})"
+    axes.set_xlabel(label, fontsize="small", **AS_IT_IS)
     axes.set(xscale="log", ylim=(-0.6, len(names) - 0.4))
     _plain_ticks(axes.xaxis, *axes.get_xlim())
     _bare(axes)
@@ -126,7 +128,8 @@ def performance_profile(results: Comparison) -> Figure:
         axes.plot(factors, height, drawstyle="steps-post", **style)
         labels.append(Label(PROFILE_END, float(height[-1]), name, look.color))
     axes.set(xscale="log", xlim=(1, PROFILE_END), ylim=(-0.03, 1.03))
-    axes.set_xlabel(f"steps to the final loss of {results.reference} / those of the fastest")
+    label = f"steps to the final loss of {printable(results.reference)} / those of the fastest"
+    axes.set_xlabel(label, **AS_IT_IS)
     axes.set_ylabel("share of tasks")
     _plain_ticks(axes.xaxis, 1, PROFILE_END)
     _bare(axes)
@@ -172,7 +175,8 @@ def _panels(results: Comparison) -> Figure:
     figure = Figure(figsize=(width * across, height * down), layout="constrained")
     for i, task in enumerate(results.tasks):
         axes = figure.add_subplot(down, across, i + 1)
-        axes.set_title(textwrap.fill(task, int(13 * width)), fontsize="small", loc="left")
+        title = textwrap.fill(printable(task), int(13 * width))
+        axes.set_title(title, fontsize="small", loc="left", **AS_IT_IS)
         _bare(axes)
     return figure
 

@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 
+from lopt.checks import POSITIVE, SIZE, named, number, sequence, set_checked
 from lopt.compare.trials import Entry, Setting, Trial
-from lopt.errors import UserError
 from lopt.schedules import SCHEDULES
 
 DECADES = 3.0
@@ -35,13 +35,19 @@ class Budget:
     weight_decays: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        """Raise a `UserError` for no rates, no schedules, or an unknown schedule."""
-        if not isinstance(self.rates, int) or self.rates < 1:
-            raise UserError(f"rates must be a positive integer, not {self.rates!r}")
-        if not self.schedules:
-            raise UserError("schedules is empty; name one, such as cosine")
-        for name in self.schedules:
-            _ = SCHEDULES[name]
+        """Check what is given.
+
+        Raises:
+          UserError: for anything but a positive number of rates, the names of one or more
+            schedules, and weight decays that are finite and not negative.
+        """
+        set_checked(
+            self,
+            "",
+            rates=SIZE,
+            schedules=sequence(named("schedule", SCHEDULES), 1),
+            weight_decays=sequence(number(0)),
+        )
 
     @property
     def trials(self) -> int:
@@ -62,6 +68,14 @@ class Search:
     centre: float
     scheduled: bool = True
     decays: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the centre.
+
+        Raises:
+          UserError: if it is not a positive number.
+        """
+        set_checked(self, "", centre=POSITIVE)
 
     def combinations(self, budget: Budget) -> list[tuple[str, float | None]]:
         """The schedules and weight decays, each of which gets a grid of learning rates."""

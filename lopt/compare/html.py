@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterable, Mapping
-from html import escape
+from html import escape as escaped
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from lopt.compare.palette import looks
 from lopt.compare.results import Comparison
 from lopt.compare.tables import STANDINGS, Row, columns, on_task, standings, verdicts
 from lopt.compare.wording import CAPTIONS, how, title
+from lopt.printed import printable
 
 _STYLE = """
 .lopt { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 84rem;
@@ -71,6 +72,11 @@ def _body(results: Comparison, pictures: Mapping[str, Figure], heading: str) -> 
         parts += [f"<h2>{escape(task)}</h2>", f'<p class="how">{escape(where)}</p>']
         parts.append(_table(columns(results, task), on_task(results, task), keys))
     return "\n".join([*parts, "</div>"])
+
+
+def escape(text: str) -> str:
+    """A text as HTML, whatever characters it has."""
+    return escaped(printable(text))
 
 
 def svg(figure: Figure, name: str) -> str:

@@ -1,6 +1,6 @@
 """Names at the lines of a picture, in place of a legend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from lopt.compare.palette import ink
+from lopt.printed import printable
+
+AS_IT_IS: Mapping[str, Any] = {"parse_math": False, "usetex": False}
+"""Properties of a matplotlib text with a name in it: dollars and backslashes stay what they are."""
 
 _SIZE = 7.0
 """Points of a label."""
@@ -64,11 +68,12 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
         axes.text(
             1.04,
             place,
-            label.text,
+            printable(label.text),
             transform=axes.transAxes,
             color=ink(label.color),
             fontsize=_SIZE,
             verticalalignment="center",
+            **AS_IT_IS,
         )
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from lopt.printed import printable
 
 
 class Bar:
@@ -15,7 +18,7 @@ class Bar:
         columns = (
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=console, expand=True)
@@ -34,7 +37,8 @@ class Bar:
 
     def trial(self, task: str, optimizer: str) -> None:
         """Count a trial."""
-        self._bar.update(self._row, advance=1, description=f"{_short(task)}: {optimizer}")
+        words = printable(f"{_short(task)}: {optimizer}")
+        self._bar.update(self._row, advance=1, description=words)
 
     def ended(self, task: str, optimizer: str, words: str, skipped: int) -> None:
         """Count the trials that an optimizer did not have."""
@@ -69,9 +73,7 @@ class Lines:
         self._done += skipped
         seconds = time.monotonic() - self._start
         counted = f"{self._done}/{self._total} trials, {seconds:.0f} s"
-        self._console.print(
-            f"{counted}: {task}: {optimizer}: {words}", soft_wrap=True, highlight=False
-        )
+        show_line(self._console, f"{counted}: {task}: {optimizer}: {words}")
 
 
 class Silence:
@@ -98,6 +100,11 @@ def progress(console: Console | None) -> Bar | Lines | Silence:
     if console is None:
         return Silence()
     return Bar(console) if console.is_terminal else Lines(console)
+
+
+def show_line(console: Console, text: str) -> None:
+    """Print one line as it is, whatever names and errors are in it."""
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def _short(text: str, width: int = 24) -> str:

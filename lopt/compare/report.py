@@ -10,6 +10,7 @@ from lopt.compare.html import page
 from lopt.compare.results import Comparison
 from lopt.compare.tables import STANDINGS, Row, columns, on_task, standings, verdicts
 from lopt.compare.wording import CAPTIONS, how, title
+from lopt.printed import in_markdown
 
 
 def write(results: Comparison, folder: Path) -> None:
@@ -31,13 +32,14 @@ def write(results: Comparison, folder: Path) -> None:
 
 def markdown(results: Comparison, pictures: Iterable[str]) -> str:
     """The report as a page of Markdown, its pictures as `NAME.png` beside it."""
-    lines = [f"# {title(results)}", ""]
-    lines += [f"- {sentence}" for sentence in verdicts(results)]
+    lines = [f"# {in_markdown(title(results))}", ""]
+    lines += [f"- {in_markdown(sentence)}" for sentence in verdicts(results)]
     lines += ["", *table(STANDINGS, standings(results)), "", how(results), ""]
     for name in pictures:
         lines += [f"![{CAPTIONS[name]}]({name}.png)", "", CAPTIONS[name], ""]
     for task in results.tasks:
-        lines += [f"## {task}", "", f"{results.steps[task]} steps. {results.sources[task]}", ""]
+        about = in_markdown(f"{results.steps[task]} steps. {results.sources[task]}")
+        lines += [f"## {in_markdown(task)}", "", about, ""]
         lines += [*table(columns(results, task), on_task(results, task)), ""]
     return "\n".join(lines)
 
@@ -45,4 +47,4 @@ def markdown(results: Comparison, pictures: Iterable[str]) -> str:
 def table(header: Row, rows: Iterable[Row]) -> list[str]:
     """The lines of a table in Markdown."""
     cells = [header, ("---",) * len(header), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return ["| " + " | ".join(in_markdown(cell) for cell in row) + " |" for row in cells]

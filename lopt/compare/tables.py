@@ -6,10 +6,12 @@ from collections.abc import Iterable
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from lopt.compare.results import Comparison
 from lopt.compare.statistics import Interval, standard_error
 from lopt.compare.trials import Trial
+from lopt.printed import printable
 
 Row = tuple[str, ...]
 
@@ -231,7 +233,14 @@ def _sortable(value: float) -> float:
 
 
 def _table(title: str, header: Iterable[str], rows: Iterable[Row]) -> Table:
-    table = Table(*header, title=title)
+    table = Table(title=_cell(title))
+    for name in header:
+        table.add_column(_cell(name))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_cell, row))
     return table
+
+
+def _cell(text: str) -> Text:
+    """A text as it is: rich takes brackets in a plain one for markup."""
+    return Text(printable(text))

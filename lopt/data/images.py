@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lopt.checks import integer
 from lopt.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
@@ -29,8 +30,7 @@ def preprocess(
       UserError: if `side` is no positive integer, or larger than the images.
     """
     height, width = images.shape[1:3]
-    fits = isinstance(side, int) and 1 <= side <= min(height, width)
-    if side is not None and not fits:
+    if side is not None and not integer(1, min(height, width)).holds(side):
         raise UserError(
             f"images of {height}×{width} cannot be resized to side={side!r}; "
             f"take a side from 1 to {min(height, width)}"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from lopt.checks import integer
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
-from lopt.errors import UserError
 
 _SOURCE = 32
 """The side of a patch in a photograph, before it is resized."""
@@ -31,8 +31,7 @@ def photos(side: int = 8, grey: bool = True, patches: int = 4096) -> Dataset:
     Raises:
       UserError: if `side` does not fit, or the patches are not from 8 to 32,768.
     """
-    if not isinstance(patches, int) or not 8 <= patches <= _MOST:
-        raise UserError(f"photos: patches must be an integer from 8 to {_MOST:,}, not {patches!r}")
+    patches = integer(8, _MOST)("photos: patches", patches)
     from sklearn.datasets import load_sample_images  # when it is used, as in digits.py
 
     random = np.random.default_rng(0)

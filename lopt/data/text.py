@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from lopt.checks import require_positive
 from lopt.data.corpus import Corpus
 from lopt.errors import UserError
 
@@ -37,8 +38,7 @@ def text(size: int = 1_000_000, tokens: str = "bytes") -> Corpus:
     Raises:
       UserError: if `size` is not positive, or there are no sources.
     """
-    if not isinstance(size, int) or size < 1:
-        raise UserError(f"text: size must be a positive integer, not {size!r}")
+    require_positive("text", size=size)
     content = bytearray()
     for file in _sources():
         if len(content) >= size:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lopt.checks import require_positive
 from lopt.data.cache import Arrays, cached
 from lopt.data.corpus import Corpus
 from lopt.data.dataset import Dataset
@@ -41,8 +42,8 @@ def tfds_images(
       UserError: if the set is not prepared, has no images with labels or images of several sizes,
         or the side does not fit; if tensorflow-datasets is not installed.
     """
-    if examples is not None and (not isinstance(examples, int) or examples < 1):
-        raise UserError(f"{dataset}: examples must be a positive integer, not {examples!r}")
+    if examples is not None:
+        require_positive(dataset, examples=examples)
     folder = require(dataset, "digits")
     arguments = {**identity(folder), "side": side, "grey": grey, "examples": examples}
     arrays = cached(dataset, arguments, lambda: _images(dataset, folder, side, grey, examples))
@@ -66,8 +67,7 @@ def tfds_text(dataset: str, size: int = 10_000_000, tokens: str = "bytes") -> Co
       UserError: if the set is not prepared or has no text; if tensorflow-datasets is not
         installed.
     """
-    if not isinstance(size, int) or size < 1:
-        raise UserError(f"{dataset}: size must be a positive integer, not {size!r}")
+    require_positive(dataset, size=size)
     folder = require(dataset, "text")
     arguments = {**identity(folder), "size": size}
     arrays = cached(dataset, arguments, lambda: _text(dataset, folder, size))

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Int
 
-from lopt.errors import UserError
+from lopt.checks import integer
 from lopt.parts import Parts
 
 Ids = Int[np.ndarray, " tokens"]
@@ -90,8 +90,7 @@ def _words(text: str) -> list[str]:
 
 
 def _most_frequent(train: Sequence[str], test: Sequence[str], limit: int) -> tuple[Ids, Ids, int]:
-    if not isinstance(limit, int) or limit < 2:
-        raise UserError(f"a vocabulary needs a limit of at least 2, not {limit!r}")
+    limit = integer(2)("the limit of a vocabulary", limit)
     counts = Counter(train)
     kept = sorted(counts, key=lambda token: (-counts[token], token))[: limit - 1]
     ids = {token: i for i, token in enumerate(kept, start=1)}

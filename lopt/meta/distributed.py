@@ -22,6 +22,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array, PyTree
 
 from lopt.errors import UserError
+from lopt.printed import printable
 
 _PATIENCE = 45
 """Seconds in which all processes must have been started."""
@@ -81,7 +82,7 @@ def join(
 def say(line: str) -> None:
     """Print a line, once for all processes."""
     if is_first():
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 def is_first() -> bool:

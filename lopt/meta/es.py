@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array
 
-from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, require_positive
+from lopt.checks import POSITIVE, SIZE, set_checked
+from lopt.meta.estimator import LOSS_CAP, Estimator, Metrics, Problem, Theta
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
 from lopt.meta.unroll import Losses, init_run, unroll
 from lopt.tasks import Task
@@ -41,7 +42,7 @@ class ES(Estimator):
         Raises:
           UserError: if a number is not positive.
         """
-        require_positive(self, "pairs", "horizon", "sigma", "loss_cap")
+        set_checked(self, "ES", pairs=SIZE, horizon=SIZE, sigma=POSITIVE, loss_cap=LOSS_CAP)
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> tuple[()]:
         return ()

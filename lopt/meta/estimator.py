@@ -1,18 +1,22 @@
 """What a meta-gradient estimator is, and the problem that it is given."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from lopt.checks import POSITIVE, number, sequence
 from lopt.errors import UserError
 from lopt.meta.objectives import MeanLoss, Objective
 from lopt.tasks import Task
 
 Theta = PyTree[Array]
+
+LOSS_CAP = number(above=0, infinite=True)
+"""What a loss that counts as another can be."""
 
 Optimizer = Callable[[Theta], optax.GradientTransformation]
 
@@ -55,6 +59,18 @@ class Metrics(NamedTuple):
     restarted: Float[Array, ""] | float = 0.0
 
 
+def shares(weights: Sequence[float] | None, problems: int) -> list[float]:
+    """The weights of problems, scaled to a sum of one; equal ones if none are given.
+
+    Raises:
+      UserError: if they are not a positive number for each.
+    """
+    given = sequence(POSITIVE)("weights", (1.0,) * problems if weights is None else weights)
+    if len(given) != problems:
+        raise UserError(f"{len(given)} weights and {problems} problems; give one for each")
+    return [w / sum(given) for w in given]
+
+
 class Estimator(abc.ABC):
     """An estimate of the gradient of the expected meta-loss with respect to theta.
 
@@ -70,11 +86,3 @@ class Estimator(abc.ABC):
         self, problem: Problem, theta: Theta, state: Any, key: Array
     ) -> tuple[Theta, Any, Metrics]:
         """A gradient estimate, the next state, and what was seen on the way."""
-
-
-def require_positive(part: Any, *names: str) -> None:
-    """Raise a `UserError` if one of an estimator's numbers is not positive."""
-    for name in names:
-        if not getattr(part, name) > 0:
-            where = type(part).__name__
-            raise UserError(f"{where}: {name} must be positive, not {getattr(part, name)}")

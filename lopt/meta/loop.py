@@ -10,8 +10,10 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
+from lopt.checks import DECAY, number
+from lopt.errors import UserError
 from lopt.meta.distributed import replicate
-from lopt.meta.estimator import Estimator, Metrics, Problem, Theta
+from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, shares
 
 Item = TypeVar("Item")
 
@@ -117,12 +119,21 @@ class MetaTraining:
           clip: the norm to which the gradient of each problem is shortened, so that none outweighs
             the others because its losses are the more sensitive to theta.
           averaging: the decay of the average of theta, from 0 to below 1.
+
+        Raises:
+          UserError: if there are no problems, or estimators or weights are not one for each, or a
+            number is out of its range.
         """
         self.problems = tuple(problems)
         self.estimators = tuple(estimators)
-        weights = [1.0] * len(self.problems) if weights is None else weights
-        self._shares = [w / sum(weights) for w in weights]
-        self._clip, self._averaging = clip, averaging
+        if not self.problems or len(self.estimators) != len(self.problems):
+            raise UserError(
+                f"{len(self.problems)} problems and {len(self.estimators)} estimators; give one or "
+                "more problems, and an estimator for each"
+            )
+        self._shares = shares(weights, len(self.problems))
+        self._clip = number(above=0, infinite=True)("clip", clip)
+        self._averaging = DECAY("averaging", averaging)
         self._outer = outer
         self._mesh = self.problems[0].mesh
         self._tasks = self._replicate(tuple(p.task for p in self.problems))

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array
 
-from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
+from lopt.checks import POSITIVE, set_checked
+from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import (
     antithetic,
     both,
@@ -53,7 +54,7 @@ class NRES(Truncated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "sigma")
+        set_checked(self, "NRES", sigma=POSITIVE)
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> NRESState:
         noise_key, run_key = jax.random.split(key)

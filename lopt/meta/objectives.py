@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.errors import UserError
+from lopt.checks import POSITIVE, number, set_checked
 from lopt.parts import Parts
 
 _ROUNDING = 1e-6
@@ -53,7 +53,7 @@ class LateLoss(Objective):
 
     def __post_init__(self) -> None:
         """Refuse a power that favours the beginning."""
-        _require_power("late", self.power)
+        set_checked(self, "late", power=number(0))
 
     def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
@@ -75,9 +75,7 @@ class LogLoss(Objective):
 
     def __post_init__(self) -> None:
         """Refuse a power that favours the beginning, and a floor that is not positive."""
-        _require_power("log", self.power)
-        if not self.floor > 0:
-            raise UserError(f"log: floor must be positive, not {self.floor}")
+        set_checked(self, "log", power=number(0), floor=POSITIVE)
 
     def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
@@ -101,19 +99,13 @@ class EndLoss(Objective):
 
     def __post_init__(self) -> None:
         """Refuse a part that is none."""
-        if not 0 < self.part <= 1:
-            raise UserError(f"end: part must be above 0 and up to 1, not {self.part}")
+        set_checked(self, "end", part=number(above=0, most=1))
 
     def __call__(
         self, losses: Float[Array, "..."], share: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         start = 1 - self.part - _ROUNDING
         return jnp.where(share >= start, losses / self.part, 0)
-
-
-def _require_power(part: str, power: float) -> None:
-    if not power >= 0:
-        raise UserError(f"{part}: power must be 0 or more, not {power}")
 
 
 OBJECTIVES = Parts("objective", Objective, mean=MeanLoss, late=LateLoss, log=LogLoss, end=EndLoss)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lopt.meta.estimator import Metrics, Problem, Theta, require_positive
+from lopt.checks import POSITIVE, set_checked
+from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import (
     antithetic,
     both,
@@ -55,7 +56,7 @@ class PES(Truncated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "sigma")
+        set_checked(self, "PES", sigma=POSITIVE)
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> PESState:
         def zero(task: Task, key: Array) -> Theta:

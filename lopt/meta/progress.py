@@ -8,6 +8,8 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from lopt.printed import printable
+
 _COMPILING = "compiling"
 
 
@@ -29,7 +31,7 @@ class Progress:
         self._bar = Bar(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeRemainingColumn(),
             expand=True,
         )
@@ -66,7 +68,7 @@ class Progress:
             return False
         self._shown = now
         if self._on_terminal:
-            self._bar.update(self._row, completed=step, description=words())
+            self._bar.update(self._row, completed=step, description=printable(words()))
         else:
             self._print(step, f"{words()} {self._remaining(step, now)}")
         return True
@@ -80,4 +82,4 @@ class Progress:
         return str(timedelta(seconds=round(seconds)))
 
     def _print(self, step: int, words: str) -> None:
-        print(f"{step}/{self._steps} {words}", flush=True)
+        print(f"{step}/{self._steps} {printable(words)}", flush=True)

@@ -1,40 +1,37 @@
 """What a config of meta-training must hold, and what its numbers may be."""
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from lopt.checks import DECAY, FLAG, POSITIVE, SEED, SIZE, Check, integer, named, number
 from lopt.errors import UserError, suggest
+from lopt.schedules import SCHEDULES
 
 _PARTS = ("task", "rule", "estimator")
 
-_TYPES = {bool: "True or False", str: "a name", int: "a whole number", float: "a number"}
-
-
-def _positive(value: float) -> bool:
-    return 0 < value < math.inf
-
-
-_VALUES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
-    "seed": (int, lambda x: 0 <= x < 2**32, f"from 0 to {2**32 - 1}"),
-    "inner.learning_rate": (float, _positive, "positive and finite"),
-    "inner.schedule": (str, bool, "given"),
-    "inner.normalize": (bool, lambda x: True, ""),
-    "outer.steps": (int, lambda x: x >= 1, "at least 1"),
-    "outer.learning_rate": (float, _positive, "positive and finite"),
-    "outer.clip": (float, lambda x: x > 0, "positive"),
-    "outer.checkpoint_every": (int, lambda x: x >= 1, "at least 1"),
-    "outer.max_skipped": (int, lambda x: x >= 1, "at least 1"),
+_VALUES: Mapping[str, Check] = {
+    "seed": SEED,
+    "inner.learning_rate": POSITIVE,
+    "inner.schedule": named("schedule", SCHEDULES),
+    "inner.normalize": FLAG,
+    "outer.steps": SIZE,
+    "outer.learning_rate": POSITIVE,
+    "outer.clip": number(above=0, infinite=True),
+    "outer.checkpoint_every": SIZE,
+    "outer.max_skipped": SIZE,
 }
-"""Of each value of a config its type, a condition, and what to say where that does not hold."""
+"""What each value of a config must be."""
 
-_OPTIONAL: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
-    "inner.rate_spread": (float, lambda x: 1 <= x < math.inf, "at least 1 and finite"),
-    "inner.default_rate": (float, _positive, "positive and finite"),
-    "outer.averaging": (float, lambda x: 0 <= x < 1, "from 0 to below 1"),
+_OPTIONAL: Mapping[str, Check] = {
+    "inner.rate_spread": number(1),
+    "inner.default_rate": POSITIVE,
+    "outer.averaging": DECAY,
 }
 """Likewise, of values that need not be there."""
+
+_VALIDATION: Mapping[str, Check] = {"validation.every": integer(0), "validation.runs": SIZE}
+"""And of the block of that name, if it is there."""
 
 
 def require_settings(config: Mapping[str, Any]) -> None:
@@ -61,16 +58,15 @@ def require_settings(config: Mapping[str, Any]) -> None:
             raise UserError(
                 f"{name} must be the config of a part, as lopt.parts.config makes one, not {part!r}"
             )
-    for name, (kind, condition, words) in _VALUES.items():
-        _require(name, _value_at(config, name), kind, condition, words)
-    for name, (kind, condition, words) in _OPTIONAL.items():
+    for name, check in _VALUES.items():
+        check(name, _value_at(config, name))
+    for name, check in _OPTIONAL.items():
         block, key = name.split(".")
         if key in config[block]:
-            _require(name, config[block][key], kind, condition, words)
+            check(name, config[block][key])
     if "validation" in config:
-        every, runs = (_value_at(config, f"validation.{key}") for key in ("every", "runs"))
-        _require("validation.every", every, int, lambda x: x >= 0, "0, for none, or more")
-        _require("validation.runs", runs, int, lambda x: x >= 1, "at least 1")
+        for name, check in _VALIDATION.items():
+            check(name, _value_at(config, name))
         _value_at(config, "validation.task")
     try:
         json.dumps(config)
@@ -89,17 +85,3 @@ def _value_at(config: Mapping[str, Any], name: str) -> Any:
             raise UserError(f"the config has no {'.'.join(path)!r}{near}")
         value = value[key]
     return value
-
-
-def _require(
-    name: str,
-    value: Any,
-    kind: type,
-    condition: Callable[[Any], bool] = lambda x: True,
-    words: str = "",
-) -> None:
-    numbers = (int, float) if kind is float else kind
-    if not isinstance(value, numbers) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{name} must be {_TYPES[kind]}, not {value!r}")
-    if not condition(value):
-        raise UserError(f"{name} must be {words}, not {value!r}")

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from lopt.checks import SIZE, integer, set_checked
 from lopt.errors import UserError
-from lopt.meta.estimator import Estimator, Problem, Theta, require_positive
+from lopt.meta.estimator import LOSS_CAP, Estimator, Problem, Theta
 from lopt.meta.particles import choose, over_particles
 from lopt.meta.unroll import Losses, Run, init_run, unroll
 from lopt.tasks import Task
@@ -63,10 +64,11 @@ class Truncated(Estimator):
 
         Raises:
           UserError: if a number is not positive, `horizon` is no multiple of `truncation`, or
-            `shortest` is above `horizon`.
+            `shortest` is negative or above `horizon`.
         """
-        require_positive(self, "pairs", "truncation", "horizon", "loss_cap")
         name = type(self).__name__
+        sizes = {"pairs": SIZE, "truncation": SIZE, "horizon": SIZE, "shortest": integer(0)}
+        set_checked(self, name, **sizes, loss_cap=LOSS_CAP)
         if self.horizon % self.truncation:
             nearest = max(1, self.horizon // self.truncation) * self.truncation
             raise UserError(
@@ -86,7 +88,7 @@ class Truncated(Estimator):
 
     def lengths(self, key: Array, count: int) -> Int[Array, " count"]:
         """Truncations of new runs."""
-        if self.shortest <= 0:
+        if not self.shortest:
             return jnp.full((count,), self.truncations, jnp.int32)
         low = math.log(max(1, math.ceil(self.shortest / self.truncation)))
         high = math.log(self.truncations + 1)

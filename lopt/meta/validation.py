@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lopt.errors import UserError
+from lopt.checks import SIZE, integer
 from lopt.meta.distributed import replicate
-from lopt.meta.estimator import Problem, Theta
+from lopt.meta.estimator import LOSS_CAP, Problem, Theta, shares
 from lopt.meta.loop import MetaState, Report
 from lopt.meta.particles import measure, over_particles
 from lopt.meta.unroll import Losses, init_run, unroll
@@ -86,15 +86,13 @@ class Validation:
           weights: of the problems in the mean; equal if not given.
 
         Raises:
-          UserError: if `every` is negative or `runs` is not positive.
+          UserError: if `every` is negative, another number is not positive, or weights are not
+            one for each problem.
         """
-        if every < 0:
-            raise UserError(f"Validation: every must be 0, for none, or more, not {every}")
-        if runs < 1:
-            raise UserError(f"Validation: runs must be at least 1, not {runs}")
-        weights = [1.0] * len(problems) if weights is None else weights
-        self._shares = [w / sum(weights) for w in weights]
-        self._horizon, self._cap, self._every, self._runs = horizon, loss_cap, every, runs
+        self._horizon, self._runs = SIZE("horizon", horizon), SIZE("runs", runs)
+        self._cap = LOSS_CAP("loss_cap", loss_cap)
+        self._every = integer(0)("every", every)
+        self._shares = shares(weights, len(problems))
         mesh = problems[0].mesh if problems else None
         everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
         self._tasks = tuple(p.task for p in problems)

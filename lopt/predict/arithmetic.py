@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Int
 
+from lopt.checks import integer
 from lopt.errors import UserError
 
 CHARACTERS = "0123456789+="
@@ -18,6 +19,9 @@ TOKENS = len(CHARACTERS) + 2
 
 _SMALLEST = 4
 """Numbers below which there is nothing to generalize from."""
+
+_LARGEST = 1000
+"""And beyond which there are more sums than fit in memory with ease."""
 
 
 class Sums(NamedTuple):
@@ -42,15 +46,14 @@ def all_sums(numbers: int) -> Sums:
     Numbers have leading zeros, so that all questions are of one length, and all answers.
 
     Raises:
-      UserError: for fewer than four numbers.
+      UserError: for fewer than four numbers, or more than a thousand.
 
     Example:
       >>> sums = all_sums(20)
       >>> sums.questions.shape, text(sums.questions[20 * 15 + 1]), text(sums.answers[20 * 15 + 1])
       ((400, 6), '15+01=', '16')
     """
-    if not isinstance(numbers, int) or numbers < _SMALLEST:
-        raise UserError(f"numbers must be an integer of at least {_SMALLEST}, not {numbers!r}")
+    numbers = integer(_SMALLEST, _LARGEST)("numbers", numbers)
     pairs = [(a, b) for a in range(numbers) for b in range(numbers)]
     places, longer = len(str(numbers - 1)), len(str(2 * numbers - 2))
     questions = [_tokens(f"{a:0{places}}+{b:0{places}}=") for a, b in pairs]
@@ -65,8 +68,8 @@ def hold_out(sums: Sums, unseen: int, seed: int) -> tuple[Sums, Sums]:
       UserError: if fewer than half would be left to train on.
     """
     total = len(sums.questions)
-    if not 1 <= unseen <= total // 2:
-        raise UserError(f"unseen sums must be 1 to {total // 2} of the {total}, not {unseen}")
+    if not integer(1, total // 2).holds(unseen):
+        raise UserError(f"unseen sums must be 1 to {total // 2} of the {total}, not {unseen!r}")
     order = np.random.default_rng(seed).permutation(total)
     return sums.take(order[unseen:]), sums.take(order[:unseen])
 

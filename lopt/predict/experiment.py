@@ -10,6 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from lopt.checks import (
+    FILE_NAME,
+    MAPPING,
+    SHARE,
+    SIZE,
+    made_of,
+    named,
+    sequence,
+    set_checked,
+    shown,
+)
 from lopt.compare.statistics import Interval, standard_error
 from lopt.errors import UserError
 from lopt.parts import build
@@ -17,7 +28,7 @@ from lopt.predict.fit import Budget, fit, require_scores
 from lopt.predict.metrics import kendall_tau, over_runs, r_squared
 from lopt.predict.models import PREDICTORS, Model
 from lopt.predict.networks import Networks
-from lopt.predict.predictor import Predictor, load, save
+from lopt.predict.predictor import LOSSES, Predictor, load, save
 from lopt.predict.splits import choose
 
 FOLDER = "predictors"
@@ -54,21 +65,34 @@ class Plan:
         Raises:
           UserError: if it cannot work.
         """
-        block = dict(config)
-        valid = cls.__dataclass_fields__
-        for name in block:
-            if name not in valid:
-                raise UserError(f"predict has no {name!r}; valid: {', '.join(valid)}")
-        parts = {n: build(PREDICTORS, dict(p)) for n, p in block.pop("predictors", {}).items()}
-        return cls(parts, Budget(**block.pop("budget", {})), **block)
+        block = {"predictors": {}, "budget": {}, **config}
+        parts = block["predictors"]
+        if MAPPING.holds(parts):
+            block["predictors"] = {name: build(PREDICTORS, part) for name, part in parts.items()}
+        block["budget"] = made_of(Budget, "predict.budget", block["budget"])
+        return made_of(cls, "predict", block)
 
     def __post_init__(self):
-        if not self.predictors:
-            raise UserError("no predictors to train; see configs/predict/rnn_zoo.py")
-        if not isinstance(self.seeds, int) or self.seeds < 1:
-            raise UserError(f"seeds must be a positive integer, not {self.seeds!r}")
-        if not 0 < self.test < 1:
-            raise UserError(f"test is a share between 0 and 1, not {self.test}")
+        """Check what is given.
+
+        Raises:
+          UserError: if it cannot work.
+        """
+        if not isinstance(self.predictors, Mapping) or not self.predictors:
+            raise UserError(
+                "predictors must be one or more by name, as in configs/predict/rnn_zoo.py, not "
+                f"{shown(self.predictors)}"
+            )
+        for name in self.predictors:
+            FILE_NAME("the name of a predictor", name)
+        set_checked(
+            self,
+            "predict",
+            seeds=SIZE,
+            test=SHARE,
+            sizes=sequence(SIZE),
+            loss=named("loss", LOSSES),
+        )
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from lopt.compare.labels import Label, label_lines
+from lopt.compare.labels import AS_IT_IS, Label, label_lines
 from lopt.compare.palette import Look, looks
 from lopt.predict.experiment import Experiment, Outcome, Standing
+from lopt.printed import printable
 
 Standings = dict[tuple[str, int], Standing]
 
@@ -71,7 +72,7 @@ def scatter(experiment: Experiment, outcomes: Sequence[Outcome]) -> Figure:
         axes.plot(true, np.mean(own, 0), ".", color=look.color, markersize=3, alpha=0.5)
         ends = [true.min(), true.max()]
         axes.plot(ends, ends, color="#BBBBBB", linewidth=0.8, zorder=0)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(printable(name), fontsize=9, **AS_IT_IS)
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("true score", fontsize=9)
     figure.supylabel("predicted score", fontsize=9)

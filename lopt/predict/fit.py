@@ -11,7 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lopt.errors import UserError, suggest
+from lopt.checks import POSITIVE, SEED, SHARE, SIZE, named, sequence, set_checked, shown
+from lopt.errors import UserError
 from lopt.parts import build
 from lopt.predict.metrics import kendall_tau
 from lopt.predict.models import PREDICTORS, Model, Readings
@@ -49,14 +50,20 @@ class Budget:
     validation: float = 0.15
 
     def __post_init__(self):
-        numbers = (self.epochs, self.batch_size, self.patience, *self.learning_rates)
-        if not self.learning_rates or not all(n > 0 for n in numbers):
-            raise UserError(
-                "learning_rates, epochs, batch_size and patience must be positive, and at least "
-                f"one learning rate: {self}"
-            )
-        if not 0 < self.validation < 1:
-            raise UserError(f"validation is a share between 0 and 1, not {self.validation}")
+        """Check what is given.
+
+        Raises:
+          UserError: if there is no learning rate, or a number is not positive or not a share.
+        """
+        set_checked(
+            self,
+            "budget",
+            learning_rates=sequence(POSITIVE, 1),
+            epochs=SIZE,
+            batch_size=SIZE,
+            patience=SIZE,
+            validation=SHARE,
+        )
 
 
 def fit(
@@ -103,8 +110,11 @@ def fit(
       >>> 0 < fitted({"w": params["w"][0]}) < 1
       True
     """
-    budget = budget or Budget()
-    model = build(PREDICTORS, predictor) if isinstance(predictor, str | Mapping) else predictor
+    budget = Budget() if budget is None else budget
+    if not isinstance(budget, Budget):
+        raise UserError(f"budget must be a lopt.predict.Budget, not {shown(budget)}")
+    seed = SEED("seed", seed)
+    model = predictor if isinstance(predictor, Model) else build(PREDICTORS, predictor)
     params = stacked(params)
     count = require_networks(params, require_spec(spec))
     scores = require_scores(scores, count, loss)
@@ -165,8 +175,7 @@ def require_scores(
       UserError: if the loss does not exist, there is not one score for each network, or one does
         not fit the loss; the first is named.
     """
-    if loss not in LOSSES:
-        raise UserError(f"no loss {loss!r}; {suggest(loss, LOSSES)}")
+    loss = named("loss", LOSSES)("loss", loss)
     scores = np.asarray(scores, np.float64)
     if scores.shape != (count,):
         raise UserError(f"scores of shape {scores.shape} for {count} networks; give one for each")

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lopt.checks import SIZE, number, sequence, set_checked
 from lopt.errors import UserError, suggest
-from lopt.parts import Parts, require_positive, require_widths
+from lopt.parts import Parts
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged, leaves_with_path
 from lopt.unf import InvariantUNF
@@ -69,8 +70,7 @@ class UNFModel(Model):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive("unf", channels=self.channels, depth=self.depth)
-        require_widths("unf", self.hidden)
+        set_checked(self, "unf", channels=SIZE, depth=SIZE, hidden=sequence(SIZE))
         layer_kinds(self.layers, self.depth)
         if self.kernel_init not in INITS:
             hint = suggest(self.kernel_init, INITS)
@@ -103,7 +103,8 @@ class StatNNModel(Model):
 
     def __post_init__(self):
         super().__post_init__()
-        require_widths("stat_nn", self.hidden)
+        quantiles = sequence(number(0, 1))
+        set_checked(self, "stat_nn", quantiles=quantiles, hidden=sequence(SIZE))
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The statistics, side by side."""
@@ -139,8 +140,7 @@ class NeuronModel(Model):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive("neurons", width=self.width, channels=self.channels)
-        require_widths("neurons", self.hidden)
+        set_checked(self, "neurons", width=SIZE, channels=SIZE, hidden=sequence(SIZE))
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The statistics of each tensor."""

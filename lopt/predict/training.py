@@ -16,6 +16,9 @@ from lopt.predict.seq2seq import init, loss, success
 _SUMS_SEED = 0
 """What sums are unseen is the same for all networks."""
 
+RUNS = 2**20
+"""How many runs a zoo can have, each with a seed of 32 bits that no run of another zoo has."""
+
 
 class Hyperparameters(NamedTuple):
     """What runs differ in, an array each.
@@ -99,7 +102,7 @@ def draw(
         rates.astype(np.float32),
         scales.astype(np.float32),
         sums.astype(np.int32),
-        np.array([seed * 2**20 + run for run in runs], np.uint32),
+        np.array([seed * RUNS + run for run in runs], np.uint32),
     )
 
 

@@ -16,13 +16,13 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from lopt.checks import POSITIVE, SIZE, integer, made_of, sequence, set_checked
 from lopt.commands import run
 from lopt.errors import UserError
 from lopt.meta.progress import Progress
 from lopt.meta.workdir import claimed, writing_to
-from lopt.parts import require_positive
 from lopt.predict.shards import INDEX, Record, Shards
-from lopt.predict.training import Hyperparameters, Scores, Training, draw, train
+from lopt.predict.training import RUNS, Hyperparameters, Scores, Training, draw, train
 from lopt.signals import resumable
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
@@ -31,6 +31,8 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 FOLDER = "zoo"
 """The folder of a workdir in which the networks are."""
+
+_SEEDS = 2**32 // RUNS
 
 _BOUNDS = ("learning_rate", "init_scale", "share")
 
@@ -75,8 +77,12 @@ class Zoo:
         Raises:
           UserError: if not.
         """
-        sizes = ("widths", "runs", "snapshots", "steps", "every", "batch_sizes", "together")
-        require_positive("zoo", **{name: getattr(self, name) for name in sizes})
+        sizes = {name: sequence(SIZE, 1) for name in ("widths", "runs", "batch_sizes")}
+        sizes |= dict.fromkeys(("snapshots", "steps", "every", "together"), SIZE)
+        bounds = {name: sequence(POSITIVE) for name in _BOUNDS}
+        set_checked(self, "zoo", **sizes, **bounds, seed=integer(0, _SEEDS - 1))
+        if sum(self.runs) > RUNS:
+            raise UserError(f"zoo: runs are at most {RUNS:,} together, not {sum(self.runs):,}")
         if len(self.widths) != len(self.runs):
             raise UserError(
                 f"zoo: {len(self.widths)} widths and {len(self.runs)} numbers of runs; give one "
@@ -89,7 +95,7 @@ class Zoo:
             )
         for name in _BOUNDS:
             bounds = getattr(self, name)
-            if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] < np.inf:
+            if len(bounds) != 2 or bounds[0] > bounds[1]:
                 raise UserError(f"zoo: {name} must be two rising positive numbers, not {bounds!r}")
         if self.share[1] > 1:
             raise UserError(f"zoo: share is at most 1, not {self.share[1]}")
@@ -189,11 +195,7 @@ def zoo_of(config: ConfigDict) -> Zoo:
     block: Mapping[str, Any] = config.get("zoo", {})
     if not block:
         raise UserError("the config has no block zoo; see configs/predict/rnn_zoo.py")
-    names = Zoo.__dataclass_fields__
-    for name in block:
-        if name not in names:
-            raise UserError(f"zoo has no {name!r}; valid: {', '.join(names)}")
-    return Zoo(**block)
+    return made_of(Zoo, "zoo", block)
 
 
 def main(argv: Sequence[str]) -> None:

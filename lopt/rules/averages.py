@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.errors import UserError
+from lopt.checks import DECAY, sequence
 from lopt.mesh import laid_out_like
 
 
@@ -36,14 +36,7 @@ def require_decays(part: str, decays: Any) -> tuple[float, ...]:
     Raises:
       UserError: if they are no sequence, an empty one, or one is not from 0 to below 1.
     """
-    if not isinstance(decays, list | tuple):
-        raise UserError(f"{part}: decays must be a sequence, such as (0.9,), not {decays!r}")
-    if not decays:
-        raise UserError(f"{part}: decays must be one or more")
-    for decay in decays:
-        if not 0 <= decay < 1:
-            raise UserError(f"{part}: decays must be from 0 to below 1, not {decay!r}")
-    return tuple(decays)
+    return sequence(DECAY, 1)(f"{part}: decays", decays)
 
 
 def init_averages(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.errors import UserError
+from lopt.checks import DECAY, POSITIVE, set_checked
 from lopt.parts import Parts
 from lopt.rules.averages import Average, debiased, require_decays, root
 
@@ -159,9 +159,7 @@ class AdamDirection(Feature):
     def __post_init__(self) -> None:
         """Refuse decays and an epsilon that are not valid."""
         object.__setattr__(self, "decays", require_decays("adam_direction", self.decays))
-        require_decays("adam_direction", (self.second_decay,))
-        if not self.epsilon > 0:
-            raise UserError(f"adam_direction: epsilon must be positive, not {self.epsilon!r}")
+        set_checked(self, "adam_direction", second_decay=DECAY, epsilon=POSITIVE)
 
     @property
     def channels(self) -> int:

@@ -1,14 +1,13 @@
 """How features of a tensor, and the time, become what a network over parameters reads."""
 
 import abc
-import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.errors import UserError
+from lopt.checks import POSITIVE, set_checked
 from lopt.parts import Parts
 from lopt.rules.steps import inverse_rms
 
@@ -48,9 +47,7 @@ class WholeTensor(Normalization):
 
     def __post_init__(self) -> None:
         """Refuse numbers that are not positive."""
-        for name in ("limit", "epsilon"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"whole_tensor: {name} must be positive and finite")
+        set_checked(self, "whole_tensor", limit=POSITIVE, epsilon=POSITIVE)
 
     def __call__(self, features: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
         clipped = jnp.clip(features, -self.limit, self.limit)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.errors import UserError
+from lopt.checks import POSITIVE, number, set_checked
 from lopt.parts import Parts
 
 
@@ -39,6 +39,10 @@ class Residual(Step):
 
     beta: float = 1e-4
 
+    def __post_init__(self) -> None:
+        """Refuse a scale that is not finite."""
+        set_checked(self, "residual", beta=number())
+
     def __call__(
         self, nominal: Float[Array, "..."], output: Float[Array, "... 1"]
     ) -> Float[Array, "..."]:
@@ -69,9 +73,8 @@ class Normalized(Step):
     limit: float = 5.0
 
     def __post_init__(self) -> None:
-        """Refuse a limit that bounds nothing."""
-        if not self.limit > 0:
-            raise UserError(f"normalized: limit must be positive, not {self.limit!r}")
+        """Refuse numbers that are not finite, and a limit that bounds nothing."""
+        set_checked(self, "normalized", beta=number(), strength=number(), limit=POSITIVE)
 
     def __call__(
         self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]

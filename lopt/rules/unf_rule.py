@@ -1,6 +1,5 @@
 """The rule over parameters: features, a UNF over them, and the step that they make."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
+from lopt.checks import POSITIVE, SIZE, TEXT, named, number, sequence, set_checked
 from lopt.errors import UserError
-from lopt.parts import build, require_widths
+from lopt.parts import build
 from lopt.rules.averages import Average, advance, init_averages
 from lopt.rules.features import FEATURES, Feature, reader
 from lopt.rules.inputs import NORMALIZATIONS, TIMES, Normalization
@@ -87,20 +87,15 @@ class UNFRule(Rule):
           UserError: for an unknown part, a nominal direction of several channels, widths or time
             scales that are not positive, or no features.
         """
-        require_widths("unf", self.widths)
-        for name in ("features", "time_scales"):
-            if not isinstance(getattr(self, name), list | tuple):
-                raise UserError(f"unf: {name} must be a sequence, not {getattr(self, name)!r}")
-        if not self.features:
-            raise UserError("unf: features must be one or more, such as ('gradient',)")
-        for scale in self.time_scales:
-            if not (isinstance(scale, int | float) and 0 < scale < math.inf):
-                raise UserError(f"unf: time_scales must be positive and finite, not {scale!r}")
-        for name in ("widths", "features", "time_scales"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        _ = TIMES[str(self.time)]
-        if not 0 <= self.output_scale < math.inf:
-            raise UserError(f"unf: output_scale must be 0 or more, not {self.output_scale!r}")
+        set_checked(
+            self,
+            "unf",
+            widths=sequence(SIZE),
+            features=sequence(TEXT, 1),
+            time_scales=sequence(POSITIVE),
+            time=named("time embedding", TIMES),
+            output_scale=number(0),
+        )
         if not isinstance(self.layers, str | list | tuple):
             raise UserError(f"unf: layers must be a name, or one for each, not {self.layers!r}")
         if not isinstance(self.layers, str):

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from lopt.checks import require_positive, require_widths
 from lopt.data import DATASETS
 from lopt.errors import UserError
-from lopt.parts import Parts, build, require_positive, require_widths
+from lopt.parts import Parts, build
 from lopt.tasks.classification import Classification
 from lopt.tasks.task import Task
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lopt.checks import require_positive
 from lopt.errors import UserError
-from lopt.parts import require_positive
 from lopt.tasks.task import Batch, Params, State, Task
 
 

@@ -1,10 +1,10 @@
 """Tasks of different shapes, for rules whose theta fits all of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lopt.checks import POSITIVE, sequence
 from lopt.errors import UserError
 from lopt.parts import Parts, build, describe, parse
 from lopt.tasks.registry import TASKS
@@ -48,17 +48,14 @@ def mixture(
     if not isinstance(tasks, list | tuple) or not tasks:
         raise UserError(f"mixture: tasks must be a sequence of one or more tasks, not {tasks!r}")
     weights = (1,) * len(tasks) if weights is None else weights
-    if not isinstance(weights, list | tuple) or [*map(_is_weight, weights)] != [True] * len(tasks):
+    weights = sequence(POSITIVE)("mixture: weights", weights)
+    if len(weights) != len(tasks):
         raise UserError(
-            f"mixture: weights must be {len(tasks)} positive numbers, one per task, not {weights!r}"
+            f"mixture: {len(weights)} weights and {len(tasks)} tasks; give one for each"
         )
     built = tuple(build(TASKS, task) for task in tasks)
     names = tuple(describe(task) for task in tasks)
     return Mixture(names, built, tuple(w / sum(weights) for w in weights))
-
-
-def _is_weight(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 MIXTURES = Parts("mixture", Mixture, mixture=mixture)

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.errors import UserError
-from lopt.parts import require_positive
+from lopt.checks import number, require_positive
 from lopt.tasks.task import Params, State, Task
 
 
@@ -54,8 +53,6 @@ def quadratic(dimension: int = 8, condition: float = 10.0, noise: float = 0.0) -
         negative.
     """
     require_positive("quadratic", dimension=dimension)
-    if condition < 1:
-        raise UserError(f"quadratic: condition must be at least 1, not {condition}")
-    if not noise >= 0:
-        raise UserError(f"quadratic: noise must be 0 or more, not {noise}")
+    condition = number(1)("quadratic: condition", condition)
+    noise = number(0)("quadratic: noise", noise)
     return Quadratic(jnp.logspace(0, -jnp.log10(condition), dimension), noise)

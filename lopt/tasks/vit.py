@@ -5,9 +5,10 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from lopt.checks import require_positive
 from lopt.data import DATASETS
 from lopt.errors import UserError
-from lopt.parts import build, require_positive
+from lopt.parts import build
 from lopt.tasks.attention import Block, require_divisible
 from lopt.tasks.classification import Classification
 from lopt.tasks.task import Task

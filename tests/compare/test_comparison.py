@@ -265,7 +265,7 @@ def test_a_comparison_is_written_as_reports_that_need_nothing_else(regression, t
         ({"tasks": []}, "no tasks to compare on"),
         ({"tasks": ["quadratik"]}, "unknown task 'quadratik'; did you mean quadratic"),
         ({"steps": 0}, "steps must be a positive integer"),
-        ({"steps": (3, 4)}, "one for each of the 1 tasks"),
+        ({"steps": (3, 4)}, "2 steps and 1 tasks"),
         ({"seeds": 0}, "seeds must be a positive integer"),
         ({"reference": "adamw"}, "the reference 'adamw' does not take part"),
         ({"measure": "loss"}, "unknown measure 'loss'"),

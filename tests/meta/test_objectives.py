@@ -33,5 +33,5 @@ def test_a_late_loss_tends_to_the_last_one_as_its_power_grows():
 
 @pytest.mark.parametrize("part", [0.0, -0.1, 1.5])
 def test_an_end_that_is_no_part_of_a_run_is_refused(part):
-    with pytest.raises(UserError, match="end: part must be above 0 and up to 1"):
+    with pytest.raises(UserError, match="end: part must be a number above 0 and at most 1"):
         build(OBJECTIVES, f"end(part={part})")

@@ -74,7 +74,8 @@ def test_the_best_is_that_of_the_lowest_loss_and_the_first_of_equals():
 
 
 def test_a_loss_that_is_no_number_is_never_the_best():
-    validation = Validation([PROBLEM._replace(scale=jnp.nan)], HORIZON, jnp.nan, 1, 2)
+    nan = PROBLEM._replace(objective=lambda losses, share: jnp.nan * losses)
+    validation = Validation([nan], HORIZON, CAP, 1, 2)
     best, loss = validation(validation.init(theta_of(0.0)), theta_of(0.1), 1)
     assert np.isnan(loss.mean)
     assert (float(best.loss), int(best.step), float(best.theta["rate"])) == (np.inf, 0, 0.0)
@@ -168,8 +169,8 @@ def test_eight_devices_measure_what_one_does_however_many_runs_there_are():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"every": -1}, "Validation: every must be 0, for none, or more, not -1"),
-        ({"runs": 0}, "Validation: runs must be at least 1, not 0"),
+        ({"every": -1}, "every must be an integer of at least 0, not -1"),
+        ({"runs": 0}, "runs must be a positive integer, not 0"),
     ],
 )
 def test_impossible_numbers_are_refused(options, message):

@@ -33,12 +33,15 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_of_whole_runs(experi
     ("change", "words"),
     [
         ({"tests": 0.2}, "predict has no 'tests'"),
-        ({"test": 1.5}, "test is a share between 0 and 1"),
+        ({"test": 1.5}, "predict: test must be a number above 0 and below 1, not 1.5"),
         ({"seeds": 0}, "seeds must be a positive integer"),
-        ({"predictors": {}}, "no predictors to train"),
+        ({"predictors": {}}, "predictors must be one or more by name"),
         ({"predictors": {"a": {"name": "mlp"}}}, "unknown predictor 'mlp'"),
-        ({"budget": {"epochs": 0}}, "epochs, batch_size and patience must be positive"),
-        ({"budget": {"validation": 1.0}}, "validation is a share"),
+        ({"budget": {"epochs": 0}}, "budget: epochs must be a positive integer, not 0"),
+        (
+            {"budget": {"validation": 1.0}},
+            "budget: validation must be a number above 0 and below 1",
+        ),
     ],
 )
 def test_a_plan_that_cannot_work_is_refused(small_config, change, words):

@@ -169,7 +169,7 @@ def test_networks_that_are_not_finite_are_named(mlps):
         ([0.5, 1.2, -3.0], "cross_entropy", "network 1: its score 1.2 must be between 0 and 1"),
         ([0.5, 0.2, np.nan], "squared", "network 2: its score nan must be finite"),
         ([0.5, 0.2], "squared", "for 3 networks"),
-        ([0.5, 0.2, 0.1], "absolute", "no loss 'absolute'"),
+        ([0.5, 0.2, 0.1], "absolute", "unknown loss 'absolute'"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(scores, loss, words):

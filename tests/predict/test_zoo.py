@@ -146,7 +146,7 @@ def test_an_unknown_target_is_refused(zoo):
         ({"learning_rate": (1e-2, 1e-4)}, "learning_rate must be two rising"),
         ({"share": (0.5, 1.5)}, "share is at most 1"),
         ({"unseen": 12}, "unseen sums must be 1 to 8"),
-        ({"steps": 0}, "steps must be positive"),
+        ({"steps": 0}, "steps must be a positive integer"),
     ],
 )
 def test_a_zoo_that_cannot_be_made_is_refused(change, words):

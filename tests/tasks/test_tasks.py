@@ -213,7 +213,7 @@ def test_the_source_of_a_text_has_its_hash():
     ("part", "message"),
     [
         ("mlp(data='digit')", "unknown data set 'digit'; did you mean digits"),
-        ("mlp(widths=(8, 0))", "must be positive integers, not 0"),
+        ("mlp(widths=(8, 0))", "each of widths must be a positive integer, not 0"),
         ("mlp(widths=(3.5,))", "mlp: each of widths must be an integer, not 3.5"),
         ("mlp(widths=8)", r"mlp: widths must be a sequence such as \(32,\), not 8"),
         ("rnn(widths=None)", "rnn: widths must be a sequence"),
@@ -232,10 +232,10 @@ def test_the_source_of_a_text_has_its_hash():
         ("cnn(block='plane')", "unknown block 'plane'; did you mean plain"),
         ("cnn(widths=(2, 2, 2, 2, 2))", "images of digits have a side of 8; take at most 4"),
         ("vit(patch=3)", "does not divide the side 8 of digits; take one of 1, 2, 4, 8"),
-        ("vit(width=0)", "width must be positive integers, not 0"),
+        ("vit(width=0)", "width must be a positive integer, not 0"),
         ("autoencoder(data=photos(side=64))", "cannot be resized to side=64"),
-        ("quadratic(condition=0.1)", "condition must be at least 1, not 0.1"),
-        ("quadratic(noise=-1.0)", "noise must be 0 or more, not -1.0"),
+        ("quadratic(condition=0.1)", "condition must be a finite number of at least 1, not 0.1"),
+        ("quadratic(noise=-1.0)", "noise must be a finite number of at least 0, not -1.0"),
     ],
 )
 def test_impossible_tasks_are_refused(part, message):
@@ -246,10 +246,10 @@ def test_impossible_tasks_are_refused(part, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: mlp(widths=8), r"mlp: widths must be a sequence, such as \(32, 32\), not 8"),
-        (lambda: mlp(widths=(3.5,)), "mlp: widths must be positive integers, not 3.5"),
+        (lambda: mlp(widths=8), r"mlp: widths must be a sequence, such as \(8,\), not 8"),
+        (lambda: mlp(widths=(3.5,)), "mlp: each of widths must be a positive integer, not 3.5"),
         (lambda: rnn(data=5), r"the text must be a name, or name\(argument=value\), not 5"),
-        (lambda: quadratic(dimension=2.5), "dimension must be positive integers, not 2.5"),
+        (lambda: quadratic(dimension=2.5), "dimension must be a positive integer, not 2.5"),
     ],
 )
 def test_impossible_tasks_are_refused_in_python_too(make, message):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lopt.checks import SIZE, sequence
 from lopt.data import Examples, View, Window
 from lopt.errors import UserError
-from lopt.parts import require_positive
 from lopt.tasks.classification import Reconstruction
 from lopt.tasks.families.family import (
     DrawingFamily,
@@ -137,8 +137,8 @@ def label_subset(task: Varied = "mlp", labels: tuple[int, int] = (2, 10)) -> Tas
     """
     task = vary("label_subset", task, "labels")
     low, high = require_range("label_subset", "labels", labels, 1, task.view.labels.size)
-    require_positive("label_subset", labels=(low, high))
-    return LabelSubset(task, (int(low), int(high)))
+    low, high = sequence(SIZE)("label_subset: labels", (low, high))
+    return LabelSubset(task, (low, high))
 
 
 def data_subset(task: Varied = "mlp", fraction: Range = (0.1, 1.0)) -> Task:

@@ -1,0 +1,310 @@
+"""Checks of arguments: what a number or a sequence must be, and the line that says so if not."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+from lopt.errors import UserError, suggest
+
+Made = TypeVar("Made")
+
+_SHOWN = 100
+"""Characters of a wrong value that its message repeats."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a value must be; called with a name for the message and a value.
+
+    Attributes:
+      words: what, as in "a positive integer".
+      read: the value as it is used; raises TypeError, ValueError or OverflowError for a wrong one.
+
+    Example:
+      >>> integer(1)("steps", 2.5)
+      Traceback (most recent call last):
+          ...
+      lopt.errors.UserError: steps must be a positive integer, not 2.5
+    """
+
+    words: str
+    read: Callable[[Any], Any]
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value as it is used: a number of NumPy's or JAX's as one of Python's.
+
+        Raises:
+          UserError: if it is wrong.
+        """
+        try:
+            return self.read(value)
+        except _TooLargeError as error:
+            raise UserError(f"{name} must be at most {error}, not {shown(value)}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise UserError(f"{name} must be {self.words}, not {shown(value)}") from None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is right."""
+        try:
+            self("", value)
+        except UserError:
+            return False
+        return True
+
+
+class _TooLargeError(ValueError):
+    """A value of the right kind that is above a bound, which its message is."""
+
+
+def integer(least: int | None = None, most: int | None = None) -> Check:
+    """An integer within bounds; NumPy's and JAX's count, True and 3.0 do not.
+
+    >>> integer(0, 5)("size", 3), integer(0, 5).words
+    (3, 'an integer from 0 to 5')
+    """
+
+    def read(value: Any) -> int:
+        if isinstance(value, bool):
+            raise TypeError
+        found = operator.index(value)
+        if least is not None and found < least:
+            raise ValueError
+        if most is not None and found > most:
+            raise _TooLargeError(f"{most:,}") if least == 1 else ValueError
+        return found
+
+    if least == 1:
+        words = "a positive integer"
+    elif most is not None:
+        words = f"an integer from {least} to {most:,}"
+    else:
+        words = "an integer" if least is None else f"an integer of at least {least}"
+    return Check(words, read)
+
+
+def number(
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    infinite: bool = False,
+) -> Check:
+    """A real number within bounds, finite unless said otherwise; NumPy's and JAX's count.
+
+    >>> number(above=0)("rate", 1e-3), number(0, below=1).words
+    (0.001, 'a number from 0 to below 1')
+    """
+
+    def read(value: Any) -> float:
+        if not _is_number(value):
+            raise TypeError
+        found = value if type(value) in (int, float) else float(value)
+        within = (
+            (least is None or least <= found)
+            and (most is None or found <= most)
+            and (above is None or above < found)
+            and (below is None or found < below)
+        )
+        if not within or math.isnan(found) or (math.isinf(found) and not infinite):
+            raise ValueError
+        return found
+
+    return Check(_range(least, most, above, below, infinite), read)
+
+
+def sequence(each: Check, least: int = 0) -> Check:
+    """A sequence of so many elements or more, all of them right; it comes back as a tuple.
+
+    >>> sequence(integer(1))("widths", 3)
+    Traceback (most recent call last):
+        ...
+    lopt.errors.UserError: widths must be a sequence, such as (3,), not 3
+    >>> sequence(integer(1))("widths", (3, 0))
+    Traceback (most recent call last):
+        ...
+    lopt.errors.UserError: each of widths must be a positive integer, not 0
+    """
+    return _Sequence("a sequence", tuple, each, least)
+
+
+@dataclass(frozen=True)
+class _Sequence(Check):
+    each: Check
+    least: int
+
+    def __call__(self, name: str, value: Any) -> tuple[Any, ...]:
+        if not is_sequence(value):
+            right = self.each.holds(value)
+            like = f"such as ({shown(value)},)" if right else f"each {self.each.words}"
+            raise UserError(f"{name} must be a sequence, {like}, not {shown(value)}")
+        if len(value) < self.least:
+            raise UserError(f"{name} is empty; give one or more")
+        part, colon, field = name.rpartition(": ")
+        return tuple(self.each(f"{part}{colon}each of {field}", element) for element in value)
+
+
+def named(kind: str, valid: Iterable[str]) -> Check:
+    """One of some names.
+
+    >>> named("rate", ["low", "high"])("rate", "hihg")
+    Traceback (most recent call last):
+        ...
+    lopt.errors.UserError: unknown rate 'hihg'; did you mean high? valid: high, low
+    """
+    return _Named(f"the name of a {kind}", str, kind, tuple(valid))
+
+
+@dataclass(frozen=True)
+class _Named(Check):
+    kind: str
+    valid: tuple[str, ...]
+
+    def __call__(self, name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise UserError(f"{name} must be {self.words}, not {shown(value)}")
+        if value not in self.valid:
+            raise UserError(f"unknown {self.kind} {value!r}; {suggest(value, self.valid)}")
+        return value
+
+
+def instance(kind: Any, words: str) -> Check:
+    """A value of a type or a union of types, which the words name."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return Check(words, read)
+
+
+def _file_name(value: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", value):
+        raise ValueError
+    return value
+
+
+def set_checked(part: Any, name: str, /, **checks: Check) -> None:
+    """Check fields of a frozen dataclass, and set them to what the checks return.
+
+    Args:
+      part: whose `__post_init__` calls it.
+      name: of the part, for messages.
+      **checks: for each field.
+
+    Raises:
+      UserError: for the first field that is wrong.
+    """
+    prefix = f"{name}: " if name else ""
+    for field, check in checks.items():
+        object.__setattr__(part, field, check(f"{prefix}{field}", getattr(part, field)))
+
+
+def made_of(make: type[Made], name: str, block: Any) -> Made:
+    """What a dataclass makes of a block of a config.
+
+    Args:
+      make: the dataclass.
+      name: of the block, for messages.
+      block: a mapping from the names of fields.
+
+    Raises:
+      UserError: if it is anything else, or there is no such field; as the dataclass.
+    """
+    block = MAPPING(name, block)
+    valid = [field.name for field in fields(make)]  # type: ignore[arg-type]
+    for key in block:
+        if key not in valid:
+            raise UserError(f"{name} has no {key!r}; {suggest(key, valid)}")
+    return make(**block)
+
+
+def require_widths(part: str, widths: Any) -> None:
+    """Raise a `UserError` if the widths of layers are not a sequence of positive integers."""
+    sequence(SIZE)(f"{part}: widths", widths)
+
+
+def require_positive(part: str, **sizes: Any) -> None:
+    """Raise a `UserError` if a size is not a positive integer."""
+    for name, size in sizes.items():
+        SIZE(f"{part}: {name}", size)
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether a value has elements in order: a list, a tuple, an array of one axis; no text."""
+    if isinstance(value, str | bytes):
+        return False
+    return isinstance(value, Sequence) or len(getattr(value, "shape", ())) == 1
+
+
+def shown(value: Any) -> str:
+    """A wrong value as a message repeats it: an array by its shape, a long text cut."""
+    shape = getattr(value, "shape", ())
+    if isinstance(shape, tuple) and shape:
+        return f"an array of shape {shape}"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # of an integer of thousands of digits, or of the value's own class
+        return f"this {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Real):
+        return not isinstance(value, bool)
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    return kind in ("i", "u", "f", "V") and value.shape == ()  # bfloat16 is of kind V
+
+
+def _range(
+    least: float | None,
+    most: float | None,
+    above: float | None,
+    below: float | None,
+    infinite: bool,
+) -> str:
+    """A range in words; one that has an upper bound has a lower one."""
+    finite = "" if infinite else "finite "
+    if most is not None or below is not None:
+        if above is not None:
+            high = f"at most {most:g}" if most is not None else f"below {below:g}"
+            return f"a number above {above:g} and {high}"
+        high = f"{most:g}" if most is not None else f"below {below:g}"
+        return f"a number from {least:g} to {high}"
+    if above == 0:
+        return f"a positive {finite}number"
+    if above is not None:
+        return f"a {finite}number above {above:g}"
+    return f"a {finite}number" + ("" if least is None else f" of at least {least:g}")
+
+
+FLAG = instance(bool, "True or False")
+
+TEXT = instance(str, "text")
+
+MAPPING = instance(Mapping | ConfigDict, "a mapping")
+
+FILE_NAME = Check("letters, digits and any of _.-", _file_name)
+"""Of what is kept in a file that is called by it."""
+
+SIZE = integer(1, 2**31 - 1)
+"""Of how many there are, and of how large they are."""
+
+SEED = integer(0, 2**32 - 1)
+"""JAX takes seeds modulo 2**32: others would give the run of one of these."""
+
+POSITIVE = number(above=0)
+"""Learning rates, and scales."""
+
+SHARE = number(above=0, below=1)
+"""A part that leaves some."""
+
+DECAY = number(0, below=1)
+"""Of averages."""
