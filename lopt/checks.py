@@ -291,6 +291,8 @@ TEXT = instance(str, "text")
 
 MAPPING = instance(Mapping | ConfigDict, "a mapping")
 
+FUNCTION = instance(Callable, "a function")
+
 FILE_NAME = Check("letters, digits and any of _.-", _file_name)
 """Of what is kept in a file that is called by it."""
 
@@ -308,3 +310,5 @@ SHARE = number(above=0, below=1)
 
 DECAY = number(0, below=1)
 """Of averages."""
+
+DECAYS = sequence(DECAY, 1)

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from lopt.printed import printable
 
+_LONGEST = 1000
+"""Characters of a message: what it repeats may be the contents of a file."""
+
 
 class UserError(ValueError):
     r"""A mistake in what the user gave; its message is one line that names the mistake and the fix.
@@ -18,7 +21,14 @@ class UserError(ValueError):
 
     def __init__(self, message: str = ""):
         """See the class."""
-        super().__init__(printable(" ".join(message.split())))
+        super().__init__(_shortened(printable(" ".join(message.split()))))
+
+
+def _shortened(text: str) -> str:
+    """A text of which the middle is left out where it is long: the mistake and the fix remain."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def suggest(word: str, valid: Iterable[str]) -> str:

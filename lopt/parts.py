@@ -69,8 +69,13 @@ class Parts(dict[str, Any]):
         super().__init__(parts)
         self.kind, self.makes = kind, makes
 
+    def __getitem__(self, name: Any) -> Any:
+        if not isinstance(name, str):
+            raise UserError(f"the {self.kind} must be a name, not {shown(name)}")
+        return super().__getitem__(name)
+
     def __missing__(self, name: str) -> NoReturn:
-        raise UserError(f"unknown {self.kind} {name!r}; {suggest(str(name), self)}")
+        raise UserError(f"unknown {self.kind} {name!r}; {suggest(name, self)}")
 
     def function(self, name: str) -> Callable[..., Any]:
         """The function of a part, imported if it is the user's own.
@@ -115,7 +120,9 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
         own that makes something else than such a part.
     """
     if not isinstance(part, str | Mapping | ConfigDict):
-        raise UserError(f"the {parts.kind} must be a name, or name(argument=value), not {part!r}")
+        raise UserError(
+            f"the {parts.kind} must be a name, or name(argument=value), not {shown(part)}"
+        )
     arguments = parse(part) if isinstance(part, str) else dict(part)
     name = arguments.pop("name", None)
     if not isinstance(name, str):

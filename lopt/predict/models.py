@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import SIZE, number, sequence, set_checked
-from lopt.errors import UserError, suggest
+from lopt.checks import SIZE, named, number, sequence, set_checked
 from lopt.parts import Parts
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged, leaves_with_path
@@ -70,11 +69,9 @@ class UNFModel(Model):
 
     def __post_init__(self):
         super().__post_init__()
-        set_checked(self, "unf", channels=SIZE, depth=SIZE, hidden=sequence(SIZE))
+        sizes = {"channels": SIZE, "depth": SIZE, "hidden": sequence(SIZE)}
+        set_checked(self, "unf", **sizes, kernel_init=named("kernel_init", INITS))
         layer_kinds(self.layers, self.depth)
-        if self.kernel_init not in INITS:
-            hint = suggest(self.kernel_init, INITS)
-            raise UserError(f"unf: no kernel_init {self.kernel_init!r}; {hint}")
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The weights."""

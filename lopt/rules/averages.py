@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.checks import DECAY, sequence
 from lopt.mesh import laid_out_like
 
 
@@ -28,15 +27,6 @@ class Average(NamedTuple):
 
     order: int
     decay: float
-
-
-def require_decays(part: str, decays: Any) -> tuple[float, ...]:
-    """The decays as a tuple.
-
-    Raises:
-      UserError: if they are no sequence, an empty one, or one is not from 0 to below 1.
-    """
-    return sequence(DECAY, 1)(f"{part}: decays", decays)
 
 
 def init_averages(

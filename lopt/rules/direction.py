@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple
 import jax
 from jaxtyping import Array, Float, Int
 
-from lopt.rules.averages import Average, debiased, require_decays
+from lopt.checks import DECAYS, number, set_checked
+from lopt.rules.averages import Average, debiased
 
 
 class Tensor(NamedTuple):
@@ -115,8 +116,9 @@ class OfMomenta(Direction):
     gradient_logit: ClassVar[float] = -3.0
 
     def __post_init__(self) -> None:
-        """Refuse decays that are not valid."""
-        object.__setattr__(self, "decays", require_decays(type(self).__name__.lower(), self.decays))
+        """Refuse numbers that are not valid."""
+        name = type(self).__name__.lower()
+        set_checked(self, name, decays=DECAYS, nominal=number())
 
     @property
     def reads(self) -> tuple[Average, ...]:

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.errors import UserError
+from lopt.checks import DECAY, POSITIVE, SIZE, integer, number, set_checked
 from lopt.mesh import gathered
 from lopt.parts import Parts
-from lopt.rules.averages import Average, require_decays, root
+from lopt.rules.averages import Average, root
 from lopt.rules.direction import Direction, Memory, OfMomenta, Tensor, matrix_of
 from lopt.rules.orthogonal import orthogonalize
 from lopt.rules.rotations import begun, turn
@@ -39,9 +39,7 @@ class Adam(OfMomenta):
     def __post_init__(self) -> None:
         """Refuse decays and an epsilon that are not valid."""
         super().__post_init__()
-        require_decays("adam", (self.second_decay,))
-        if not self.epsilon > 0:
-            raise UserError(f"adam: epsilon must be positive, not {self.epsilon}")
+        set_checked(self, "adam", second_decay=DECAY, epsilon=POSITIVE)
 
     @property
     def reads(self) -> tuple[Average, ...]:
@@ -97,8 +95,7 @@ class Orthogonal(OfMomenta):
     def __post_init__(self) -> None:
         """Refuse decays that are not valid, and no iterations."""
         super().__post_init__()
-        if self.iterations < 1:
-            raise UserError(f"orthogonal: iterations must be 1 or more, not {self.iterations}")
+        set_checked(self, "orthogonal", iterations=SIZE, power=number())
 
     @property
     def start(self) -> tuple[float, ...]:
@@ -166,15 +163,15 @@ class Rotated(OfMomenta):
     def __post_init__(self) -> None:
         """Refuse what cannot turn."""
         super().__post_init__()
-        require_decays("rotated", (self.second_decay,))
-        if not 0 < self.rate <= 1:
-            raise UserError(f"rotated: rate must be above 0 and at most 1, not {self.rate}")
-        if not 0 <= self.power <= _LARGEST_POWER:
-            raise UserError(f"rotated: power must be 0 to {_LARGEST_POWER}, not {self.power}")
-        if not self.longest >= 0:
-            raise UserError(f"rotated: longest must be 0 or more, not {self.longest}")
-        if not self.damping > 0:
-            raise UserError(f"rotated: damping must be positive, not {self.damping}")
+        set_checked(
+            self,
+            "rotated",
+            second_decay=DECAY,
+            power=number(0, _LARGEST_POWER),
+            damping=POSITIVE,
+            rate=number(above=0, most=1),
+            longest=integer(0),
+        )
 
     @property
     def start(self) -> tuple[float, ...]:
@@ -299,9 +296,7 @@ class Factored(OfMomenta):
     def __post_init__(self) -> None:
         """Refuse decays and an epsilon that are not valid."""
         super().__post_init__()
-        require_decays("factored", (self.second_decay,))
-        if not self.epsilon > 0:
-            raise UserError(f"factored: epsilon must be positive, not {self.epsilon}")
+        set_checked(self, "factored", second_decay=DECAY, epsilon=POSITIVE)
 
     def init(self, shape: tuple[int, ...], inputs: int) -> Memory:
         if not inputs:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import DECAY, POSITIVE, set_checked
+from lopt.checks import DECAY, DECAYS, FLAG, POSITIVE, set_checked
 from lopt.parts import Parts
-from lopt.rules.averages import Average, debiased, require_decays, root
+from lopt.rules.averages import Average, debiased, root
 
 
 class Read(Protocol):
@@ -98,7 +98,7 @@ class Momentum(Feature):
 
     def __post_init__(self) -> None:
         """Refuse decays that are not valid."""
-        object.__setattr__(self, "decays", require_decays("momentum", self.decays))
+        set_checked(self, "momentum", decays=DECAYS, debias=FLAG)
 
     @property
     def channels(self) -> int:
@@ -126,7 +126,7 @@ class SecondMoment(Feature):
 
     def __post_init__(self) -> None:
         """Refuse decays that are not valid."""
-        object.__setattr__(self, "decays", require_decays("second_moment", self.decays))
+        set_checked(self, "second_moment", decays=DECAYS)
 
     @property
     def channels(self) -> int:
@@ -158,8 +158,8 @@ class AdamDirection(Feature):
 
     def __post_init__(self) -> None:
         """Refuse decays and an epsilon that are not valid."""
-        object.__setattr__(self, "decays", require_decays("adam_direction", self.decays))
-        set_checked(self, "adam_direction", second_decay=DECAY, epsilon=POSITIVE)
+        checks = {"decays": DECAYS, "second_decay": DECAY, "epsilon": POSITIVE}
+        set_checked(self, "adam_direction", **checks)
 
     @property
     def channels(self) -> int:

@@ -12,10 +12,20 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from lopt.errors import UserError, suggest
+from lopt.checks import (
+    DECAYS,
+    POSITIVE,
+    SIZE,
+    TEXT,
+    named,
+    number,
+    sequence,
+    set_checked,
+)
+from lopt.errors import UserError
 from lopt.mesh import gathered
 from lopt.parts import build
-from lopt.rules.averages import Average, advance, debiased, init_averages, require_decays
+from lopt.rules.averages import Average, advance, debiased, init_averages
 from lopt.rules.biases import biases_of, init_ratio, sizes_of_inputs
 from lopt.rules.direction import Direction, Tensor
 from lopt.rules.directions import DIRECTIONS
@@ -114,27 +124,23 @@ class GatesRule(Rule):
         Raises:
           UserError: for an unknown part, or a setting that does not fit.
         """
-        for name in ("directions", "weights"):
-            value = getattr(self, name)
-            if not isinstance(value, list | tuple):
-                raise UserError(f"gates: {name} must be a sequence, one for each, not {value!r}")
-            object.__setattr__(self, name, tuple(value))
-        object.__setattr__(self, "decays", require_decays("gates", self.decays))
-        if not self.directions or len(self.weights) != len(self.directions):
+        set_checked(
+            self,
+            "gates",
+            directions=sequence(TEXT, 1),
+            weights=sequence(number()),
+            vectors=TEXT,
+            decays=DECAYS,
+            width=SIZE,
+            sharing=named("sharing", SHARING),
+            bound=POSITIVE,
+            momentum_dtype=named("momentum_dtype", ("float32", "bfloat16")),
+        )
+        if len(self.weights) != len(self.directions):
             raise UserError(
-                f"gates: {len(self.directions)} directions and {len(self.weights)} weights; give "
-                "one or more directions and a weight for each"
+                f"gates: {len(self.directions)} directions and {len(self.weights)} weights; give a "
+                "weight for each"
             )
-        if not self.bound > 0:
-            raise UserError(f"gates: bound must be positive, not {self.bound}")
-        if self.width < 1:
-            raise UserError(f"gates: width must be positive, not {self.width}")
-        if self.momentum_dtype not in ("float32", "bfloat16"):
-            raise UserError(
-                f"gates: momentum_dtype must be float32 or bfloat16, not {self.momentum_dtype!r}"
-            )
-        if self.sharing not in SHARING:
-            raise UserError(f"gates: no sharing {self.sharing!r}; {suggest(self.sharing, SHARING)}")
         if self._parts[-1].matrices_only:
             raise UserError(f"gates: {self.vectors!r} is for matrices only; vectors='adam' is not")
 

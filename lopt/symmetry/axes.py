@@ -9,6 +9,7 @@ from typing import Any, Union
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from lopt.checks import TEXT, instance, sequence
 from lopt.errors import UserError, suggest
 
 Axis = Union[str, "Product", "Sum"]
@@ -37,6 +38,9 @@ class Sum:
         return "+".join(str(p) for p in self.parts)
 
 
+_AXIS = instance(str | Product | Sum, 'text such as "hidden" or "heads*width"')
+
+
 class Axes:
     """The group of each axis of one tensor: a leaf of the tree `PermutationSpec.axes`.
 
@@ -61,10 +65,13 @@ class Axes:
         """See the class.
 
         Raises:
-          UserError: for roles that are not one for each axis, each of `ROLES`.
+          UserError: for an axis that is no text or cannot be read, and for roles that are not one
+            for each axis, each of `ROLES`.
         """
+        for axis in axes:
+            _AXIS("an axis", axis)
         self._axes = tuple(parse_axis(a) if isinstance(a, str) else a for a in axes)
-        self.roles = None if roles is None else tuple(roles)
+        self.roles = None if roles is None else sequence(TEXT)("roles", roles)
         if self.roles is None:
             return
         for role in self.roles:
@@ -105,12 +112,12 @@ def parse_axis(text: str) -> Axis:
     """Read an axis from its text; the inverse of `str`.
 
     Raises:
-      ValueError: for unbalanced parentheses or a missing name.
+      UserError: for unbalanced parentheses or a missing name.
     """
     tokens = re.findall(r"[+*()]|[^+*()]+", text)
     axis, rest = _parse_sum(tokens, text)
     if rest:
-        raise ValueError(f"cannot read the axis {text!r}: unexpected {rest[0]!r}")
+        raise UserError(f"cannot read the axis {text!r}: unexpected {rest[0]!r}")
     return axis
 
 
@@ -127,11 +134,11 @@ def _parse_product(tokens: list[str], text: str) -> tuple[Axis, list[str]]:
     while rest and rest[0] == "*":
         rest = rest[1:]
         if not rest or rest[0] in "+*)":
-            raise ValueError(f"cannot read the axis {text!r}: a name is missing")
+            raise UserError(f"cannot read the axis {text!r}: a name is missing")
         if rest[0] == "(":
             factor, rest = _parse_sum(rest[1:], text)
             if not rest:
-                raise ValueError(f"cannot read the axis {text!r}: a parenthesis is not closed")
+                raise UserError(f"cannot read the axis {text!r}: a parenthesis is not closed")
             rest = rest[1:]
         else:
             factor, rest = rest[0], rest[1:]

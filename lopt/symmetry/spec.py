@@ -1,7 +1,7 @@
 """Permutation specs: which neuron group indexes each axis of each parameter."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from lopt.checks import MAPPING, TEXT, integer, sequence
 from lopt.errors import UserError, suggest
 from lopt.symmetry.axes import (
     Axes,
@@ -18,6 +19,8 @@ from lopt.symmetry.axes import (
     size_of,
 )
 from lopt.symmetry.paths import Path, arranged, leaves_with_path, name_of
+
+_SIZE = integer(0, 2**31 - 1)
 
 
 class SpecError(UserError):
@@ -51,12 +54,18 @@ class PermutationSpec:
         """See the class.
 
         Raises:
+          UserError: if sizes are not a mapping from names to integers, or `fixed` is not a sequence
+            or a set of names.
           SpecError: if a leaf of `axes` is not `Axes`, an axis names a group that has no size, or
             `fixed` one that is not there.
         """
         self.axes = axes
-        self.sizes = dict(sizes)
-        self.fixed = frozenset(fixed)
+        self.sizes = {
+            TEXT("the name of a group", name): _SIZE(f"the size of the group {name!r}", size)
+            for name, size in MAPPING("sizes", sizes).items()
+        }
+        names = list(fixed) if isinstance(fixed, Set) else fixed
+        self.fixed = frozenset(sequence(TEXT)("fixed", names))
         for path, tensor_axes in self.entries:
             if not isinstance(tensor_axes, Axes):
                 raise SpecError(

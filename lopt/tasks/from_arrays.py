@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import require_positive
+from lopt.checks import FUNCTION, SIZE
 from lopt.errors import UserError
 from lopt.tasks.task import Batch, Params, State, Task
 
@@ -64,7 +65,8 @@ def from_arrays(
       batch_size: examples per step, drawn with replacement.
 
     Raises:
-      UserError: if the arrays are not of one number of examples.
+      UserError: for functions that are none, or a batch size that is no positive integer; if the
+        arrays are not of one number of examples.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -78,12 +80,22 @@ def from_arrays(
       >>> sorted(task.evaluate(params, state))
       ['loss']
     """
-    require_positive("from_arrays", batch_size=batch_size)
-    data = jax.tree.map(jnp.asarray, data)
-    held_out = data if held_out is None else jax.tree.map(jnp.asarray, held_out)
-    for arrays in (data, held_out):
-        _examples(arrays)
+    init, loss = FUNCTION("from_arrays: init", init), FUNCTION("from_arrays: loss", loss)
+    batch_size = SIZE("from_arrays: batch_size", batch_size)
+    data = _arrays("data", data)
+    held_out = data if held_out is None else _arrays("held_out", held_out)
     return ArraysTask(data, held_out, init, loss, batch_size)
+
+
+def _arrays(name: str, given: PyTree[Any]) -> PyTree[Array]:
+    try:
+        arrays = jax.tree.map(jnp.asarray, given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"from_arrays: {name} must be arrays, or a pytree of them: {error}"
+        ) from error
+    _examples(arrays)
+    return arrays
 
 
 def _examples(arrays: PyTree[Array]) -> int:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lopt.checks import named, sequence
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged
@@ -29,10 +30,11 @@ def layer_kinds(layers: str | Sequence[str], count: int) -> tuple[str, ...]:
     Raises:
       UserError: if a kind does not exist, or there are not `count` of them.
     """
-    kinds = (layers,) * count if isinstance(layers, str) else tuple(layers)
-    for kind in kinds:
-        if kind not in LAYERS:
-            raise UserError(f"no layer {kind!r}; {suggest(kind, LAYERS)}")
+    kind = named("layer", LAYERS)
+    if isinstance(layers, str):
+        kinds = (kind("layers", layers),) * count
+    else:
+        kinds = sequence(kind)("layers", layers)
     if not kinds or len(kinds) != count:
         raise UserError(
             f"{len(kinds)} layers and {count} features; give one or more layers, "

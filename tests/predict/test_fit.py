@@ -193,7 +193,7 @@ def test_networks_that_do_not_fit_the_spec_are_refused(mlps):
 def test_an_unknown_predictor_or_argument_is_refused(mlps):
     with pytest.raises(UserError, match="unknown predictor 'unv'; did you mean unf"):
         fit(mlps.params, mlps.scores, mlps.spec, "unv")
-    with pytest.raises(UserError, match="no layer 'exakt'"):
+    with pytest.raises(UserError, match="unknown layer 'exakt'"):
         fit(mlps.params, mlps.scores, mlps.spec, "unf(layers=exakt)")
 
 

@@ -188,12 +188,12 @@ def test_with_power_one_all_output_neurons_are_alike():
     [
         ("adam(decays=(1.0,))", "from 0 to below 1, not 1.0"),
         ("orthogonal(iterations=-1)", "iterations must be"),
-        ("factored(epsilon=0.0)", "epsilon must be positive"),
-        ("rotated(damping=0.0)", "damping must be positive"),
-        ("rotated(power=3.0)", "power must be 0 to 1.25, not 3.0"),
-        ("rotated(longest=-1)", "longest must be 0 or more, not -1"),
-        ("rotated(rate=0.0)", "rate must be above 0"),
-        ("adam(epsilon=0.0)", "epsilon must be positive"),
+        ("factored(epsilon=0.0)", "epsilon must be a positive finite number"),
+        ("rotated(damping=0.0)", "damping must be a positive finite number"),
+        ("rotated(power=3.0)", "power must be a number from 0 to 1.25, not 3.0"),
+        ("rotated(longest=-1)", "longest must be an integer of at least 0, not -1"),
+        ("rotated(rate=0.0)", "rate must be a number above 0 and at most 1"),
+        ("adam(epsilon=0.0)", "epsilon must be a positive finite number"),
     ],
 )
 def test_mistakes_are_named(text, message):

@@ -327,11 +327,11 @@ def test_the_bases_of_matrices_are_kept_and_carried_on(space):
         ({"vectors": "orthogonal"}, "'orthogonal' is for matrices only"),
         ({"decays": ()}, "one or more"),
         ({"decays": 0.9}, "decays must be a sequence"),
-        ({"directions": "rotated"}, "directions must be a sequence, one for each, not 'rotated'"),
+        ({"directions": "rotated"}, r"directions must be a sequence, such as \('rotated',\), not"),
         ({"decays": (0.9, 1.0)}, "from 0 to below 1, not 1.0"),
-        ({"sharing": "groups"}, "no sharing 'groups'; did you mean group"),
-        ({"width": 0}, "width must be positive"),
-        ({"momentum_dtype": "int8"}, "momentum_dtype must be"),
+        ({"sharing": "groups"}, "unknown sharing 'groups'; did you mean group"),
+        ({"width": 0}, "width must be a positive integer, not 0"),
+        ({"momentum_dtype": "int8"}, "unknown momentum_dtype 'int8'; .*valid: bfloat16, float32"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -208,7 +208,7 @@ def test_trees_that_do_not_fit_are_refused(change, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((4, 2), "exakt"), "no layer 'exakt'; did you mean exact"),
+        (((4, 2), "exakt"), "unknown layer 'exakt'; did you mean exact"),
         (((4, 2), ("exact",)), "1 layers and 2 features"),
         (((), "exact"), "0 layers and 0 features"),
     ],
