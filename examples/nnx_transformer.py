@@ -2,8 +2,8 @@
 
 python examples/nnx_transformer.py --steps=500 --plot=nnx_transformer.png
 
-`with_adamw` is what such a script has; in `with_lopt` four lines differ, and `import lopt` is the
-fifth.
+`with_adamw` is what such a script has; in `with_lopt` six lines differ, and `import lopt` is the
+seventh.
 """
 
 import argparse
@@ -69,9 +69,11 @@ def with_adamw(model, batch, steps, rate):
 
 
 def with_lopt(model, batch, steps):
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    of_params = lambda p, batch: loss(nnx.merge(graph, p, rest), batch)  # noqa: E731
-    spec = lopt.infer_spec(of_params, params, batch)
+    modes = {"deterministic": True, "use_running_average": False}
+    seen = nnx.view(model, **modes, raise_if_not_found=False)
+    graph, params, rest = nnx.split(seen, nnx.Param, ...)
+    of_params = lambda p, rest, batch: loss(nnx.merge(graph, p, rest), batch)  # noqa: E731
+    spec = lopt.infer_spec(of_params, params, rest, batch)
     optimizer = lopt.optimizer("base", total_steps=steps, spec=spec)
     return nnx.Optimizer(model, optimizer, wrt=nnx.Param)
 

@@ -5,11 +5,13 @@ from lopt.symmetry.blocks import block_groups, merge_blocks, split_blocks
 from lopt.symmetry.check import SpecCheck, check_spec
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
 from lopt.symmetry.interpret import Equation, InferenceError, register_rule
+from lopt.symmetry.outside import FixedUnitsWarning
 from lopt.symmetry.spec import PermutationSpec, SpecError
 
 __all__ = [
     "Axes",
     "Equation",
+    "FixedUnitsWarning",
     "InferenceError",
     "PermutationSpec",
     "SpecCheck",

@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 from lopt.symmetry.axes import Axis, Product, groups_of
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, split_args
 from lopt.symmetry.interpret import shape_of
+from lopt.symmetry.outside import FixedUnitsWarning
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec, SpecError, require_spec
 
@@ -218,6 +219,7 @@ def _merged(
     """The groups whose axes inference finds to be in several true groups and in no other."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownPrimitiveWarning)
+        warnings.simplefilter("ignore", FixedUnitsWarning)
         finest = infer_spec(fn, params, *args)
     where: dict[str, list[str]] = {}
     shared: dict[str, dict[str, list[str]]] = {name: {} for name in spec.groups}

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from lopt.symmetry.symbols import Atom, Symbol
+from lopt.symmetry.outside import Outside
+from lopt.symmetry.symbols import Atom, Symbol, fix
 
 _LARGE = 2**22
 """Arrays of more elements are not computed."""
@@ -40,7 +41,13 @@ class Constant:
         shape = np.shape(self.value)
         dims: list[Symbol | None] = [None] * len(shape)
         for axes in self._varying:
-            atom = Atom(shape[axes[0]], "" if len(axes) > 1 else "constant")
+            atom = Atom(shape[axes[0]])
+            if len(axes) == 1:
+                fix(atom, "constant")
+                if self._is_one_for_each:
+                    atom.causes = {
+                        Outside("constant", f"a constant of shape {shape}", id(self.value))
+                    }
             for i in axes:
                 dims[i] = atom
         return tuple(dims)
@@ -52,6 +59,12 @@ class Constant:
             return [(i,) for i in range(np.ndim(self.value))]
         value = np.asarray(self.value)
         return _together(value, [i for i in range(value.ndim) if _varies(value, i)])
+
+    @property
+    def _is_one_for_each(self) -> bool:
+        """Whether it has a number for each index of one axis, as statistics have for units."""
+        dtype = getattr(self.value, "dtype", None)
+        return len(self._varying) == 1 and jax.dtypes.issubdtype(dtype, np.inexact)
 
     @property
     def _has_numbers(self) -> bool:

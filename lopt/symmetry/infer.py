@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.errors import TraceContextError
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
@@ -21,6 +22,7 @@ import lopt.symmetry.rules_references
 import lopt.symmetry.rules_structure  # noqa: F401
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
+from lopt.symmetry.outside import FixedUnitsWarning, Outside, advice, one_for_each
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
@@ -40,11 +42,13 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     that the function never reads is fixed, too.
 
     Args:
-      fn: a function of params and args: the apply function of a model, or its loss. What it
-        returns beside the outputs that matter, such as new batch statistics, is better left out.
+      fn: a function of params and args: the apply function of a model, or its loss, as in
+        training but with dropout off. What it returns beside the outputs that matter, such as new
+        batch statistics, is better left out.
       params: a pytree of arrays, or of shapes (`jax.ShapeDtypeStruct`).
-      *args: further arguments. Arrays, shapes and random keys in them are traced; anything else
-        (a flag, a string) is handed to `fn` as it is.
+      *args: further arguments: a batch, and what a model holds beside its params, as the state
+        of an nnx model without them (docs/training.md). Arrays, shapes and random keys in them are
+        traced; anything else (a flag, a string) is handed to `fn` as it is.
 
     Returns:
       A spec with the structure of `params`. Its groups are named after the modules that introduce
@@ -57,6 +61,8 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     Warns:
       UnknownPrimitiveWarning: if `fn` uses primitives that have no rule. What is inferred is
         still true, and symmetries may be missing; see `register_rule`.
+      FixedUnitsWarning: if random numbers or statistics from outside of the params are all that
+        tells hidden units apart, as dropout and a batch norm in evaluation do.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -76,7 +82,8 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     shapes = _shapes_of(params)
     jaxpr = _trace(fn, params, args)
     symbols = [tuple(Atom(n) for n in shape) for shape in shapes]
-    inputs = [_input(aval) for aval in jaxpr.in_avals[len(symbols) :]]
+    names = [f"args/{name_of(path)}" for path, leaf in leaves_with_path(args) if _is_array(leaf)]
+    inputs = [*map(_input, names, jaxpr.in_avals[len(symbols) :])]
 
     walk = Walk(symbols)
     for output in walk(jaxpr, [*symbols, *inputs]):
@@ -88,6 +95,9 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
             fix(atom, "single" if atom.read else "unread")
     if walk.unknown:
         warnings.warn(_advice(list(walk.unknown)), UnknownPrimitiveWarning, stacklevel=2)
+    fixed_units = advice([path for path, _ in leaves_with_path(params)], symbols)
+    if fixed_units:
+        warnings.warn(fixed_units, FixedUnitsWarning, stacklevel=2)
     sides = [walk.sides.of(tensor) for tensor in range(len(symbols))]
     return name_groups(params, symbols, lambda symbol: walk.order.get(symbol, math.inf), sides)
 
@@ -99,10 +109,12 @@ def _advice(unknown: list[str]) -> str:
     )
 
 
-def _input(aval: Any) -> tuple[Atom, ...]:
+def _input(name: str, aval: Any) -> tuple[Atom, ...]:
     """A fixed atom for each axis of an argument: an input, or of integers a position."""
-    why = "input" if jax.dtypes.issubdtype(aval.dtype, np.inexact) else "position"
-    return tuple(Atom(n, why, read=True) for n in aval.shape)
+    real = jax.dtypes.issubdtype(aval.dtype, np.inexact)
+    causes = [Outside("argument", name)] if real and one_for_each(aval.shape) else ()
+    why = "input" if real else "position"
+    return tuple(Atom(n, why, read=True, causes=causes) for n in aval.shape)
 
 
 def _is_array(leaf: Any) -> bool:
@@ -138,6 +150,11 @@ def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> core.C
     except Exception as error:
         name = getattr(fn, "__qualname__", type(fn).__name__)
         reason = next(iter(str(error).strip().splitlines()), "")
+        if isinstance(error, TraceContextError):
+            raise InferenceError(
+                f"{name} changes what it closes over ({reason.partition(' (http')[0]}); pass what "
+                "a model holds beside its params as an argument: infer_spec(fn, params, rest, ...)"
+            ) from error
         raise InferenceError(
             f"{name} cannot be traced with params and {len(args)} further arguments: "
             f"{type(error).__name__}: {reason}"

@@ -1,6 +1,7 @@
 """Rules of the primitives that take or write at computed positions, and of random numbers."""
 
-from lopt.symmetry.interpret import Dims, Equation, fix_all, fixed_dims, register_rule
+from lopt.symmetry.interpret import Dims, Equation, fix_all, register_rule
+from lopt.symmetry.outside import Outside
 from lopt.symmetry.symbols import Atom, Symbol, fix, join
 
 
@@ -115,4 +116,5 @@ rng_bit_generator rng_uniform
 def random_numbers(equation: Equation, *operands: Dims) -> list[Dims]:
     """Random numbers have their order."""
     fix_all(operands, "random")
-    return [fixed_dims(shape, "random") for shape in equation.out_shapes]
+    causes = [Outside("random", equation.name)]
+    return [tuple(Atom(n, "random", causes=causes) for n in shape) for shape in equation.out_shapes]

@@ -52,7 +52,7 @@ True
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Union
 
 from lopt.symmetry.axes import Product, Sum
@@ -69,22 +69,31 @@ class Atom:
       size: how many indices.
       bound: the symbol that this atom turned out to be, if any.
       fixed: why the indices must stay where they are; empty if they need not.
+      causes: all that fixes it, of which `fixed` is the first.
       role: what the atom is used as, for its name.
       read: whether the function depends on it.
     """
 
-    __slots__ = ("bound", "fixed", "read", "role", "size")
+    __slots__ = ("bound", "causes", "fixed", "read", "role", "size")
 
-    def __init__(self, size: int, fixed: str = "", role: str = "", read: bool = False):
+    def __init__(
+        self,
+        size: int,
+        fixed: str = "",
+        role: str = "",
+        read: bool = False,
+        causes: Iterable[Hashable] = (),
+    ):
         self.size = size
         self.bound: Symbol | None = None
         self.fixed = fixed
+        self.causes = set(causes) or ({fixed} if fixed else set())
         self.role = role
         self.read = read
 
     def part(self, size: int) -> "Atom":
         """A new atom of another size that inherits what is known of this one."""
-        return Atom(size, self.fixed, self.role, self.read)
+        return Atom(size, self.fixed, self.role, self.read, self.causes)
 
 
 class Table:
@@ -163,8 +172,13 @@ def atoms(symbol: Symbol) -> list[Atom]:
 def fix(symbol: Symbol | None, why: str) -> None:
     """Declare that the indices of a symbol must stay where they are."""
     if symbol is not None:
-        for atom in atoms(symbol):
-            atom.fixed = atom.fixed or why
+        _fix(symbol, why, {why})
+
+
+def _fix(symbol: Symbol, why: str, causes: set[Hashable]) -> None:
+    for atom in atoms(symbol):
+        atom.fixed = atom.fixed or why
+        atom.causes |= causes
 
 
 def mark_read(symbol: Symbol | None) -> None:
@@ -289,7 +303,7 @@ def cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
 
 def _bind(atom: Atom, to: Symbol) -> None:
     if atom.fixed:
-        fix(to, atom.fixed)
+        _fix(to, atom.fixed, atom.causes)
     if atom.read:
         mark_read(to)
     if isinstance(to, Atom):

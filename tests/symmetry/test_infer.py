@@ -16,6 +16,7 @@ import lopt.symmetry.interpret as interpret
 from lopt.errors import UserError
 from lopt.symmetry import (
     Axes,
+    FixedUnitsWarning,
     InferenceError,
     PermutationSpec,
     UnknownPrimitiveWarning,
@@ -107,7 +108,8 @@ def test_flags_and_random_keys_among_the_args():
     assert infer_spec(fn, PARAMS, X, False, jax.random.key(0)) == EXPECTED
     assert infer_spec(fn, PARAMS, X, False, jax.random.PRNGKey(0)) == EXPECTED
     # A random mask tells the hidden units apart.
-    assert infer_spec(fn, PARAMS, X, True, jax.random.key(0)).groups == ()
+    with pytest.warns(FixedUnitsWarning):
+        assert infer_spec(fn, PARAMS, X, True, jax.random.key(0)).groups == ()
 
 
 def test_inference_inside_of_a_trace():

@@ -1,12 +1,13 @@
 """What every model of the zoo has to pass."""
 
 import re
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec
+from lopt.symmetry import Axes, FixedUnitsWarning, PermutationSpec, check_spec, infer_spec
 from lopt.symmetry.axes import groups_of, size_of
 from lopt.symmetry.paths import leaves_with_path, name_of
 
@@ -24,7 +25,9 @@ def verify(fn, params, *args, expect, **sizes):
       **sizes: the size of each true group, and of fixed ones that occur only in composite axes.
     """
     expected = written(expect, params, sizes)
-    spec = infer_spec(fn, params, *args)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FixedUnitsWarning)
+        spec = infer_spec(fn, params, *args)
     assert spec == expected, f"\n{spec}\n\nshould be\n\n{expected}"
     assert infer_spec(fn, jax.eval_shape(lambda p: p, params), *args) == expected
 

@@ -76,6 +76,7 @@ def test_the_loss_falls_under_adam(part):
 
 
 @pytest.mark.parametrize("part", PARTS)
+@pytest.mark.filterwarnings("error::lopt.symmetry.FixedUnitsWarning")
 def test_the_inferred_spec_is_proved(part):
     task = make(part)
     key = jax.random.key(1)

@@ -1,0 +1,93 @@
+"""Hidden units that values from outside of the params tell apart, although training need not.
+
+A dropout mask and the statistics of a batch norm in evaluation have a value for each hidden unit.
+They fix the units, rightly, and a model that is trained without them has these symmetries. So a
+fixed atom knows its causes, and where all of them are such values, a warning says what to do.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lopt.symmetry.paths import Path, name_of
+from lopt.symmetry.symbols import Atom, Symbol, atoms
+
+
+class FixedUnitsWarning(UserWarning):
+    """Random numbers or statistics from outside of the params have fixed hidden units."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A cause for which an atom is fixed.
+
+    Attributes:
+      kind: "random", "argument" or "constant".
+      name: the primitive, the argument's path, or the constant's shape.
+      key: tells constants of one shape apart.
+    """
+
+    kind: str
+    name: str
+    key: int = 0
+
+
+def one_for_each(shape: Sequence[int]) -> bool:
+    """Whether an array has a value for each unit and nothing else, as statistics have.
+
+    Batches have further axes, and so have tables of positions, which a model cannot do without.
+    """
+    return sum(n > 1 for n in shape) == 1
+
+
+def advice(paths: Sequence[Path], symbols: Sequence[Sequence[Symbol]]) -> str | None:
+    """What to do about hidden units that only values from outside fix; `None` if there are none.
+
+    Args:
+      paths: the path of each tensor.
+      symbols: the symbols of the axes of each tensor.
+    """
+    places: dict[Atom, list[tuple[int, str]]] = {}
+    for path, axes in zip(paths, symbols, strict=True):
+        for i, symbol in enumerate(axes if len(axes) > 1 else ()):
+            for atom in atoms(symbol):
+                places.setdefault(atom, []).append((i, f"{name_of(path)}.{i}"))
+    # Matrices have a hidden group along different axes, since one writes it and another reads it.
+    hidden = {atom: found for atom, found in places.items() if len({i for i, _ in found}) > 1}
+    lost = {atom: found[0][1] for atom, found in hidden.items() if _only_outside(atom)}
+    if not lost:
+        return None
+    causes = {c for atom in lost for c in atom.causes if isinstance(c, Outside)}
+    random = _listed(c.name for c in causes if c.kind == "random")
+    values = _listed(c.name for c in causes if c.kind != "random")
+    where = _listed(lost.values())
+    said = []
+    if random:
+        said.append(
+            f"random numbers ({random}) fix the hidden units along {where}: infer the spec with "
+            "dropout off (deterministic=True), and train with it on; noise of the model itself, as "
+            "a VAE's, fixes units rightly"
+        )
+    if values:
+        said.append(
+            f"a value for each unit that is no param ({values}) fixes the hidden units along "
+            f"{where}: infer the spec as in training (use_running_average=False), or pass "
+            "statistics among the params"
+        )
+    return f"infer_spec: {'; '.join(said)}"
+
+
+def _only_outside(atom: Atom) -> bool:
+    """Whether an atom is fixed by random numbers, an argument or constants alone.
+
+    A single constant is no statistic, which would be a mean and a variance; it may be a decay of
+    heads, or another of the constants that a model has by itself.
+    """
+    outside = [cause for cause in atom.causes if isinstance(cause, Outside)]
+    kinds = {cause.kind for cause in outside}
+    return len(outside) == len(atom.causes) > (kinds == {"constant"})
+
+
+def _listed(names: Iterable[str], most: int = 3) -> str:
+    names = sorted(set(names))
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
