@@ -1,7 +1,8 @@
 """Meta-train a learned optimizer: what `python -m lopt.meta_train` does, in a checkout."""
 
 import runpy
-import sys
+import signal
 
-sys.argv[0] = "-m"  # as Python has it there while the package is imported
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during imports, of seconds
 runpy.run_module("lopt.meta_train", run_name="__main__", alter_sys=True)

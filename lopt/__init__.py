@@ -1,13 +1,8 @@
 """Learned optimizers in JAX: meta-train them, use them through optax, compare them with Adam."""
 
-import signal
-import sys
 from importlib.metadata import version
 
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # `python -m lopt.compare`: Ctrl-C during the imports below, of seconds, ends it quietly
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
+import lopt.command_start  # noqa: F401  before the imports below, which take seconds
 from lopt.rules import LearnedOptimizer, load, optimizer, save
 from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec, register_rule
 

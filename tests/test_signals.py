@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from processes import heeded, launch, run
 
+from lopt.command_start import is_command
 from lopt.meta import interruption
 from lopt.meta.interruption import Interruption
 from lopt.signals import handled
@@ -153,3 +154,40 @@ def test_ctrl_c_during_imports_ends_a_program_quietly(arguments, tmp_path, monke
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (-signal.SIGINT, "")
+
+
+PROGRAM_OF_A_USER = """
+import signal
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+raise SystemExit
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("-m", "program.main"), ("-m", "program"), ("-c", "import lopt")], ids=str
+)
+def test_importing_lopt_leaves_a_programs_own_ctrl_c_alone(arguments, tmp_path, monkeypatch):
+    """A module in jax' place tells what is set when the import has come to it."""
+    (tmp_path / "jax.py").write_text(PROGRAM_OF_A_USER)
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "__init__.py").write_text("import lopt\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(p for p in sys.path if p)}")
+    result = run(*arguments)
+    assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize(
+    ("original", "expected"),
+    [
+        (["python", "-m", "lopt.compare"], True),
+        (["python", "-Xdev", "-mlopt.compare"], True),
+        (["python", "-bm", "lopt.predict.zoo"], True),
+        (["python", "-m", "lopt"], True),
+        (["python", "-m", "loptimal.compare"], False),
+        (["python", "-m", "my.lopt"], False),
+    ],
+)
+def test_only_commands_of_the_package_are_told_apart_while_they_are_imported(original, expected):
+    assert is_command(["-m"], original) == expected
+    assert is_command(["-m", "--seeds=3", "-m"], [*original, "--seeds=3", "-m"]) == expected
+    assert not is_command(["program.py"], original)

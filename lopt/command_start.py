@@ -1,0 +1,34 @@
+"""Ctrl-C while one of the package's own commands is imported ends it without a traceback.
+
+Importing this module does so for `python -m lopt.compare` and the like, and nothing for any other
+program: what Ctrl-C does there is its own.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+
+
+def is_command(argv: Sequence[str], original: Sequence[str]) -> bool:
+    """Whether this process is `python -m lopt...`, and its module is still being looked for.
+
+    Args:
+      argv: `sys.argv`, which begins with "-m" until the module is found.
+      original: `sys.orig_argv`, with Python's own options and the name of the module.
+
+    Example:
+      >>> is_command(["-m", "--seeds=3"], ["python", "-m", "lopt.compare", "--seeds=3"])
+      True
+      >>> is_command(["-m"], ["python", "-m", "my_project.train"])
+      False
+    """
+    if list(argv[:1]) != ["-m"] or len(original) <= len(argv):
+        return False
+    module = original[-len(argv)].rpartition("-m")[2]  # -mlopt.compare is one word
+    return module.split(".")[0] == "lopt"
+
+
+if is_command(sys.argv, sys.orig_argv) and (
+    signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
