@@ -1,9 +1,11 @@
-"""Ctrl-C while one of the package's own commands is imported ends it without a traceback.
+"""What has to be settled before a command's imports, for `python -m lopt.compare` and the like.
 
-Importing this module does so for `python -m lopt.compare` and the like, and nothing for any other
-program: what Ctrl-C does there is its own.
+Ctrl-C while they go on, for seconds, ends it without a traceback; and pictures go to files, so that
+a backend of matplotlib's that is not there is no mistake. Importing this module does nothing of
+that in any other program: its signals and its environment are its own.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ def is_command(argv: Sequence[str], original: Sequence[str]) -> bool:
     return module.split(".")[0] == "lopt"
 
 
-if is_command(sys.argv, sys.orig_argv) and (
-    signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if is_command(sys.argv, sys.orig_argv):
+    os.environ["MPLBACKEND"] = "agg"
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

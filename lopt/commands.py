@@ -1,10 +1,12 @@
 """How the command lines run: absl flags in, one line and exit status 2 for a user's mistake."""
 
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,20 +16,26 @@ from absl import logging as absl_logging
 from lopt.config_file import ConfigFile
 from lopt.errors import UserError
 from lopt.memory import memory_for
+from lopt.parts import Parts
 from lopt.signals import handled, leave
+from lopt.streams import lasting_streams
 
 _HELP = ("help", "helpshort", "helpfull")
 
 _SMALLER = "make the task's batches or widths smaller, or take fewer runs at a time"
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
+def run(main: Callable[[Sequence[str]], None], parts: Mapping[str, Parts] | None = None) -> None:
     """Parse the flags, call `main` and end the process; a user's mistake gives status 2.
 
     A flag `config` is a file of `configs/`, a flag `workdir` the folder that is written to. Ctrl-C
     ends the process at once, unless `main` arranges for something else. So does an error: an
     orderly end would wait for threads that the error may have left waiting for each other, unless
-    there are other processes, which have to be notified.
+    there are other processes, which have to be notified. What cannot be printed ends nothing.
+
+    Args:
+      main: is given the command line, what is not a flag.
+      parts: that flags can put into the config, by their key in it; as in `ConfigFile`.
     """
 
     def guarded(argv: Sequence[str]) -> None:
@@ -39,8 +47,11 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
                 raise UserError(f"unexpected argument {argv[1]!r}; flags start with --")
             main(argv)
 
-    with handled((signal.SIGINT,), lambda number: leave(128 + number)):
-        status = _status_of(lambda: app.run(guarded, flags_parser=_parse))
+    with (
+        lasting_streams(),
+        handled((signal.SIGINT,), lambda number: leave(128 + number)),
+    ):
+        status = _status_of(lambda: app.run(guarded, flags_parser=partial(_parse, parts=parts)))
         if status and not jax.distributed.is_initialized():
             leave(status)
     sys.exit(status)
@@ -52,9 +63,24 @@ def one_line_errors() -> Iterator[None]:
     try:
         with memory_for("the program", _SMALLER):
             yield
-    except (UserError, flags.Error) as error:
-        print(f"error: {UserError(str(error))}", file=sys.stderr)
+    except Exception as error:
+        message = str(error) if isinstance(error, UserError | flags.Error) else _no_device()
+        if not message:
+            raise
+        print(f"error: {UserError(message)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _no_device() -> str:
+    """What to say if JAX has nothing to compute on, whose errors then are of many kinds."""
+    try:
+        jax.devices()
+    except Exception as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        told = f" ({str(error)[:200]})" if str(error) else ""
+        fix = f"unset JAX_PLATFORMS={asked}, or give it a platform that is here, such as cpu"
+        return f"JAX finds no device{told}; " + (fix if asked else "see its installation guide")
+    return ""
 
 
 def _status_of(program: Callable[[], None]) -> int:
@@ -78,22 +104,29 @@ def _unraisable(error: Any) -> None:
         sys.__unraisablehook__(error)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: list[str], parts: Mapping[str, Parts] | None) -> list[str]:
     if any(a.lstrip("-").split("=")[0] in _HELP for a in argv[1:]):
         return app.parse_flags_with_usage(list(argv))
     with one_line_errors():
-        return parse_flags(flags.FLAGS, argv)
+        return parse_flags(flags.FLAGS, argv, parts)
 
 
-def parse_flags(known: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+def parse_flags(
+    known: flags.FlagValues, argv: list[str], parts: Mapping[str, Parts] | None = None
+) -> list[str]:
     """Parse a command line; returns what of it is no flag.
+
+    Args:
+      known: the flags.
+      argv: the command line; the flags that put another part into the config are taken out of it.
+      parts: as in `ConfigFile`.
 
     Raises:
       UserError: for a mistake in the config file, none at all, or an empty workdir.
       flags.Error: for any other mistake.
     """
     if "config" in known:
-        known["config"].parser = ConfigFile("config", argv)
+        known["config"].parser = ConfigFile("config", argv, parts)
     try:
         rest = known(argv)
     except flags.Error as error:

@@ -1,4 +1,7 @@
-"""Config files of a command line: each is run once, and its mistakes are one line."""
+"""Config files of a command line: each is run once, and its mistakes are one line.
+
+Flags override what a config says, a key at a time, and swap its parts: `--config.rule=unf`.
+"""
 
 import inspect
 import re
@@ -12,6 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from lopt.errors import UserError, suggest
+from lopt.parts import Parts, read_config, with_name
 
 
 class ConfigFile(flags.ArgumentParser):
@@ -21,21 +25,27 @@ class ConfigFile(flags.ArgumentParser):
     checked here in a line.
     """
 
-    def __init__(self, name: str, argv: Sequence[str]):
+    def __init__(self, name: str, argv: list[str], parts: Mapping[str, Parts] | None = None):
         """See the class.
 
         Args:
           name: of the flag.
-          argv: the command line, for the keys that it overrides.
+          argv: the command line, for the keys that it overrides. The flags that swap a part are
+            taken out of it: they are no values of the config's own types.
+          parts: path of a key -> the parts that it can name, as in `{"rule": RULES}`; `*` in a path
+            stands for any key.
         """
-        self._name, self._overridden = name, list(_overridden(name, argv))
+        self._name = name
+        self._swaps = list(_taken(name, argv, parts or {}))
+        self._overridden = list(_overridden(name, argv))
 
     def parse(self, argument: str) -> ConfigDict:
         """Load a config.
 
         Raises:
           UserError: if there is no such file, or an error in it, or it returns no config, or its
-            config has no key that the command line overrides.
+            config has no key that the command line overrides; for an unknown part, or arguments
+            that it does not have.
         """
         path, colon, text = argument.partition(":")
         if not Path(path).is_file():
@@ -51,6 +61,8 @@ class ConfigFile(flags.ArgumentParser):
                 f"get_config() of {path} must return a ConfigDict, not {type(config).__name__}"
             )
         config = ConfigDict(config)
+        for swap in self._swaps:
+            self._swap(config, *swap)
         self._require_overridden(config)
         return config.lock()
 
@@ -59,13 +71,58 @@ class ConfigFile(flags.ArgumentParser):
 
     def _require_overridden(self, config: ConfigDict) -> None:
         for override in self._overridden:
-            node = config
-            for key in override.split("."):
-                valid = node.keys() if isinstance(node, ConfigDict) else ()
-                if key not in valid:
-                    where = f"--{self._name}.{override}"
-                    raise UserError(f"{where}: no key {key!r}; {suggest(key, valid)}")
-                node = node[key]
+            self._at(config, override.split("."), override)
+
+    def _swap(self, config: ConfigDict, parts: Parts, path: str, text: str) -> None:
+        """Put another part in a part's place, or where none is said."""
+        keys = path.split(".")
+        renamed = keys[-1] == "name"
+        *blocks, key = keys[:-1] if renamed else keys
+        block = self._at(config, blocks, path)
+        if renamed or not isinstance(block, ConfigDict):
+            self._at(block, [key, "name"] if renamed else [key], path)
+        old = block.get(key)
+        new = with_name(parts, old, text) if renamed else read_config(parts, text)
+        with block.unlocked(), block.ignore_type():
+            block[key] = text if isinstance(old, str) else new
+
+    def _at(self, node: Any, keys: Sequence[str], override: str) -> Any:
+        """What is at the end of a path of keys."""
+        for key in keys:
+            valid = node.keys() if isinstance(node, ConfigDict) else ()
+            if key not in valid:
+                where = f"--{self._name}.{override}"
+                raise UserError(f"{where}: no key {key!r}; {suggest(key, valid)}")
+            node = node[key]
+        return node
+
+
+def _taken(
+    name: str, argv: list[str], parts: Mapping[str, Parts]
+) -> Iterator[tuple[Parts, str, str]]:
+    """Take the flags that swap a part out of a command line: the parts, the path and the text."""
+    position = 0
+    while position < len(argv):
+        match = re.fullmatch(rf"--?{name}\.([^=\[]+)(?:=(.*))?", argv[position], re.DOTALL)
+        found = _parts_at(match[1], parts) if match else None
+        apart = match is not None and match[2] is None  # the text is the next word
+        if found is None or (apart and position + 1 == len(argv)):
+            position += 1
+            continue
+        text = argv[position + 1] if apart else match[2]
+        del argv[position : position + 1 + apart]
+        yield found, match[1], text
+
+
+def _parts_at(path: str, parts: Mapping[str, Parts]) -> Parts | None:
+    keys = path.removesuffix(".name").split(".")
+    for pattern, found in parts.items():
+        expected = pattern.split(".")
+        if len(expected) == len(keys) and all(
+            e in ("*", key) for e, key in zip(expected, keys, strict=True)
+        ):
+            return found
+    return None
 
 
 def _overridden(name: str, argv: Sequence[str]) -> Iterator[str]:

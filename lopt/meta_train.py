@@ -31,7 +31,7 @@ from lopt.meta import (
     Validation,
     distributed,
 )
-from lopt.meta.checkpoints import Snapshot
+from lopt.meta.checkpoints import Snapshot, require_keepable
 from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
 from lopt.meta.records import Recorder, Unrecorded, plot_meta_loss
@@ -47,10 +47,10 @@ from lopt.meta.workdir import (
     versions,
     writing_to,
 )
-from lopt.parts import build
+from lopt.parts import Parts, build
 from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
 from lopt.schedules import scale_by_drawn_rate, scale_over_run
-from lopt.tasks import Mixture, Task, build_mixture
+from lopt.tasks import MIXTURES, TASKS, Mixture, Task, build_mixture
 from lopt.tasks.task import initial_loss
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
@@ -66,6 +66,16 @@ _DISTRIBUTED = flags.DEFINE_bool(
 _FIX = "lower task.batch_size, the task's widths or estimator.pairs"
 _NO_VALIDATION = ConfigDict({"every": 0, "runs": 1})
 flags.mark_flags_as_required(["config", "workdir"])
+
+_TASKS = Parts("task", object, **TASKS, **MIXTURES)
+_PARTS = {
+    "task": _TASKS,
+    "validation.task": _TASKS,
+    "rule": RULES,
+    "estimator": ESTIMATORS,
+    "inner.objective": OBJECTIVES,
+}
+"""What flags can put in a part's place."""
 
 
 @distributed.ended_with_the_others()
@@ -124,6 +134,7 @@ def main(argv: Sequence[str]) -> None:
         held_out.weights,
     )
     workdir = Path(_WORKDIR.value).expanduser()
+    require_keepable(workdir)
     if distributed.from_first(lambda: is_finished(workdir, config.to_dict())):
         distributed.say(f"{workdir / RESULT} is there already: this run is finished")
         return
@@ -256,4 +267,4 @@ def outer_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, _PARTS)

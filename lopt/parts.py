@@ -107,6 +107,38 @@ def config(parts: Parts, name: str, **arguments: Any) -> ConfigDict:
     return ConfigDict({"name": name, **defaults, **arguments})
 
 
+def read_config(parts: Parts, text: str) -> ConfigDict:
+    """The config of the part that a text names, as `config` makes one.
+
+    Raises:
+      UserError: if the text cannot be read, for an unknown name or argument.
+
+    Example:
+      >>> from lopt.meta import ESTIMATORS
+      >>> read_config(ESTIMATORS, "pes(pairs=4)").pairs
+      4
+    """
+    given = parse(text)
+    name = given.pop("name")
+    return config(parts, name, **{k: _as_text(v) for k, v in given.items()})
+
+
+def with_name(parts: Parts, part: Mapping[str, Any] | ConfigDict, name: str) -> ConfigDict:
+    """The config of another part, with those arguments of a part that both have.
+
+    Raises:
+      UserError: for an unknown name.
+
+    Example:
+      >>> from lopt.meta import ESTIMATORS
+      >>> es = with_name(ESTIMATORS, config(ESTIMATORS, "pes", pairs=4, truncation=20), "es")
+      >>> es.pairs, "truncation" in es
+      (4, False)
+    """
+    shared = _parameters(parts.function(name), name, {})
+    return config(parts, name, **{k: v for k, v in part.items() if k in shared and k != "name"})
+
+
 def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     """Make a part from its config, or from a text such as `"momentum(decays=(0.9, 0.99))"`.
 

@@ -15,21 +15,25 @@ XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=fa
 """Most of the tests' time would be spent on optimizing code that runs for milliseconds."""
 
 
-def launch(*arguments, devices=1):
-    """Start Python with these arguments, on so many devices that the host pretends to have."""
+def launch(*arguments, devices=1, stdout=subprocess.PIPE, **variables):
+    """Start Python with these arguments, on so many devices that the host pretends to have.
+
+    Variables are those of the environment that are to be set otherwise.
+    """
     environment = {
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
         "MPLBACKEND": "Agg",
         "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
+        **variables,
     }
     with heeded(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         process = subprocess.Popen(
             [sys.executable, *map(str, arguments)],
             cwd=ROOT,
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -61,9 +65,9 @@ def ends(*processes, timeout=300):
     return [(p.returncode, *lines) for p, lines in zip(processes, said, strict=True)]
 
 
-def run(*arguments, devices=1, timeout=300):
-    """Start Python and wait for its end."""
-    process = launch(*arguments, devices=devices)
+def run(*arguments, timeout=300, **options):
+    """Start Python and wait for its end; options are those of `launch`."""
+    process = launch(*arguments, **options)
     ((code, out, err),) = ends(process, timeout=timeout)
     return subprocess.CompletedProcess(process.args, code, out, err)
 

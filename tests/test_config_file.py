@@ -4,8 +4,23 @@ from ml_collections import ConfigDict, config_flags
 
 from lopt.commands import parse_flags
 from lopt.errors import UserError
+from lopt.meta import ESTIMATORS, OBJECTIVES
+from lopt.parts import Parts, build, config
+from lopt.predict import PREDICTORS
+from lopt.rules import RULES
+from lopt.tasks import MIXTURES, TASKS
 
 QUICKSTART = "configs/quickstart.py"
+
+
+PARTS = {
+    "rule": RULES,
+    "estimator": ESTIMATORS,
+    "task": Parts("task", object, **TASKS, **MIXTURES),
+    "inner.objective": OBJECTIVES,
+    "validation.task": TASKS,
+    "several.*": PREDICTORS,
+}
 
 
 def parse(*arguments):
@@ -15,7 +30,7 @@ def parse(*arguments):
     config_flags.DEFINE_config_file("config", flag_values=known, sys_argv=argv)
     flags.DEFINE_string("workdir", None, "", flag_values=known)
     flags.mark_flags_as_required(["config", "workdir"], known)
-    assert parse_flags(known, argv) == ["meta_train.py"]
+    assert parse_flags(known, argv, PARTS) == ["meta_train.py"]
     return known
 
 
@@ -112,3 +127,72 @@ def test_mistakes_in_flags_are_one_line(arguments, words):
 )
 def test_what_absl_refuses_is_one_line(arguments, words):
     assert words in refused(f"--config={QUICKSTART}", *arguments, error=flags.Error)
+
+
+def swapped(*arguments):
+    return parse(f"--config={QUICKSTART}", "--workdir=x", *arguments).config
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_a_part_is_swapped_with_arguments_of_its_own_and_overridden(split):
+    given = [("rule", "unf(widths=(8,), layers=exact)"), ("estimator", "pes(truncation=20)")]
+    words = [[f"--config.{k}", v] if split else [f"--config.{k}={v}"] for k, v in given]
+    found = swapped("--config.rule.step=direct", *(w for pair in words for w in pair))
+    rule = config(RULES, "unf", widths=(8,), layers="exact", step="direct")
+    assert found.rule.to_dict() == rule.to_dict()
+    assert found.estimator.to_dict() == config(ESTIMATORS, "pes", truncation=20).to_dict()
+
+
+def test_a_part_is_swapped_by_its_name_and_keeps_the_arguments_that_both_have():
+    found = swapped("--config.estimator.name=es", "--config.rule.name=unf")
+    expected = config(ESTIMATORS, "es", pairs=8, horizon=200, sigma=0.02)
+    assert found.estimator.to_dict() == expected.to_dict()
+    assert build(RULES, found.rule) == build(RULES, "unf")
+    again = swapped("--config.estimator.name=pes").to_dict()
+    assert again == swapped().to_dict()
+
+
+def test_a_part_of_the_users_own_is_swapped_in():
+    found = swapped("--config.rule=own_parts:OneRate(start=3.0)", "--config.rule.start=2.5")
+    assert found.rule.to_dict() == {"name": "own_parts:OneRate", "start": 2.5}
+
+
+def test_tasks_mixtures_and_parts_within_parts_are_swapped_in():
+    task = swapped("--config.task=rnn(data=text(tokens=characters(limit=9)))").task
+    assert task.data == "text(tokens=characters(limit=9))"
+    mixed = swapped("--config.task=mixture(tasks=(quadratic, mlp(widths=(2,))))").task
+    assert mixed.tasks == ("quadratic", "mlp(widths=(2,))")
+
+
+def test_what_a_config_leaves_out_is_put_in(file):
+    file.write_text("def get_config():\n    return {'inner': {}, 'several': {}}\n")
+    flags = ("--config.inner.objective=end", "--config.several.mine=stat_nn(hidden=(4,))")
+    found = parse(f"--config={file}", "--workdir=x", *flags).config
+    assert found.inner.objective.to_dict() == config(OBJECTIVES, "end").to_dict()
+    assert found.several.mine.hidden == (4,)
+
+
+def test_a_part_that_is_a_text_stays_one():
+    flags = ("--config=tests/validated.py", "--workdir=x")
+    found = parse(*flags, "--config.validation.task=mlp(widths=(4,))").config
+    assert found.validation.task == "mlp(widths=(4,))"
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--config.rule=unff", ("unknown rule 'unff'", "did you mean unf")),
+        ("--config.rule.name=unff", ("unknown rule 'unff'", "did you mean unf")),
+        ("--config.rule=unf(width=3)", ("unf has no argument 'width'", "did you mean widths")),
+        ("--config.rule=unf(", ("cannot read 'unf('",)),
+        ("--config.rule=", ("cannot read ''",)),
+        ("--config.rule=nowhere.rules:Clipped", ("cannot import 'nowhere.rules'",)),
+        ("--config.rule=own_parts:Nothing", ("own_parts has no function 'Nothing'",)),
+        ("--config.validation.task=mlp", ("--config.validation.task: no key 'validation'",)),
+        ("--config.validation.task.name=mlp", ("no key 'validation'",)),
+    ],
+)
+def test_mistakes_in_swapping_are_one_line(flag, words):
+    line = refused(f"--config={QUICKSTART}", "--workdir=x", flag)
+    for word in words:
+        assert word in line

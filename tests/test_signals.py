@@ -146,19 +146,19 @@ def test_ctrl_c_ends_a_program_quietly_wherever_it_is():
 def test_ctrl_c_during_imports_ends_a_program_quietly(arguments, tmp_path, monkeypatch):
     """A module in jax' place tells when its import begins, and takes its time."""
     (tmp_path / "jax.py").write_text(
-        "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+        "import os, time\nprint(os.environ['MPLBACKEND'], flush=True)\ntime.sleep(60)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(p for p in sys.path if p)}")
-    process = launch(*arguments)
-    assert process.stdout.readline() == "importing\n"
+    process = launch(*arguments, MPLBACKEND="no backend")
+    assert process.stdout.readline() == "agg\n"  # which draws files, whatever was asked for
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
 PROGRAM_OF_A_USER = """
-import signal
-print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+import os, signal
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, os.environ["MPLBACKEND"])
 raise SystemExit
 """
 
@@ -166,14 +166,16 @@ raise SystemExit
 @pytest.mark.parametrize(
     "arguments", [("-m", "program.main"), ("-m", "program"), ("-c", "import lopt")], ids=str
 )
-def test_importing_lopt_leaves_a_programs_own_ctrl_c_alone(arguments, tmp_path, monkeypatch):
+def test_importing_lopt_leaves_a_programs_ctrl_c_and_backend_alone(
+    arguments, tmp_path, monkeypatch
+):
     """A module in jax' place tells what is set when the import has come to it."""
     (tmp_path / "jax.py").write_text(PROGRAM_OF_A_USER)
     (tmp_path / "program").mkdir()
     (tmp_path / "program" / "__init__.py").write_text("import lopt\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(p for p in sys.path if p)}")
-    result = run(*arguments)
-    assert (result.stdout, result.stderr) == ("True\n", "")
+    result = run(*arguments, MPLBACKEND="mine")
+    assert (result.stdout, result.stderr) == ("True mine\n", "")
 
 
 @pytest.mark.parametrize(

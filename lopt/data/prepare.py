@@ -15,6 +15,9 @@ from lopt.data.idx import read_idx
 from lopt.data.prepared import IDX_SETS, data_dir
 from lopt.data.tfds import import_tfds
 from lopt.errors import UserError, suggest
+from lopt.streams import lasting_streams
+
+_WHAT = "Prepare a set of tensorflow-datasets, from the network or from its original files."
 
 _FILES = {"train": "train", "test": "t10k"}
 """Split -> how its two IDX files begin."""
@@ -88,7 +91,7 @@ def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
 
 def main(arguments: Sequence[str]) -> None:
     """Prepare the set that the command line names, and print where it is."""
-    parser = _Parser(prog="python -m lopt.data.prepare", description=__doc__.splitlines()[0])
+    parser = _Parser(prog="python -m lopt.data.prepare", description=_WHAT)
     parser.add_argument("name", help="of the set, such as fashion_mnist")
     parser.add_argument("--idx-dir", type=Path, help="folder of the original IDX files")
     parser.add_argument("--data-dir", type=Path, default=data_dir(), help="by default %(default)s")
@@ -130,5 +133,5 @@ def _records(images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with lasting_streams(), one_line_errors():
         main(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +74,11 @@ class Checkpoints:
 
         Args:
           folder: made if it is not there.
+
+        Raises:
+          UserError: as `require_keepable`.
         """
+        require_keepable(folder)
         # folders that cannot be made would have threads wait for them, for minutes
         at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEEP, async_options=at_once)
@@ -135,6 +140,24 @@ class Checkpoints:
         except Exception as error:
             _log.warning("checkpoint %d cannot be read (%s)", step, _first_line(error))
             return None
+
+
+def require_keepable(folder: Path) -> None:
+    """Find out whether the library that writes checkpoints can write them in a folder.
+
+    Raises:
+      UserError: if the folder's name, or that of one above it, is not UTF-8, or the machine's clock
+        is before 1970.
+    """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name of {str(folder.absolute())!r} is not UTF-8, as that of a folder for "
+            "checkpoints must be; choose another --workdir"
+        ) from None
+    if time.time() < 0:
+        raise UserError("checkpoints cannot be dated: this machine's clock is before 1970; set it")
 
 
 def _digest(folder: Path) -> str:

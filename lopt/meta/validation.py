@@ -162,7 +162,7 @@ class Validation:
             for problem, task in zip(self._problems, tasks, strict=True)
         )
         first, *rest = (s * part for s, part in zip(self._shares, parts, strict=True))
-        loss = sum(rest, first)
+        loss = sum(rest, first).astype(best.loss.dtype)  # that of a task may have more bits
         found = Best(theta, loss, jnp.asarray(step, jnp.int32))
         better = jax.tree.map(partial(jnp.where, loss < best.loss), found, best)
         return better, ValidationLoss(loss, parts)

@@ -25,6 +25,7 @@ from lopt.meta.progress import Progress
 from lopt.meta.workdir import claimed, writing_to
 from lopt.predict.experiment import FOLDER, Experiment, Plan
 from lopt.predict.folder import from_folder
+from lopt.predict.models import PREDICTORS
 from lopt.predict.networks import Networks, from_zoo
 from lopt.predict.report import WRITTEN, write
 from lopt.signals import resumable
@@ -98,4 +99,4 @@ def _digest(networks: Sequence[Networks]) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, {"predict.predictors.*": PREDICTORS})

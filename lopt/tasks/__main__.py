@@ -13,7 +13,10 @@ from rich.console import Console
 
 from lopt.commands import one_line_errors
 from lopt.errors import UserError
+from lopt.streams import lasting_streams
 from lopt.tasks.listing import data_table, show, task_table
+
+_WHAT = "The tasks that optimizers are meta-trained and compared on."
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       UserError: for words that say neither, or a task that cannot be made.
     """
-    parser = _Parser(prog="python -m lopt.tasks", description=__doc__.splitlines()[0])
+    parser = _Parser(prog="python -m lopt.tasks", description=_WHAT)
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("show", help="print the params of a task with their neuron groups")
     one.add_argument("task", help="name or name(argument=value, ...)")
@@ -41,5 +44,5 @@ class _Parser(argparse.ArgumentParser):
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with lasting_streams(), one_line_errors():
         main(sys.argv[1:])

@@ -1,5 +1,7 @@
+import os
 import shutil
 import threading
+import time
 from itertools import product
 
 import jax
@@ -9,7 +11,7 @@ import pytest
 
 from lopt.errors import UserError
 from lopt.meta import Best, MetaState
-from lopt.meta.checkpoints import Checkpoints, Snapshot
+from lopt.meta.checkpoints import Checkpoints, Snapshot, require_keepable
 
 STEPS = (10, 20)
 
@@ -128,3 +130,15 @@ def test_an_error_while_writing_is_raised_and_leaves_no_thread_behind(tmp_path):
 def threads():
     """Those that the end of this process would wait for."""
     return {thread for thread in threading.enumerate() if not thread.daemon}
+
+
+def test_names_and_dates_that_cannot_be_written_are_refused_before_anything(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"\xff")
+    for refused in (require_keepable, Checkpoints):
+        with pytest.raises(UserError, match=r"is not UTF-8.*choose another --workdir"):
+            refused(folder)
+    assert not folder.exists()
+    require_keepable(tmp_path)
+    monkeypatch.setattr(time, "time", lambda: -1.0)
+    with pytest.raises(UserError, match="clock is before 1970; set it"):
+        require_keepable(tmp_path)

@@ -4,6 +4,7 @@ import resource
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -93,3 +94,10 @@ def moved_after(send, steps, action):
             yield item
 
     return sent
+
+
+def test_a_run_without_compilation_is_the_same(tmp_path):
+    expected = take(tmp_path / "compiled", begin(0.1)).state.theta
+    with jax.disable_jit():
+        found = take(tmp_path / "not compiled", begin(0.1)).state.theta
+    np.testing.assert_allclose(found["log_rate"], expected["log_rate"], rtol=1e-6)

@@ -166,6 +166,16 @@ def test_eight_devices_measure_what_one_does_however_many_runs_there_are():
     assert result.returncode == 0, result.stderr
 
 
+def test_the_best_keeps_its_type_whatever_a_loss_has():
+    """With 64 bits the loss has more of them than the best before the first validation."""
+    with jax.enable_x64(True):
+        validation = validation_of()
+        start = validation.init(theta_of(0.1))
+        best, loss = validation(start, theta_of(0.1), 1)
+    assert loss.parts[0].dtype == jnp.float64
+    assert (best.loss.dtype, int(best.step)) == (start.loss.dtype, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
