@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from lopt.mesh import laid_out_like
 
@@ -51,13 +51,28 @@ def init_averages(
 
 
 def advance(
-    state: Mapping[str, PyTree[Array]], reads: Iterable[Average], grads: PyTree[Array]
+    state: Mapping[str, PyTree[Array]],
+    reads: Iterable[Average],
+    grads: PyTree[Array],
+    change: Float[Array, "*stacked"] | float = 1.0,
+    moves: Bool[Array, "*stacked"] | bool = True,
 ) -> dict[str, PyTree[Array]]:
-    """The averages after another gradient, each in the dtype in which it is kept."""
+    """The averages after another gradient, each in the dtype in which it is kept.
+
+    Args:
+      state: the averages before.
+      reads: which ones.
+      grads: the gradients.
+      change: what numbers in the unit of the gradients before are multiplied by; one number, or one
+        for each entry of leading axes.
+      moves: whether the gradients count; if not, they have to be zero.
+    """
 
     def one(average: Average) -> PyTree[Array]:
+        keep = jnp.where(moves, average.decay * jnp.asarray(change) ** average.order, 1.0)
+
         def step(a: Array, g: Array) -> Array:
-            new = average.decay * a.astype(jnp.float32) + (1 - average.decay) * g**average.order
+            new = over(keep, g) * a.astype(jnp.float32) + (1 - average.decay) * g**average.order
             return new.astype(a.dtype)
 
         return jax.tree.map(step, state[_name(average)], grads)
@@ -66,23 +81,29 @@ def advance(
 
 
 def debiased(
-    state: Mapping[str, Any], average: Average, count: Int[Array, ""]
+    state: Mapping[str, Any], average: Average, count: Int[Array, "*stacked"]
 ) -> Float[Array, "..."]:
     """One tensor's average, divided by the weight that its gradients have in it.
 
     Args:
       state: of one tensor: an array for each average.
       average: which one.
-      count: gradients in it, at least 1.
+      count: gradients in it, at least 1; one number, or one for each entry of leading axes.
     """
     weight = 1 - jnp.float32(average.decay) ** count
-    return state[_name(average)].astype(jnp.float32) / weight
+    value = state[_name(average)].astype(jnp.float32)
+    return value / over(weight, value)
 
 
 def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """The square root, whose derivative at zero is zero: a dead unit's gradients are all zero."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def over(number: Float[Array, "*stacked"], like: Float[Array, "..."]) -> Array:
+    """Numbers for leading axes, with axes of size one in place of an array's others."""
+    return jnp.reshape(number, (*jnp.shape(number), *[1] * (jnp.ndim(like) - jnp.ndim(number))))
 
 
 def _name(average: Average) -> str:

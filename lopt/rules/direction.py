@@ -4,6 +4,7 @@ import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -24,6 +25,8 @@ class Tensor(NamedTuple):
       inputs: how many leading axes are the input side of the matrix that the tensor is: all but
         the output axes, which come last here whatever their order in the model. 0 for a vector
         or a scalar, which is no matrix.
+      unit: in which the gradient and its averages are, a power of two near the size of gradients,
+        so that squares do not overflow.
     """
 
     param: Float[Array, "..."]
@@ -31,6 +34,7 @@ class Tensor(NamedTuple):
     averages: Mapping[str, Float[Array, "..."]]
     count: Int[Array, ""]  # type: ignore[assignment]
     inputs: int
+    unit: Float[Array, ""] | float = 1.0
 
     def average(self, order: int, decay: float) -> Float[Array, "..."]:
         """A debiased average."""
@@ -58,11 +62,13 @@ class Direction(abc.ABC):
     Attributes:
       start: what the network's settings are added to.
       matrices_only: whether vectors and scalars do without it.
-      keeps: names of what it keeps of tensors besides averages.
+      keeps: names of what it keeps of tensors besides averages, each with the power of the
+        gradients' unit that it has: 2 for squares of gradients, 0 for what has none. When the unit
+        changes, the rule converts it. It is kept as it is in steps without a gradient.
     """
 
     matrices_only: bool = False
-    keeps: tuple[str, ...] = ()
+    keeps: Mapping[str, int] = MappingProxyType({})
 
     @property
     @abc.abstractmethod

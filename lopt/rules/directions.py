@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,8 @@ class Adam(OfMomenta):
         self, tensor: Tensor, settings: Float[Array, " settings"], memory: Memory
     ) -> tuple[Float[Array, "..."], Memory]:
         mixed = tensor.mixture(self.decays, settings)
-        ratio = mixed / (root(tensor.average(2, self.second_decay)) + self.epsilon)
+        second = root(tensor.average(2, self.second_decay))
+        ratio = mixed / (second + self.epsilon / tensor.unit)
         return unit_rms(ratio) if tensor.inputs else ratio, memory
 
 
@@ -158,7 +160,7 @@ class Rotated(OfMomenta):
     rate: float = 0.5
     longest: int = 4096
     matrices_only = True
-    keeps = ("second_moment", "short", "long", "rest")
+    keeps = MappingProxyType({"second_moment": 2, "short": 0, "long": 0, "rest": 2})
 
     def __post_init__(self) -> None:
         """Refuse what cannot turn."""
@@ -291,7 +293,7 @@ class Factored(OfMomenta):
     second_decay: float = 0.99
     epsilon: float = 1e-8
     matrices_only = True
-    keeps = ("row_squares", "column_squares")
+    keeps = MappingProxyType({"row_squares": 2, "column_squares": 2})
 
     def __post_init__(self) -> None:
         """Refuse decays and an epsilon that are not valid."""
@@ -316,7 +318,8 @@ class Factored(OfMomenta):
         weight = 1 - jnp.float32(self.second_decay) ** tensor.count
         rows, columns = (root(kept[name] / weight) for name in self.keeps)
         mean = root(jnp.mean(kept["row_squares"]) / weight)
-        divisor = rows[:, None] * columns / jnp.where(mean > 0, mean, 1) + self.epsilon
+        divisor = rows[:, None] * columns / jnp.where(mean > 0, mean, 1)
+        divisor = divisor + self.epsilon / tensor.unit
         mixed = tensor.mixture(self.decays, settings).reshape(sides)
         return unit_rms(mixed / divisor).reshape(tensor.grad.shape), kept
 

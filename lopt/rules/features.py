@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -13,27 +13,32 @@ from lopt.parts import Parts
 from lopt.rules.averages import Average, debiased, root
 
 
-class Read(Protocol):
-    """Gives one tensor's average."""
+@dataclass(frozen=True)
+class Read:
+    """Reads one tensor's averages.
+
+    Attributes:
+      of_tensor: an array for each average.
+      count: gradients in them, at least 1.
+      unit: in which they are kept, a power of two.
+    """
+
+    of_tensor: Mapping[str, Array]
+    count: Int[Array, ""]
+    unit: Float[Array, ""] | float = 1.0
 
     def __call__(self, average: Average, *, debias: bool = True) -> Float[Array, "..."]:
         """The average, divided by the weight that gradients have in it unless `debias` is off."""
+        return self._kept(average, debias) * self.unit**average.order
 
+    def root(self, average: Average) -> Float[Array, "..."]:
+        """The root of a second moment, which does not overflow where gradients do not."""
+        return root(self._kept(average, debias=True)) * self.unit
 
-def reader(of_tensor: Mapping[str, Array], count: Int[Array, ""]) -> Read:
-    """Reads one tensor's averages.
-
-    Args:
-      of_tensor: an array for each average.
-      count: gradients in them, at least 1.
-    """
-
-    def read(average: Average, *, debias: bool = True) -> Float[Array, "..."]:
+    def _kept(self, average: Average, debias: bool) -> Float[Array, "..."]:
         # In an average of infinitely many gradients their weights sum to one.
-        weighed: Any = count if debias else jnp.inf
-        return debiased(of_tensor, average, weighed)
-
-    return read
+        count: Any = self.count if debias else jnp.inf
+        return debiased(self.of_tensor, average, count)
 
 
 class Feature(abc.ABC):
@@ -139,7 +144,7 @@ class SecondMoment(Feature):
     def __call__(
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
-        return jnp.stack([root(read(a)) for a in self.reads], -1)
+        return jnp.stack([read.root(a) for a in self.reads], -1)
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class AdamDirection(Feature):
         self, grad: Float[Array, "..."], param: Float[Array, "..."], read: Read
     ) -> Float[Array, "... channels"]:
         *momenta, second = self.reads
-        scale = root(read(second)) + self.epsilon
+        scale = read.root(second) + self.epsilon
         return jnp.stack([read(a) / scale for a in momenta], -1)
 
 

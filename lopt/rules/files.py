@@ -24,7 +24,7 @@ from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
-from lopt.rules.rule import Rule
+from lopt.rules.rule import Rule, promoting
 from lopt.schedules import SCHEDULES
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.axes import groups_of
@@ -134,6 +134,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     ARCHIVE.write(Path(path).expanduser(), tensors, contents)
 
 
+@promoting
 def load(path: str | os.PathLike) -> LearnedOptimizer:
     """Read a learned optimizer from its file.
 

@@ -1,7 +1,7 @@
 """The rule of gates: directions mixed with weights that a small network writes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,11 +36,14 @@ from lopt.rules.rule import (
     Rule,
     RuleState,
     Theta,
+    by_name,
     by_tensor,
     leaves_of,
+    promoting,
     transformation,
     unrelated,
 )
+from lopt.rules.sizes import Reading, init_sizes, read
 from lopt.symmetry import PermutationSpec
 from lopt.unf.cpu.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
@@ -52,7 +55,7 @@ steps "base" begins most carefully. Taken for hidden ones, an autoencoder's hard
 _LENGTH = 1000
 """The steps of a run whose learning rate is taken as it is."""
 
-_RATIO = "inputs/ratio"
+_RATIO = "inputs.ratio"
 """The name of what is kept of a matrix that has a bias."""
 
 
@@ -81,8 +84,9 @@ class GatesRule(Rule):
     axis, the tensor's shape and kind, how many matrices there are, and how far the run has come.
     Its outputs start at zero, so that the untrained rule is a fixed mixture of the directions.
 
-    A gradient that was always zero gives a step of zero. Theta fits any architecture. Without a
-    spec, each axis is a group of its own, and nothing is known of inputs and outputs.
+    A tensor whose gradient is zero is left as it is, and so is what is kept of it. Theta fits any
+    architecture. Without a spec, each axis is a group of its own, and nothing is known of inputs
+    and outputs.
 
     Attributes:
       directions: of matrices, names in `DIRECTIONS`.
@@ -163,14 +167,16 @@ class GatesRule(Rule):
         settings = sum(len(d.start) for d in self._parts)
         return NeuronNetwork(spec, self.width, 1, 1 + len(self.directions) + settings, self.sharing)
 
+    @promoting
     def init(self, key: Array, spec: PermutationSpec) -> Theta:
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
             averages = self._init_averages(params, spec)
             memory = self._init_memory(params, spec, known=True)
-            state = RuleState(jnp.int32(1), jnp.int32(0), averages, memory)
-            return self._features(params, params, state, spec, True, 0.0)[0]
+            readings, sizes = read(init_sizes(len(spec.entries)), params)
+            state = RuleState(jnp.int32(1), jnp.int32(0), sizes, averages, memory)
+            return self._features(readings, params, state, spec, True, 0.0)[0]
 
         shapes = jax.eval_shape(features, params)
         return jax.jit(self.network(spec).init)(key, *jax.tree.map(jnp.zeros_like, shapes))
@@ -183,8 +189,10 @@ class GatesRule(Rule):
     ) -> optax.GradientTransformationExtraArgs:
         def init(params: PyTree[Array]) -> Kept:
             of_params = unrelated(params) if spec is None else spec.like(params)
+            sizes = init_sizes(len(of_params.entries))
             memory = self._init_memory(params, of_params, known=spec is not None)
-            return self._init_averages(params, of_params), gathered(memory, like=params)
+            averages = self._init_averages(params, of_params)
+            return Kept(gathered(sizes, like=params), averages, gathered(memory, like=params))
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
@@ -193,22 +201,23 @@ class GatesRule(Rule):
             if length is None:
                 raise UserError("this rule reads how far a run has come: pass total_steps")
             of_params = unrelated(params) if spec is None else spec.like(params)
-            averages = self._advance(grads, state.averages, of_params)
+            readings, sizes = read(state.sizes, grads)
+            averages = self._advance(readings, state.averages, of_params)
             state = state._replace(averages=averages)
-            features, sizes, ratios = self._features(
-                grads, params, state, of_params, spec is not None, length
+            features, inputs, ratios = self._features(
+                readings, params, state, of_params, spec is not None, length
             )
             units, tensors = gathered(self.network(of_params).apply(theta, *features))
-            tensors = tensors.at[:, 0].add(_log_of_length(length) - sizes)
-            steps, memory = self._step(grads, params, state, of_params, units, tensors)
+            tensors = tensors.at[:, 0].add(_log_of_length(length) - inputs)
+            steps, memory = self._step(readings, params, state, of_params, units, tensors)
             memory[_RATIO] = jax.tree.unflatten(jax.tree.structure(params), ratios)
-            return steps, (averages, gathered(memory))
+            return steps, Kept(gathered(sizes), averages, gathered(memory))
 
         return transformation(init, update)
 
     def _features(
         self,
-        grads: PyTree[Array],
+        readings: PyTree[Reading],
         params: PyTree[Array],
         state: RuleState,
         spec: PermutationSpec,
@@ -224,8 +233,8 @@ class GatesRule(Rule):
         Returns:
           Both, the log size of each tensor's inputs, and what is kept to know it.
         """
-        leaves = leaves_of(params, grads, state.averages)
-        found = [separately(self._statistics, *leaf, state.count) for leaf in leaves]
+        leaves = leaves_of(params, readings, state.averages)
+        found = [separately(self._statistics, *leaf) for leaf in leaves]
         layout = matrices(spec)
         depth = sum(matrix.inputs > 0 for matrix in layout)
         static = [
@@ -234,16 +243,17 @@ class GatesRule(Rule):
         of_tensors = jnp.stack([f.tensor for f in found])
         memory = by_tensor(state.memory, jax.tree.structure(params))
         kept = [of_tensor.get(_RATIO) for of_tensor in memory]
-        ratios, sizes = sizes_of_inputs(kept, of_tensors[:, 0], biases_of(spec, layout, known))
+        usual, unit = (jnp.stack([getattr(r, k) for _, r, _ in leaves]) for k in ("usual", "unit"))
+        logs = jnp.where(usual, of_tensors[:, 0] + jnp.log(unit), 0)
+        ratios, sizes = sizes_of_inputs(kept, logs, biases_of(spec, layout, known))
         inputs = sizes + 0.5 * np.log([matrix.fan_in for matrix in layout])
         dynamic = dynamic_features(of_tensors, inputs, len(self.decays))
         time = jnp.broadcast_to(time_features(state.count, length), (len(found), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
         return ([f.axes for f in found], features), sizes, ratios
 
-    def _statistics(
-        self, p: Array, g: Array, averages: dict[str, Array], count: Array
-    ) -> Statistics:
+    def _statistics(self, p: Array, reading: Reading, averages: dict[str, Array]) -> Statistics:
+        g, count = reading.grad, reading.count
         momenta = {f"momentum {d:g}": debiased(averages, Average(1, d), count) for d in self.decays}
         names = tuple(momenta)
         fast, middle, slow = names[0], names[len(names) // 2], names[-1]
@@ -263,31 +273,30 @@ class GatesRule(Rule):
             for p, matrix in zip(jax.tree.leaves(params), matrices(spec), strict=True)
         ]
         names = init_averages(self._reads(0) | self._reads(1), ())
-        return _by_name(found, names, jax.tree.structure(params))
+        return by_name(found, names, jax.tree.structure(params))
 
     def _advance(
         self,
-        grads: PyTree[Array],
+        readings: PyTree[Reading],
         averages: dict[str, PyTree[Array | None]],
         spec: PermutationSpec,
     ) -> dict[str, PyTree[Array | None]]:
-        structure = jax.tree.structure(grads)
+        structure = jax.tree.structure(spec.axes)
+        leaves = leaves_of(spec.axes, readings, averages)
         found = [
-            advance(kept, self._reads(matrix.inputs), g)
-            for g, kept, matrix in zip(
-                jax.tree.leaves(grads), by_tensor(averages, structure), matrices(spec), strict=True
-            )
+            advance(kept, self._reads(matrix.inputs), r.grad, r.change, r.moves)
+            for (_, r, kept), matrix in zip(leaves, matrices(spec), strict=True)
         ]
-        return _by_name(found, averages, structure)
+        return by_name(found, averages, structure)
 
     def _init_memory(
         self, params: PyTree[Array], spec: PermutationSpec, known: bool
     ) -> dict[str, PyTree[Array | None]]:
-        """What is kept of each tensor, by names such as "rotated/second_moment"."""
+        """What is kept of each tensor, by names such as "rotated.second_moment"."""
         layout = matrices(spec)
         found: list[dict[str, Array]] = [
             {
-                f"{name}/{key}": value
+                f"{name}.{key}": value
                 for name, direction in self._of(matrix.inputs)
                 for key, value in direction.init(matrix.shape, matrix.inputs).items()
             }
@@ -297,11 +306,11 @@ class GatesRule(Rule):
             if bias is not None:
                 kept[_RATIO] = init_ratio()
         names = [
-            f"{name}/{key}"
+            f"{name}.{key}"
             for name, direction in (*self._of(0), *self._of(1))
             for key in direction.keeps
         ]
-        return _by_name(found, [*names, _RATIO], jax.tree.structure(params))
+        return by_name(found, [*names, _RATIO], jax.tree.structure(params))
 
     def _of(self, inputs: int) -> list[tuple[str, Direction]]:
         """The directions of a matrix with input axes, or of a vector with none, and their names."""
@@ -310,7 +319,7 @@ class GatesRule(Rule):
 
     def _step(
         self,
-        grads: PyTree[Array],
+        readings: PyTree[Reading],
         params: PyTree[Array],
         state: RuleState,
         spec: PermutationSpec,
@@ -324,13 +333,12 @@ class GatesRule(Rule):
                 self._step_of,
                 *leaf,
                 memory,
-                state.count,
                 unit,
                 tensor,
                 static=(matrix,),
             )
             for leaf, memory, matrix, unit, tensor in zip(
-                leaves_of(params, grads, state.averages),
+                leaves_of(params, readings, state.averages),
                 by_tensor(state.memory, structure),
                 matrices(spec),
                 units,
@@ -339,16 +347,15 @@ class GatesRule(Rule):
             )
         ]
         steps, memories = zip(*found, strict=True)
-        return jax.tree.unflatten(structure, steps), _by_name(memories, state.memory, structure)
+        return jax.tree.unflatten(structure, steps), by_name(memories, state.memory, structure)
 
     def _step_of(
         self,
         matrix: Matrix,
         p: Array,
-        g: Array,
+        reading: Reading,
         averages: dict[str, Array],
         memory: dict[str, Array],
-        count: Array,
         units: tuple[Array, ...],
         outputs: Float[Array, " outputs"],
     ) -> tuple[Array, dict[str, Array]]:
@@ -358,13 +365,20 @@ class GatesRule(Rule):
         for k, logs in enumerate(units if matrix.inputs else ()):
             logs = jnp.clip(logs[:, 0], -self.bound, self.bound)
             gate = gate + (logs - jnp.mean(logs)).reshape(-1, *[1] * (p.ndim - k - 1))
-        p, g, averages = jax.tree.map(matrix.arranged, (p, g, averages))
-        tensor = Tensor(p, g, averages, count, matrix.inputs)
-        mixed, memory = self._mix(tensor, logits, settings, memory)
-        return jnp.exp(gate) * matrix.restored(mixed), memory
+        p, g, averages = jax.tree.map(matrix.arranged, (p, reading.grad, averages))
+        tensor = Tensor(p, g, averages, reading.count, matrix.inputs, reading.unit)
+        mixed, after = self._mix(tensor, logits, settings, memory, reading.change)
+        step = jnp.exp(gate) * matrix.restored(mixed)
+        memory = {name: jnp.where(reading.moves, x, memory[name]) for name, x in after.items()}
+        return jnp.where(reading.moves, step, 0), memory
 
     def _mix(
-        self, tensor: Tensor, logits: Array, settings: Array, memory: dict[str, Array]
+        self,
+        tensor: Tensor,
+        logits: Array,
+        settings: Array,
+        memory: dict[str, Array],
+        change: Array,
     ) -> tuple[Array, dict[str, Array]]:
         ends = np.cumsum([len(d.start) for d in self._parts])[:-1]
         of_parts = jnp.split(settings, ends)
@@ -372,8 +386,12 @@ class GatesRule(Rule):
         found: list[Array] = []
         kept: dict[str, Array] = {}
         for (name, direction), own in zip(self._of(tensor.inputs), of_parts, strict=True):
-            prefix = f"{name}/"
-            before = {k.removeprefix(prefix): v for k, v in memory.items() if k.startswith(prefix)}
+            prefix = f"{name}."
+            before = {
+                key: memory[prefix + key] * change**power if power else memory[prefix + key]
+                for key, power in direction.keeps.items()
+                if prefix + key in memory
+            }
             start = jnp.asarray(direction.start, jnp.float32)
             step, after = direction(tensor, start + own, before)
             found.append(step)
@@ -382,15 +400,6 @@ class GatesRule(Rule):
             return found[0], kept
         weights = jax.nn.softmax(jnp.asarray(self.weights, jnp.float32) + logits)
         return sum(w * d for w, d in zip(weights, found, strict=True)), kept
-
-
-def _by_name(
-    of_tensors: Sequence[dict[str, Array]],
-    names: Iterable[str],
-    structure: jax.tree_util.PyTreeDef,
-) -> dict[str, PyTree[Array | None]]:
-    """A tree for each name, with None for tensors that keep nothing by it."""
-    return {name: structure.unflatten([kept.get(name) for kept in of_tensors]) for name in names}
 
 
 def _log_of_length(length: Array | float) -> Float[Array, ""]:

@@ -26,6 +26,8 @@ class EachChannel(Normalization):
 
     def __call__(self, features: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
         over = tuple(range(features.ndim - 1))
+        largest = jnp.max(jnp.abs(features), axis=over)
+        features = features / jnp.where(largest > 0, largest, 1)  # squares could overflow
         return features * inverse_rms(jnp.mean(jnp.square(features), axis=over))
 
 

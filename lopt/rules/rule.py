@@ -1,9 +1,11 @@
 """What an update rule is, and how it becomes an optax transformation."""
 
 import abc
+import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,12 @@ from jaxtyping import Array, Int, PyTree
 
 from lopt.errors import UserError
 from lopt.mesh import by_compiler, laid_out_like
+from lopt.rules.sizes import Sizes
 from lopt.symmetry import Axes, PermutationSpec
+from lopt.symmetry.paths import boxed, unboxed
 from lopt.symmetry.spec import require_spec
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Theta = PyTree[Array]
 
@@ -25,13 +31,17 @@ class RuleState(NamedTuple):
     Attributes:
       count: steps taken.
       ignored: entries of gradients so far that were not finite; they count as zero.
-      averages: of gradients: a tree like the params for each.
-      memory: what else a part of the rule keeps of tensors: a tree like the params for each, with
-        None where it keeps nothing.
+      sizes: of gradients, of each tensor in the order of the params' leaves.
+      averages: of gradients, in the units in `sizes`: a tree like the params for each, in boxes
+        with names of axes where they are.
+      memory: what else a part of the rule keeps of tensors: a tree with the params' keys for each,
+        with None where it keeps nothing. Its arrays have shapes of their own, and no boxes. Without
+        any tensor it is an empty array, as `optax.tree_map_params` needs to leave it as it is.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]
     ignored: Int[Array, ""]
+    sizes: Sizes
     averages: dict[str, PyTree[Array]]
     memory: dict[str, PyTree[Array]]
 
@@ -120,8 +130,13 @@ class Rule(abc.ABC):
         )
 
 
-Kept = tuple[dict[str, PyTree[Array]], dict[str, PyTree[Array]]]
-"""(averages, memory) of a `RuleState`"""
+class Kept(NamedTuple):
+    """What a rule keeps in a `RuleState`, whose attributes these are, without boxes."""
+
+    sizes: Sizes
+    averages: dict[str, PyTree[Array]]
+    memory: dict[str, PyTree[Array]]
+
 
 Init = Callable[[PyTree[Array]], Kept]
 """params -> what is kept"""
@@ -138,14 +153,21 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
 
     It counts steps, reads every float type as float32, takes gradients that are not finite as zero
     and counts them, gives directions the type of the gradients, leaves out tensors without
-    elements, and asks for the params.
+    elements and the boxes around others, and asks for the params. What it computes does not depend
+    on how strict the program is about JAX's promotions.
     """
 
+    @promoting
     def init_state(params: PyTree[Array]) -> RuleState:
         count, ignored = (jnp.zeros((), jnp.int32) for _ in range(2))  # to be donated, not one
         _require_real(params)
-        return RuleState(count, ignored, *init(_with_elements(params)))
+        plain = _with_elements(unboxed(params))
+        kept = init(plain)
+        averages = {name: boxed(tree, like=params) for name, tree in kept.averages.items()}
+        memory: Any = kept.memory if jax.tree.leaves(plain) else jnp.zeros(0)
+        return RuleState(count, ignored, kept.sizes, averages, memory)
 
+    @promoting
     def step(
         updates: PyTree[Array],
         state: RuleState,
@@ -160,26 +182,40 @@ def transformation(init: Init, update: Update) -> optax.GradientTransformationEx
                 "with this optimizer's init"
             )
         _require_gradients(updates, params)
+        boxes = updates, state.averages
+        updates, params, averages = map(unboxed, (updates, params, state.averages))
         grads, params = map(_with_elements, (updates, params))
         if not jax.tree.leaves(params):
-            return updates, state
-        state = state._replace(count=optax.safe_increment(state.count))
+            return boxes[0], state
+        state = state._replace(count=optax.safe_increment(state.count), averages=averages)
 
         def advance(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState
         ) -> tuple[PyTree[Array], RuleState]:
             finite, bad = _finite(float32(grads))
-            directions, (averages, memory) = update(finite, float32(params), state, extra_args)
+            directions, kept = update(finite, float32(params), state, extra_args)
             directions = jax.tree.map(
                 lambda g, d: laid_out_like(d.astype(jnp.result_type(g)), g), grads, directions
             )
-            ignored = state.ignored + bad
-            return directions, RuleState(state.count, ignored, averages, memory)
+            return directions, RuleState(state.count, state.ignored + bad, *kept)
 
         directions, state = by_compiler(advance, grads, params, state, like=(params, state))
-        return jax.tree.map(lambda g, d: g if d is None else d, updates, directions), state
+        updates = jax.tree.map(lambda g, d: g if d is None else d, updates, directions)
+        averages = {n: boxed(tree, like=boxes[1][n]) for n, tree in state.averages.items()}
+        return boxed(updates, like=boxes[0]), state._replace(averages=averages)
 
     return optax.GradientTransformationExtraArgs(init_state, step)
+
+
+def promoting(function: F) -> F:
+    """The function with JAX's standard promotions of types and ranks, whatever the program set."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return cast(F, wrapped)
 
 
 def _finite(grads: PyTree[Array]) -> tuple[PyTree[Array], Int[Array, ""]]:
@@ -218,11 +254,12 @@ def _with_elements(tree: PyTree[Array]) -> PyTree[Array]:
 
 
 def leaves_of(
-    params: PyTree[Array], grads: PyTree[Array], averages: dict[str, PyTree[Array | None]]
-) -> list[tuple[Array, Array, dict[str, Array]]]:
-    """(param, grad, {name: average}) of each tensor."""
-    kept = by_tensor(averages, jax.tree.structure(params))
-    return list(zip(jax.tree.leaves(params), jax.tree.leaves(grads), kept, strict=True))
+    params: PyTree[Array], grads: PyTree[Any], averages: dict[str, PyTree[Array | None]]
+) -> list[tuple[Array, Any, dict[str, Array]]]:
+    """(param, grad, {name: average}) of each tensor; a grad may be a `lopt.rules.sizes.Reading`."""
+    structure: Any = jax.tree.structure(params)
+    kept = by_tensor(averages, structure)
+    return list(zip(jax.tree.leaves(params), structure.flatten_up_to(grads), kept, strict=True))
 
 
 def by_tensor(
@@ -234,6 +271,15 @@ def by_tensor(
         {name: values[i] for name, values in leaves.items() if values[i] is not None}
         for i in range(structure.num_leaves)
     ]
+
+
+def by_name(
+    of_tensors: Sequence[dict[str, Array]],
+    names: Iterable[str],
+    structure: jax.tree_util.PyTreeDef,
+) -> dict[str, PyTree[Array | None]]:
+    """A tree for each name, with None for tensors that keep nothing by it."""
+    return {name: structure.unflatten([kept.get(name) for kept in of_tensors]) for name in names}
 
 
 def float32(tree: PyTree[Array]) -> PyTree[Array]:
@@ -251,15 +297,14 @@ def _require_real(tree: PyTree[Array]) -> None:
         if jnp.issubdtype(jax.typeof(x).dtype, jnp.complexfloating):
             raise UserError(
                 f"{jax.tree_util.keystr(path)} is complex, and learned optimizers read real "
-                "params; optax.contrib.split_real_and_imaginary makes them such"
+                "params: keep its real and imaginary part as two, of which the loss makes one"
             )
 
 
 def unrelated(params: PyTree[Array]) -> PermutationSpec:
     """A spec in which no two axes share a group."""
     leaves, structure = jax.tree.flatten(params)
-    names = [[f"{i}.{k}" for k in range(x.ndim)] for i, x in enumerate(leaves)]
-    sizes = {
-        n: s for ns, x in zip(names, leaves, strict=True) for n, s in zip(ns, x.shape, strict=True)
-    }
+    shapes = [np.shape(x) for x in leaves]
+    names = [[f"{i}.{k}" for k in range(len(shape))] for i, shape in enumerate(shapes)]
+    sizes = dict(zip(chain(*names), chain(*shapes), strict=True))
     return PermutationSpec(jax.tree.unflatten(structure, [Axes(*ns) for ns in names]), sizes)

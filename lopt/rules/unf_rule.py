@@ -12,11 +12,23 @@ from jaxtyping import Array, PyTree
 
 from lopt.checks import POSITIVE, SIZE, TEXT, named, number, sequence, set_checked
 from lopt.errors import UserError
+from lopt.mesh import gathered
 from lopt.parts import build
 from lopt.rules.averages import Average, advance, init_averages
-from lopt.rules.features import FEATURES, Feature, reader
+from lopt.rules.features import FEATURES, Feature, Read
 from lopt.rules.inputs import NORMALIZATIONS, TIMES, Normalization
-from lopt.rules.rule import Kept, Rule, RuleState, Theta, leaves_of, transformation, unrelated
+from lopt.rules.rule import (
+    Kept,
+    Rule,
+    RuleState,
+    Theta,
+    by_name,
+    leaves_of,
+    promoting,
+    transformation,
+    unrelated,
+)
+from lopt.rules.sizes import init_sizes, read
 from lopt.rules.steps import STEPS, Step
 from lopt.symmetry import PermutationSpec
 from lopt.unf import UNF
@@ -140,6 +152,7 @@ class UNFRule(Rule):
         features = (*self.widths, self._step.outputs)
         return UNF(spec, features, self.layers, output_scale=self.output_scale)
 
+    @promoting
     def init(self, key: Array, spec: PermutationSpec) -> Theta:
         channels = sum(f.channels for f in self._features) + len(self.time_scales)
         example = jax.tree.map(lambda axes: jnp.zeros((*spec.shape(axes), channels)), spec.axes)
@@ -166,26 +179,33 @@ class UNFRule(Rule):
             return spec.like(params)
 
         def init(params: PyTree[Array]) -> Kept:
-            spec_of(params)
-            return init_averages(self._reads, params), {}
+            sizes = init_sizes(len(spec_of(params).entries))
+            return Kept(gathered(sizes, like=params), init_averages(self._reads, params), {})
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
         ) -> tuple[PyTree[Array], Kept]:
-            averages = advance(state.averages, self._reads, grads)
+            readings, sizes = read(state.sizes, grads)
             scales = jnp.asarray(self.time_scales, jnp.float32)
             time = TIMES[self.time](state.count - 1, scales)
-            channels, nominal = [], []
-            for p, g, of_tensor in leaves_of(params, grads, averages):
-                read = reader(of_tensor, state.count)
-                found = jnp.concatenate([f(g, p, read) for f in self._features], -1)
+            channels, nominal, averages = [], [], []
+            tensors = leaves_of(params, readings, state.averages)
+            for p, r, kept in tensors:
+                kept = advance(kept, self._reads, r.grad, r.change, r.moves)
+                g, averages_of = r.grad * r.unit, Read(kept, r.count, r.unit)
+                found = jnp.concatenate([f(g, p, averages_of) for f in self._features], -1)
                 channels.append(self._normalization(found))
-                nominal.append(self._nominal(g, p, read)[..., 0])
+                nominal.append(self._nominal(g, p, averages_of)[..., 0])
+                averages.append(kept)
             structure = jax.tree.structure(params)
             output = self.network(spec_of(params)).apply(
                 theta, jax.tree.unflatten(structure, channels), time
             )
-            steps = map(self._step, nominal, jax.tree.leaves(output))
-            return jax.tree.unflatten(structure, steps), (averages, {})
+            steps = [
+                jnp.where(r.moves, self._step(n, o), 0)
+                for (_, r, _), n, o in zip(tensors, nominal, jax.tree.leaves(output), strict=True)
+            ]
+            by_names = by_name(averages, state.averages, structure)
+            return jax.tree.unflatten(structure, steps), Kept(gathered(sizes), by_names, {})
 
         return transformation(init, update)

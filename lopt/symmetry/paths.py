@@ -41,6 +41,31 @@ def arranged(tree: PyTree[Any], like: PyTree[Any]) -> PyTree[Any]:
     return jax.tree.unflatten(jax.tree.structure(like), ordered)
 
 
+def unboxed(tree: PyTree[Any]) -> PyTree[Any]:
+    """A tree with bare arrays in place of variables and boxes.
+
+    >>> from flax import nnx
+    >>> unboxed({"dense": [1.0, nnx.Param(2.0)]})
+    {'dense': [1.0, 2.0]}
+    """
+    return jax.tree.map(_content, tree, is_leaf=_is_box)
+
+
+def boxed(tree: PyTree[Any], like: PyTree[Any]) -> PyTree[Any]:
+    """The inverse of `unboxed`: bare arrays in the variables and boxes of another tree.
+
+    None stays None: there is no box without an array.
+    """
+
+    def one(box: Any, value: Any) -> Any:
+        leaves = jax.tree.leaves(value)
+        if not _is_box(box) or not leaves:
+            return value
+        return jax.tree.unflatten(jax.tree.structure(box), leaves)
+
+    return jax.tree.map(one, like, tree, is_leaf=_is_box)
+
+
 def name_of(path: Path) -> str:
     """A path as people write it: `params/Dense_0/kernel`."""
     return "/".join(map(str, path))
@@ -48,6 +73,12 @@ def name_of(path: Path) -> str:
 
 def _is_box(node: Any) -> bool:
     return isinstance(node, nnx.Variable | AxisMetadata)
+
+
+def _content(node: Any) -> Any:
+    if not _is_box(node):
+        return node
+    return node.get_value() if isinstance(node, nnx.Variable) else node.unbox()
 
 
 def _plain(entry: Any) -> Hashable:

@@ -10,7 +10,7 @@ from lopt.errors import UserError
 from lopt.parts import build
 from lopt.rules import FEATURES, Feature
 from lopt.rules.averages import advance, init_averages
-from lopt.rules.features import reader
+from lopt.rules.features import Read
 from lopt.rules.rule import leaves_of
 
 EACH = {
@@ -35,7 +35,7 @@ def channels_over_steps(feature, space, steps=3, permute=lambda tree: tree):
 
 def channels(feature, params, grads, averages, count):
     out = [
-        feature(g, p, reader(of_tensor, jnp.int32(count)))
+        feature(g, p, Read(of_tensor, jnp.int32(count)))
         for p, g, of_tensor in leaves_of(params, grads, averages)
     ]
     return jax.tree.unflatten(jax.tree.structure(params), out)

@@ -304,13 +304,13 @@ def test_the_bases_of_matrices_are_kept_and_carried_on(space):
     rule = GatesRule()
     optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
     start = optimizer.init(space.params)
-    assert optax.tree.get(start, "memory")["rotated/short"]["Dense_1"]["bias"] is None
+    assert optax.tree.get(start, "memory")["rotated.short"]["Dense_1"]["bias"] is None
     state = start
     for seed in range(12):
         _, state = optimizer.update(space.random(seed), state, space.params)
     assert jax.tree.structure(state) == jax.tree.structure(start)
     memory = optax.tree.get(state, "memory")
-    short, long = (memory[f"rotated/{side}"]["Dense_1"]["kernel"] for side in ("short", "long"))
+    short, long = (memory[f"rotated.{side}"]["Dense_1"]["kernel"] for side in ("short", "long"))
     rows, columns = space.params["Dense_1"]["kernel"].shape
     assert rows != columns
     assert long.shape == (max(rows, columns), min(rows, columns))

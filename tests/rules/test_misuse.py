@@ -6,6 +6,7 @@ import pytest
 
 from lopt.errors import UserError
 from lopt.rules import GatesRule, UNFRule
+from lopt.symmetry import infer_spec
 
 PARAMS = {"b": jnp.zeros(2), "w": jnp.ones((3, 2))}
 RULES = {"gates": GatesRule(), "pointwise": UNFRule(layers="pointwise")}
@@ -40,8 +41,25 @@ def test_gradients_that_do_not_fit_are_named(grads, message, optimizer):
 
 
 def test_complex_params_are_refused(optimizer):
-    with pytest.raises(UserError, match=r"\['b'\] is complex.*split_real_and_imaginary"):
+    with pytest.raises(UserError, match=r"\['b'\] is complex.*real and imaginary part as two"):
         optimizer.init({**PARAMS, "b": jnp.ones(2, complex)})
+
+
+def test_real_and_imaginary_parts_as_two_params_are_inferred_and_trained():
+    """As the refusal of complex params says."""
+    parts = {"re": jnp.ones((3, 4)), "im": jnp.ones((3, 4)), "out": jnp.ones((4, 2))}
+
+    def loss(params, x):
+        w = jax.lax.complex(params["re"], params["im"])
+        return jnp.mean((jnp.tanh(jnp.abs(x @ w)) @ params["out"]) ** 2)
+
+    x = jnp.arange(15.0).reshape(5, 3) / 15
+    spec = infer_spec(loss, parts, x)
+    assert spec.axes["re"] == spec.axes["im"] != spec.axes["out"]
+    rule = GatesRule()
+    optimizer = rule.optimizer(rule.init(jax.random.key(0), spec), 0.1, spec, total_steps=10)
+    updates, _ = optimizer.update(jax.grad(loss)(parts, x), optimizer.init(parts), parts)
+    assert all(np.abs(u).max() > 0 for u in jax.tree.leaves(updates))
 
 
 def test_the_state_of_another_optimizer_is_refused(optimizer):

@@ -140,6 +140,7 @@ def test_tree_map_params_maps_averages_only(spec_is_given):
     averages = optax.tree.get(mapped, "averages")
     equal(averages["momentum_0.95"], ones)
     equal(averages["second_moment_0.99"], {"b": ones["b"], "w": None})
+    equal(optax.tree.get(mapped, "memory"), optax.tree.get(state, "memory"))
 
 
 def test_extra_arguments_pass_through():

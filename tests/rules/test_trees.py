@@ -2,12 +2,16 @@
 
 from typing import NamedTuple
 
+import flax.linen as nn
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import PartitionSpec as P
 
 import lopt
 from lopt.rules import GatesRule, UNFRule
@@ -126,3 +130,76 @@ def test_tensors_may_be_of_different_types():
 def test_shapes_are_enough_for_init():
     shapes = jax.eval_shape(lambda: tensors(0))
     jax.tree.map(np.testing.assert_array_equal, BASE.init(shapes), BASE.init(tensors(0)))
+
+
+def test_state_keys_survive_being_joined_by_slashes():
+    """As training loops do that write a state into one flat file of arrays."""
+    params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}}
+    _, state = BASE.update(params, BASE.init(params), params)
+    flat = flatten_dict(flax.serialization.to_state_dict(state), keep_empty_nodes=True, sep="/")
+    assert "0/memory/rotated.short/dense/w" in flat
+    back = flax.serialization.from_state_dict(state, unflatten_dict(flat, sep="/"))
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, back, state)
+
+
+def in_boxes(params):
+    """Params with names of axes, as `nn.with_partitioning` makes them."""
+    names = {"w": ("in", "out"), "b": ("out",), "s": ()}
+    return {name: nn.Partitioned(x, names=names[name]) for name, x in params.items()}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_partition_specs_of_the_state_fit_its_arrays(name):
+    params, grads = tensors(0), tensors(1)
+    axes = {"w": lopt.Axes("in", "out"), "b": lopt.Axes("out"), "s": lopt.Axes()}
+    spec = lopt.PermutationSpec(axes, {"in": 3, "out": 2})
+    theta = RULES[name].init(jax.random.key(0), spec)
+    optimizer = RULES[name].optimizer(theta, 0.1, spec, total_steps=9)
+    states, updates = [], []
+    for wrap in (in_boxes, lambda tree: tree):
+        state = optimizer.init(wrap(params))
+        found, after = optimizer.update(wrap(grads), state, wrap(params))
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+        assert jax.tree.structure(found) == jax.tree.structure(wrap(params))
+        states.append(after)
+        updates.append(nn.unbox(found))
+    jax.tree.map(np.testing.assert_array_equal, *updates)
+    specs = jax.tree.leaves(nn.get_partition_spec(states[0]))
+    arrays = jax.tree.leaves(states[0])
+    for partition, x in zip(specs, arrays, strict=True):
+        assert len(partition or ()) <= x.ndim
+    assert P("in", "out") in specs
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_strict_programs_train_as_others_do(name):
+    """With promotions of types and ranks that raise."""
+    params, grads = tensors(0), tensors(1)
+    axes = {"w": lopt.Axes("in", "out"), "b": lopt.Axes("out"), "s": lopt.Axes()}
+    spec = lopt.PermutationSpec(axes, {"in": 3, "out": 2})
+
+    def run():
+        theta = RULES[name].init(jax.random.key(0), spec)
+        optimizer = RULES[name].optimizer(theta, 0.1, spec, total_steps=9)
+        return optimizer.update(grads, optimizer.init(params), params)[0]
+
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        strict = run()
+    jax.tree.map(np.testing.assert_array_equal, strict, run())
+
+
+def test_strict_programs_load_and_step_base():
+    params, grads = tensors(0), tensors(1)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        base = lopt.optimizer("base", total_steps=20, weight_decay=0.1)
+        updates, _ = base.update(grads, base.init(params), params, total_steps=10)
+    assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+def test_python_numbers_are_scalars():
+    params, grads = {"a": 1.0, "w": jnp.ones((2, 2))}, {"a": 0.5, "w": jnp.ones((2, 2))}
+    arrays = jax.tree.map(jnp.asarray, (grads, params))
+    jax.tree.map(np.testing.assert_array_equal, first(grads, params), first(*arrays))
+    updates, _ = BASE.update(grads, BASE.init(params), params)
+    assert updates["a"] != 0
