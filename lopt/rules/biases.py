@@ -54,7 +54,7 @@ def biases_of(spec: PermutationSpec, layout: Sequence[Matrix], known: bool) -> l
 
 def init_ratio() -> Float[Array, " 2"]:
     """What is kept of a matrix that has a bias, before its first step."""
-    return jnp.zeros(2)
+    return jnp.zeros(2, jnp.float32)
 
 
 def advance_ratio(
@@ -96,7 +96,7 @@ def sizes_of_inputs(
       biases: as `biases_of` has them.
     """
     found: list[Float[Array, " 2"] | None] = [None] * len(biases)
-    sizes = jnp.zeros(len(biases))
+    sizes = jnp.zeros(len(biases), jnp.float32)
     pairs = [(i, bias) for i, bias in enumerate(biases) if bias is not None]
     if pairs:
         of_matrix, of_bias = map(np.array, zip(*pairs, strict=True))

@@ -246,7 +246,7 @@ class GatesRule(Rule):
         usual, unit = (jnp.stack([getattr(r, k) for _, r, _ in leaves]) for k in ("usual", "unit"))
         logs = jnp.where(usual, of_tensors[:, 0] + jnp.log(unit), 0)
         ratios, sizes = sizes_of_inputs(kept, logs, biases_of(spec, layout, known))
-        inputs = sizes + 0.5 * np.log([matrix.fan_in for matrix in layout])
+        inputs = sizes + 0.5 * np.log([matrix.fan_in for matrix in layout]).astype(np.float32)
         dynamic = dynamic_features(of_tensors, inputs, len(self.decays))
         time = jnp.broadcast_to(time_features(state.count, length), (len(found), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
@@ -296,7 +296,7 @@ class GatesRule(Rule):
         layout = matrices(spec)
         found: list[dict[str, Array]] = [
             {
-                f"{name}.{key}": value
+                f"{name}.{key}": value.astype(jnp.float32)
                 for name, direction in self._of(matrix.inputs)
                 for key, value in direction.init(matrix.shape, matrix.inputs).items()
             }

@@ -102,7 +102,7 @@ def read(
         jnp.max(jnp.abs(g), axis=tuple(range(k, g.ndim))).reshape(-1)
         for g, k in zip(grads, stacked, strict=True)
     ]
-    x = jnp.concatenate(sizes)
+    x = jnp.concatenate(sizes).astype(jnp.float32)
     power = jnp.clip(_power_of_two(x), _SMALLEST, _LARGEST)
     first, begun = kept.taken == 0, kept.taken > 0
     unit = jnp.where(first, power, kept.unit)

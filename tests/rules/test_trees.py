@@ -203,3 +203,18 @@ def test_python_numbers_are_scalars():
     jax.tree.map(np.testing.assert_array_equal, first(grads, params), first(*arrays))
     updates, _ = BASE.update(grads, BASE.init(params), params)
     assert updates["a"] != 0
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_state_is_float32_where_jax_takes_64_bits(name):
+    axes = {"w": lopt.Axes("in", "out"), "b": lopt.Axes("out"), "s": lopt.Axes()}
+    spec = lopt.PermutationSpec(axes, {"in": 3, "out": 2})
+    theta = RULES[name].init(jax.random.key(0), spec)
+    params = tensors(0)
+    with jax.enable_x64(True):
+        optimizer = RULES[name].optimizer(theta, 0.1, spec, total_steps=9)
+        state = jax.eval_shape(optimizer.init, params)
+        updates, after = jax.eval_shape(optimizer.update, params, state, params)
+    assert {x.dtype.name for x in jax.tree.leaves(state)} == {"float32", "int32"}
+    assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)
+    assert {x.dtype.name for x in jax.tree.leaves(updates)} == {"float32"}
