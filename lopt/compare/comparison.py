@@ -120,6 +120,7 @@ def compare(
         seeds=seeds,
         budget=budget.trials,
         sources={name: task.source for name, task in built.items()},
+        digests={c.name: c.identity["sha256"] for c in entrants if "sha256" in c.identity},
     )
 
 

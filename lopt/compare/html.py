@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from lopt.compare.figures import figures
 from lopt.compare.palette import looks
 from lopt.compare.results import Comparison
-from lopt.compare.tables import STANDINGS, Row, columns, on_task, standings, verdicts
-from lopt.compare.wording import CAPTIONS, how, title
+from lopt.compare.tables import Row, columns, on_task, over_all_columns, standings, verdicts
+from lopt.compare.wording import CAPTIONS, COLUMNS, how, title
 from lopt.printed import printable
 
 _STYLE = """
@@ -33,6 +33,22 @@ _STYLE = """
 .lopt i.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px;
   margin-right: .5em; vertical-align: -0.05em; }
 .lopt li { margin: .2rem 0; }
+.lopt dt { font-weight: 600; float: left; clear: left; margin-right: .5em; }
+.lopt dd { margin: 0; }
+@media (max-width: 62rem) {
+  .lopt { padding: 1rem .8rem 2rem; }
+  .lopt h2 { overflow-wrap: anywhere; }
+  .lopt figure svg { min-width: 34rem; }
+  .lopt table, .lopt tbody, .lopt tr, .lopt td { display: block; }
+  .lopt thead { display: none; }
+  .lopt tr { border-bottom: 1px solid #888; padding: .4rem 0; }
+  .lopt td, .lopt td:last-child { border: 0; padding: .1rem 0; text-align: right;
+    white-space: normal; overflow-wrap: anywhere; }
+  .lopt td:first-child { font-weight: 600; text-align: left; }
+  .lopt td[data-column]::before { content: attr(data-column); float: left; color: #555;
+    padding-right: 1em; }
+  .lopt td:empty { display: none; }
+}
 """
 
 
@@ -57,9 +73,13 @@ def _body(results: Comparison, pictures: Mapping[str, Figure], heading: str) -> 
     parts += [f"<h1>{escape(heading)}</h1>"] if heading else []
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdicts(results))
     parts += [f"<ul>{said}</ul>"] if said else []
+    meanings = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in COLUMNS.items()
+    )
     parts += [
-        _table(STANDINGS, standings(results), keys),
+        _table(over_all_columns(results), standings(results), keys),
         f'<p class="how">{escape(how(results))}</p>',
+        f'<dl class="how">{meanings}</dl>',
     ]
     for name, figure in pictures.items():
         caption = escape(CAPTIONS[name])
@@ -96,7 +116,10 @@ def _table(header: Row, rows: Iterable[Row], keys: Mapping[str, str]) -> str:
     lines = []
     for name, *cells in rows:
         key = f'<i class="key" style="background:{keys[name]}"></i>'
-        others = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        others = "".join(
+            f'<td data-column="{escape(column)}">{escape(cell)}</td>'
+            for column, cell in zip(header[1:], cells, strict=True)
+        )
         lines.append(f"<tr><td>{key}{escape(name)}</td>{others}</tr>")
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'

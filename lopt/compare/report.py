@@ -1,15 +1,17 @@
 """The results as files: results.json, report.md with its pictures, report.html."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from lopt.atomic import replacing, write_atomically
 from lopt.compare.figures import figures
 from lopt.compare.html import page
 from lopt.compare.results import Comparison
-from lopt.compare.tables import STANDINGS, Row, columns, on_task, standings, verdicts
-from lopt.compare.wording import CAPTIONS, how, title
+from lopt.compare.tables import Row, columns, on_task, over_all_columns, standings, verdicts
+from lopt.compare.wording import CAPTIONS, COLUMNS, how, title
 from lopt.printed import in_markdown
 
 
@@ -26,15 +28,34 @@ def write(results: Comparison, folder: Path) -> None:
             figure.savefig(partial, dpi=150, format="png")
     write_atomically(folder / "report.html", page(results, pictures))
     write_atomically(folder / "report.md", markdown(results, pictures))
-    contents = json.dumps(results.to_dict(), indent=1, allow_nan=False)
-    write_atomically(folder / "results.json", contents + "\n")
+    write_atomically(folder / "results.json", as_json(results.to_dict()))
+
+
+def as_json(data: dict[str, Any]) -> str:
+    """Plain data as JSON, a list of numbers on one line.
+
+    >>> print(as_json({"a": [1, 2], "b": []}))
+    {
+     "a": [1, 2],
+     "b": []
+    }
+    <BLANKLINE>
+    """
+    text = json.dumps(data, indent=1, allow_nan=False)
+    # No text holds a line break, so that these brackets are those of a list.
+    return re.sub(r"\[\n[^][{}\"]*\]", _on_one_line, text) + "\n"
+
+
+def _on_one_line(found: re.Match) -> str:
+    return f"[{' '.join(found[0][1:-1].split())}]"
 
 
 def markdown(results: Comparison, pictures: Iterable[str]) -> str:
     """The report as a page of Markdown, its pictures as `NAME.png` beside it."""
     lines = [f"# {in_markdown(title(results))}", ""]
     lines += [f"- {in_markdown(sentence)}" for sentence in verdicts(results)]
-    lines += ["", *table(STANDINGS, standings(results)), "", how(results), ""]
+    lines += ["", *table(over_all_columns(results), standings(results)), "", how(results), ""]
+    lines += [*(f"- *{name}*: {meaning}" for name, meaning in COLUMNS.items()), ""]
     for name in pictures:
         lines += [f"![{CAPTIONS[name]}]({name}.png)", "", CAPTIONS[name], ""]
     for task in results.tasks:

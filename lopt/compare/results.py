@@ -1,7 +1,7 @@
 """The results of a comparison: who was how fast, on each task and over all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,9 @@ from jaxtyping import Float
 from lopt.compare.curves import smooth, speedup, steps_to
 from lopt.compare.statistics import Interval, interquartile_mean, profile_scores
 from lopt.compare.trials import Entry, Trial
+
+_POINTS = 100
+"""Steps of a curve that are written."""
 
 
 class Standing(NamedTuple):
@@ -51,6 +54,7 @@ class Comparison:
       seeds: runs of each setting.
       budget: trials of an optimizer that is tuned.
       sources: where each task's data are from.
+      digests: the SHA-256 of the files of optimizers that come from one.
     """
 
     kinds: Mapping[str, str]
@@ -61,6 +65,7 @@ class Comparison:
     seeds: int
     budget: int
     sources: Mapping[str, str]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def optimizers(self) -> tuple[str, ...]:
@@ -110,6 +115,34 @@ class Comparison:
             name: self._standing(name, judged, winners, float(score))
             for name, score in zip(self.optimizers, scores, strict=True)
         }
+
+    @property
+    def fastest_baseline(self) -> str:
+        """The baseline beside the reference that is the fastest over all tasks; "" if none is."""
+        speeds = {
+            name: self.standings[name].speedup.mean
+            for name, kind in self.kinds.items()
+            if kind == "baseline" and name != self.reference
+        }
+        known = {name: speed for name, speed in speeds.items() if not np.isnan(speed)}
+        return max(known, key=lambda name: known[name], default="")
+
+    @cached_property
+    def over(self) -> dict[str, dict[str, Interval]]:
+        """The speedups in steps over each other baseline: by its name, then the optimizer's."""
+        others = [n for n, k in self.kinds.items() if k == "baseline" and n != self.reference]
+        beside = {name: replace(self, reference=name) for name in others}
+        return {
+            name: {other: found.over_all(other) for other in self.optimizers}
+            for name, found in beside.items()
+        }
+
+    def over_all(self, optimizer: str) -> Interval:
+        """The interquartile mean speedup over the tasks on which the reference could run."""
+        if not self._judged:
+            return Interval(float("nan"), float("nan"), float("nan"))
+        scores = np.stack([self.speedups(task, optimizer) for task in self._judged])
+        return interquartile_mean(scores)
 
     def winners(self, task: str) -> list[str]:
         """The optimizer that ends lowest, and those that are not behind it on every seed."""
@@ -194,7 +227,13 @@ class Comparison:
             "seeds": self.seeds,
             "trials": self.budget,
             "optimizers": [
-                {"name": name, "kind": self.kinds[name], **_plain(standing._asdict())}
+                {
+                    "name": name,
+                    "kind": self.kinds[name],
+                    "sha256": self.digests.get(name, ""),
+                    **_plain(standing._asdict()),
+                    "over": {other: _plain(found[name]) for other, found in self.over.items()},
+                }
                 for name, standing in self.standings.items()
             ],
             "tasks": [
@@ -229,8 +268,14 @@ class Comparison:
                 }
                 for t in entry.trials
             ],
-            "curve": _plain(smooth(best.losses).mean(0)) if best else None,
+            "curve": _thinned(smooth(best.losses).mean(0)) if best else None,
         }
+
+
+def _thinned(curve: Float[np.ndarray, " steps"]) -> dict[str, Any]:
+    """Some steps of a curve, evenly spaced, its first and its last among them."""
+    steps = np.unique(np.linspace(0, len(curve) - 1, _POINTS).round().astype(int))
+    return {"steps": steps.tolist(), "loss": _plain(curve[steps])}
 
 
 def _plain(value: Any) -> Any:

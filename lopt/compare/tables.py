@@ -1,4 +1,4 @@
-"""The results in rows: of each task, and over all of them."""
+"""The results in rows: of each task, and over all of them; the fastest stand first."""
 
 import math
 from collections.abc import Iterable
@@ -15,45 +15,50 @@ from lopt.printed import printable
 
 Row = tuple[str, ...]
 
-STANDINGS = (
+_ON_TASK = (
     "optimizer",
     "times as fast, in steps",
     "in time",
-    "faster / level / slower",
-    "best on",
-    "profile",
-    "failed on",
-)
-"""The columns of the table over all tasks."""
-
-_ON_TASK = (
-    "optimizer",
-    "best setting",
-    "trials",
     "final loss",
     "mean loss",
     "{held_out}",
+    "best setting",
+    "trials",
     "diverged",
     "ms a step",
     "state",
-    "times as fast",
-    "in time",
     "note",
 )
 
 
-_IN_TERMINAL = (0, 1, 3, 5, 9, 10, 11)
+_IN_TERMINAL = (0, 1, 2, 3, 5, 6, 11)
 """Those of these columns that a terminal has room for."""
+
+
+def over_all_columns(results: Comparison) -> Row:
+    """The columns of the table over all tasks; the fastest baseline is a second reference."""
+    second = results.fastest_baseline
+    return (
+        "optimizer",
+        f"times as fast as {results.reference}, in steps",
+        *([f"as {second}, in steps"] if second else []),
+        f"as {results.reference}, in time",
+        "faster / level / slower",
+        "lowest loss on",
+        "profile score",
+        "failed on",
+    )
 
 
 def standings(results: Comparison) -> list[Row]:
     """A row for each optimizer over all tasks, the fastest first."""
-    places = results.standings
+    places, second = results.standings, results.fastest_baseline
     order = sorted(places, key=lambda name: -_sortable(places[name].speedup.mean))
     return [
         (
             name,
             interval(places[name].speedup),
+            *([interval(results.over[second][name])] if second else []),
             interval(places[name].in_time),
             f"{places[name].wins} / {places[name].ties} / {places[name].losses}",
             f"{places[name].best_on} of {len(results.tasks)}",
@@ -72,11 +77,12 @@ def columns(results: Comparison, task: str) -> Row:
 
 
 def on_task(results: Comparison, task: str) -> list[Row]:
-    """A row for each optimizer on a task, the lowest final loss first."""
+    """A row for each optimizer on a task, the fastest first."""
 
-    def place(name: str) -> float:
+    def place(name: str) -> tuple[bool, float, float]:
         best = results.best(task, name)
-        return math.inf if best is None else best.score("final_loss")
+        loss = math.inf if best is None else best.score("final_loss")
+        return best is None, -_sortable(results.on_task(task, name).mean), loss
 
     return [_row(results, task, name) for name in sorted(results.optimizers, key=place)]
 
@@ -93,7 +99,7 @@ def verdicts(results: Comparison) -> list[str]:
 def standings_table(results: Comparison) -> Table:
     """The table over all tasks, for a terminal."""
     title = f"over {len(results.tasks)} tasks and {results.seeds} seeds, beside {results.reference}"
-    return _table(title, STANDINGS, standings(results))
+    return _table(title, over_all_columns(results), standings(results))
 
 
 def tables(results: Comparison) -> RenderableType:
@@ -147,16 +153,16 @@ def _row(results: Comparison, task: str, name: str) -> Row:
     in_time = Interval(*(value / slowdown for value in speedup))
     return (
         name,
-        str(best.setting),
-        str(len(entry.trials)),
+        interval(speedup),
+        interval(in_time),
         _with_error(best.final_losses),
         _with_error(best.mean_losses),
         _held_out(best)[1],
+        str(best.setting),
+        str(len(entry.trials)),
         f"{diverged.mean():.0%}",
         f"{number(entry.step_ms)} (×{number(slowdown)})",
         f"{_size(entry.state_bytes)} (×{_ratio(entry.state_bytes, reference.state_bytes)})",
-        interval(speedup),
-        interval(in_time),
         _note(entry.at_edge, best),
     )
 
@@ -190,15 +196,11 @@ def _verdict(results: Comparison, name: str) -> str:
 
 
 def _fastest_baseline(results: Comparison) -> str:
-    speeds = {
-        name: results.standings[name].speedup.mean
-        for name, kind in results.kinds.items()
-        if kind == "baseline" and name != results.reference
-    }
-    if not speeds:
+    name = results.fastest_baseline
+    if not name:
         return ""
-    name = max(speeds, key=lambda name: _sortable(speeds[name]))
-    return f"; the fastest baseline is {name}, {number(speeds[name])} times as fast in steps"
+    speed = number(results.standings[name].speedup.mean)
+    return f"; the fastest baseline is {name}, {speed} times as fast in steps"
 
 
 def _held_out(trial: Trial) -> tuple[str, str]:

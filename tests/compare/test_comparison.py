@@ -12,7 +12,7 @@ import pytest
 from lopt.compare import compare, contenders
 from lopt.compare.curves import FINAL_SHARE
 from lopt.compare.runs import Program
-from lopt.compare.tables import on_task, standings, verdicts
+from lopt.compare.tables import columns, on_task, over_all_columns, standings, verdicts
 from lopt.errors import UserError
 from lopt.rules import LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
@@ -203,6 +203,30 @@ def test_every_tuned_row_is_tried_with_the_schedule_that_a_row_brings_itself(reg
     }
 
 
+def test_in_every_table_the_fastest_stand_first_and_the_fastest_baseline_is_a_reference(regression):
+    optimizers = {name: name for name in ("adamw", "sgdm", "lion")}
+    optimizers |= {"breaks": breaks, "slow": optax.sgd(0.02)}
+    tasks = {"mine": regression, "bowl": quadratic(3)}
+    found = compare(optimizers, tasks, steps=20, seeds=2, rates=3, time_steps=False)
+    tables = [(over_all_columns(found), standings(found))]
+    tables += [(columns(found, task), on_task(found, task)) for task in tasks]
+    for header, rows in tables:
+        assert all(len(row) == len(header) for row in rows)
+        speeds = [float(row[1].split(" ")[0]) for row in rows if row[1]]
+        assert speeds == sorted(speeds, reverse=True)
+        assert rows[-1][0] == "breaks"
+    header, rows = tables[0]
+    assert found.fastest_baseline in ("sgdm", "lion")
+    assert header[2] == f"as {found.fastest_baseline}, in steps"
+    (own,) = [row for row in rows if row[0] == found.fastest_baseline]
+    assert own[2] == "1 [1, 1]"
+    beside = compare(
+        optimizers, tasks, reference="lion", steps=20, seeds=2, rates=3, time_steps=False
+    )
+    for name in optimizers:
+        assert found.over["lion"][name] == beside.standings[name].speedup
+
+
 def test_a_pretrained_optimizer_is_called_by_its_name():
     assert [c.name for c in contenders(["adamw", "base"])] == ["adamw", "base", "base, tuned"]
 
@@ -236,15 +260,23 @@ def test_a_comparison_is_written_as_reports_that_need_nothing_else(regression, t
     text = (tmp_path / "report.md").read_text()
     for picture in re.findall(r"\]\((.*?)\)", text):
         assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
+    for column in ("lowest loss on", "profile score", "failed on", "diverged"):
+        assert f"<dt>{column}</dt>" in page
+        assert f'data-column="{column}"' in page  # what a narrow screen shows before the cell
+        assert f"- *{column}*: " in text
+    assert page.count("<td>") == 3 * len(found.optimizers)
     data = json.loads((tmp_path / "results.json").read_text())
     assert [t["name"] for t in data["tasks"]] == ["mine", "bowl"]
+    (lion,) = [o for o in data["optimizers"] if o["name"] == "lion"]
+    assert lion["over"]["lion"] == {"mean": 1, "low": 1, "high": 1}
     for task in data["tasks"]:
         for optimizer in task["optimizers"]:
             assert len(optimizer["trials"]) == 3
             assert sum(trial["best"] for trial in optimizer["trials"]) == 1
             assert optimizer["state_bytes"] > 0
             assert optimizer["step_ms"] > 0
-            assert len(optimizer["curve"]) == 20
+            assert optimizer["curve"]["steps"] == list(range(20))
+            assert len(optimizer["curve"]["loss"]) == 20
     lion, adamw = (
         next(o for o in data["tasks"][0]["optimizers"] if o["name"] == name)
         for name in ("lion", "adamw")
