@@ -1,8 +1,11 @@
 """The permutation spec of any JAX function, inferred from its trace."""
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import jax
@@ -22,7 +25,7 @@ import lopt.symmetry.rules_references
 import lopt.symmetry.rules_structure  # noqa: F401
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
-from lopt.symmetry.outside import FixedUnitsWarning, Outside, advice, one_for_each
+from lopt.symmetry.outside import FixedUnitsWarning, advice, of_argument
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
@@ -82,8 +85,8 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     shapes = _shapes_of(params)
     jaxpr = _trace(fn, params, args)
     symbols = [tuple(Atom(n) for n in shape) for shape in shapes]
-    names = [f"args/{name_of(path)}" for path, leaf in leaves_with_path(args) if _is_array(leaf)]
-    inputs = [*map(_input, names, jaxpr.in_avals[len(symbols) :])]
+    names = _argument_names(fn, args)
+    inputs = [*map(of_argument, jaxpr.in_avals[len(symbols) :], names, count())]
 
     walk = Walk(symbols)
     for output in walk(jaxpr, [*symbols, *inputs]):
@@ -109,12 +112,20 @@ def _advice(unknown: list[str]) -> str:
     )
 
 
-def _input(name: str, aval: Any) -> tuple[Atom, ...]:
-    """A fixed atom for each axis of an argument: an input, or of integers a position."""
-    real = jax.dtypes.issubdtype(aval.dtype, np.inexact)
-    causes = [Outside("argument", name)] if real and one_for_each(aval.shape) else ()
-    why = "input" if real else "position"
-    return tuple(Atom(n, why, read=True, causes=causes) for n in aval.shape)
+def _argument_names(fn: Callable[..., Any], args: tuple) -> list[str]:
+    """The path of each array in the arguments, from the name that the function gives it."""
+    names = [f"args/{i}" for i in range(len(args))]
+    with suppress(ValueError, TypeError):  # Some functions have no signature.
+        taken = list(inspect.signature(fn).parameters.values())[1 : len(args) + 1]
+        for i, parameter in enumerate(taken):
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                names[i] = parameter.name
+    return [
+        name_of((names[i], *path))
+        for i, arg in enumerate(args)
+        for path, leaf in leaves_with_path(arg)
+        if _is_array(leaf)
+    ]
 
 
 def _is_array(leaf: Any) -> bool:

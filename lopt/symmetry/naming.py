@@ -9,21 +9,25 @@ Each rule with an example of a path and the name that it gives:
 - A group that is on two axes of one tensor, as a recurrent kernel's, is a state and is named after
   the module around: `encoder/cell/hr/kernel` gives `encoder/cell`, and so for all gates.
 - A fixed group has its reason behind a dot: rows of an embedding that are looked up are
-  `Embed_0.entries`, a convolution's window is `Conv_0.space`; one that is an argument's axis or the
-  result's is just `input` or `output`.
-- An axis that is compared with an argument (a loss compares logits with labels) is fixed as an
-  input; if matrices only write it, it is called `output`.
+  `Embed_0.entries`, a convolution's window is `Conv_0.space`.
+- One that is an argument's axis or the result's is just `input` or `output`. So are others that
+  matrices only read, or only write: a batch that is closed over is an input, and what a loss
+  compares with labels is an output. `stack([x, t])` is a `stacked input`.
+- Of several inputs each has the name of its argument, `context`; several outputs have those of
+  their modules, `policy output` and `value output`.
 - Two groups of one name are told apart by a number: `qkv`, `qkv.2`.
 """
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from lopt.symmetry.axes import Axes, Product, groups_of, rename
+from lopt.symmetry.outside import own_name
 from lopt.symmetry.paths import Path, leaves_with_path, name_of
 from lopt.symmetry.roles import with_sides
 from lopt.symmetry.spec import PermutationSpec
@@ -66,7 +70,7 @@ def name_groups(
     for atom, module in introduced.items():
         if parent_of(module) in states.get(atom, ()):
             introduced[atom] = parent_of(module) or module
-    names: Any = _names(introduced, _written(simple, sides))
+    names: Any = _names(introduced, *_ends(simple, sides))
     leaves = [Axes(*(rename(axis, names) for axis in axes)) for axes in simple]
     spec = PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(tree), leaves),
@@ -103,27 +107,49 @@ class _Simplify:
         if len(run) < 2:
             return run
         n = math.prod(a.size for a in run) if kind is Product else sum(a.size for a in run)
-        return [self._runs.setdefault((kind, *run), Atom(n, run[0].fixed))]
+        why = next((a.fixed for a in run if a.fixed != "single"), "stacked")
+        causes = {cause for a in run for cause in a.causes}
+        return [self._runs.setdefault((kind, *run), Atom(n, why, causes=causes))]
 
 
-def _written(
+def _ends(
     symbols: Sequence[Sequence[Any]], sides: Sequence[tuple[set[int], set[int]] | None]
-) -> set[Any]:
-    """The atoms that some matrix writes and none reads along: those of its last axis by default."""
+) -> tuple[set[Any], set[Any]]:
+    """The atoms that matrices only read along, and those that they only write.
+
+    Where nothing tells, a matrix writes its last axis; what it is read along is not known then.
+    """
+    read: set[Any] = set()
     written: set[Any] = set()
     others: set[Any] = set()
     for axes, of_tensor in zip(symbols, sides, strict=True):
         for i, axis in enumerate(axes if len(axes) > 1 else ()):
             last = i in of_tensor[1] if of_tensor else i == len(axes) - 1
             (written if last else others).update(groups_of(axis))
-    return written - others
+            if of_tensor and i in of_tensor[0]:
+                read.update(groups_of(axis))
+    return read - written, written - others
 
 
-def _names(introduced: dict[Atom, str], written: set[Atom]) -> dict[Atom, str]:
+_READ = {"constant": "input", "single": "input", "stacked": "stacked input", "random": "noise"}
+"""What a fixed atom is called that matrices only read, by its reason."""
+
+_WRITTEN = ("input", "output", "constant", "single")
+"""The reasons for which one that they only write is called an output."""
+
+
+def _names(introduced: dict[Atom, str], read: set[Atom], written: set[Atom]) -> dict[Atom, str]:
+    labels = {a: _label(a, m, a in read, a in written) for a, m in introduced.items()}
+    several = {label for label, n in Counter(labels.values()).items() if n > 1}
+    # A layer with one output may have its bias apart: nothing says that they are one.
+    of_one = {m for a, m in introduced.items() if a.size == 1 and labels[a] == "output"}
     names: dict[Atom, str] = {}
     for atom, module in introduced.items():
-        output = atom.fixed == "input" and atom in written
-        name, number = "output" if output else _name(atom, module), 1
+        name, number = labels[atom], 1
+        if atom.fixed == "single" and module in of_one:
+            name = "output"
+        if name in several & {"input", "output"}:
+            name = _told_apart(atom, module, name)
         unique = name
         while unique in names.values():
             number += 1
@@ -132,12 +158,26 @@ def _names(introduced: dict[Atom, str], written: set[Atom]) -> dict[Atom, str]:
     return names
 
 
-def _name(atom: Atom, module: str) -> str:
+def _label(atom: Atom, module: str, read: bool, written: bool) -> str:
+    if written and atom.fixed in _WRITTEN:
+        return "output"
+    if read and atom.fixed in _READ:
+        return _READ[atom.fixed]
     if atom.fixed in ("input", "output"):
         return atom.fixed
     suffix = atom.fixed or atom.role
-    module = re.sub(r"[+*()]", "_", module)
-    return f"{module}.{suffix}" if suffix else module
+    return f"{_plain(module)}.{suffix}" if suffix else _plain(module)
+
+
+def _told_apart(atom: Atom, module: str, label: str) -> str:
+    """The name of one of several inputs or outputs."""
+    own = own_name(atom.causes) if label == "input" else ""
+    return _plain(own) if own else f"{_plain(module)} {label}"
+
+
+def _plain(name: str) -> str:
+    """A name without what would make it a composite axis."""
+    return re.sub(r"[+*()]", "_", name)
 
 
 def module_of(path: Path) -> str:

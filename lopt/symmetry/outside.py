@@ -5,8 +5,12 @@ They fix the units, rightly, and a model that is trained without them has these 
 fixed atom knows its causes, and where all of them are such values, a warning says what to do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
 
 from lopt.symmetry.paths import Path, name_of
 from lopt.symmetry.symbols import Atom, Symbol, atoms
@@ -21,9 +25,10 @@ class Outside:
     """A cause for which an atom is fixed.
 
     Attributes:
-      kind: "random", "argument" or "constant".
+      kind: "random"; "constant" or "statistic" of what has a value for each unit and nothing else;
+        "batch" of any other argument.
       name: the primitive, the argument's path, or the constant's shape.
-      key: tells constants of one shape apart.
+      key: tells constants of one shape apart, and has the order of the arguments.
     """
 
     kind: str
@@ -31,12 +36,23 @@ class Outside:
     key: int = 0
 
 
-def one_for_each(shape: Sequence[int]) -> bool:
-    """Whether an array has a value for each unit and nothing else, as statistics have.
+def of_argument(aval: Any, name: str, key: int) -> tuple[Atom, ...]:
+    """A fixed atom for each axis of an argument: an input, or of integers a position."""
+    if not jax.dtypes.issubdtype(aval.dtype, np.inexact):
+        return tuple(Atom(n, "position", read=True) for n in aval.shape)
+    # Batches have further axes, and so have tables that a model cannot do without.
+    kind = "statistic" if sum(n > 1 for n in aval.shape) == 1 else "batch"
+    causes = [Outside(kind, name, key)]
+    return tuple(Atom(n, "input", read=True, causes=causes) for n in aval.shape)
 
-    Batches have further axes, and so have tables of positions, which a model cannot do without.
-    """
-    return sum(n > 1 for n in shape) == 1
+
+def own_name(causes: Iterable[Hashable]) -> str:
+    """What the first of the arguments that fix an atom is called; empty if it has no name."""
+    given = [c for c in causes if isinstance(c, Outside) and c.kind in ("batch", "statistic")]
+    if not given:
+        return ""
+    names = min(given, key=lambda cause: cause.key).name.split("/")
+    return next((n for n in reversed(names) if not n.isdigit() and n != "args"), "")
 
 
 def advice(paths: Sequence[Path], symbols: Sequence[Sequence[Symbol]]) -> str | None:
@@ -84,7 +100,8 @@ def _only_outside(atom: Atom) -> bool:
     """
     outside = [cause for cause in atom.causes if isinstance(cause, Outside)]
     kinds = {cause.kind for cause in outside}
-    return len(outside) == len(atom.causes) > (kinds == {"constant"})
+    enough = len(outside) == len(atom.causes) > (kinds == {"constant"})
+    return enough and "batch" not in kinds
 
 
 def _listed(names: Iterable[str], most: int = 3) -> str:

@@ -48,10 +48,7 @@ def ragged_product(equation: Equation, left: Dims, right: Dims, sizes: Dims) -> 
     """Rows in groups of given sizes, each group with a matrix of its own: both have an order."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
     (ragged,), groups = numbers.lhs_ragged_dimensions, numbers.rhs_group_dimensions
-    (left_sum, right_sum), (left_batch, right_batch) = numbers.dot_dimension_numbers
-    equation.walk.sides.note_product(
-        (left, right), (left_sum, right_sum), (left_batch, (*right_batch, *groups))
-    )
+    (left_sum, _), (left_batch, _) = numbers.dot_dimension_numbers
     # What belongs to which group differs from row to row, even if the rows do not.
     rows = list(left)
     rows[ragged] = left[ragged] or Atom(equation.in_shapes[0][ragged])

@@ -67,7 +67,7 @@ def test_dropout_is_named_once_with_its_cure():
 def test_statistics_of_evaluation_are_named_with_their_cure():
     (message,), groups = warned(*linen(train=False, norm=True))
     assert groups == ()
-    names = "args/0/batch_stats/BatchNorm_0/mean, args/0/batch_stats/BatchNorm_0/var"
+    names = "statistics/batch_stats/BatchNorm_0/mean, statistics/batch_stats/BatchNorm_0/var"
     assert names in message
     assert "use_running_average=False" in message
 
