@@ -47,20 +47,20 @@ class ConfigFile(flags.ArgumentParser):
             config has no key that the command line overrides; for an unknown part, or arguments
             that it does not have.
         """
-        path, colon, text = argument.partition(":")
+        path, text = _split(argument)
         if not Path(path).is_file():
             raise UserError(f"no config file {path!r}; see configs/")
         get_config = _in_one_line(path, lambda: runpy.run_path(path).get("get_config"))
         if not callable(get_config):
             raise UserError(f"{path} defines no get_config(); see configs/quickstart.py")
-        given = [text] if colon else []
+        given = [] if text is None else [text]
         _require_arguments(path, get_config, len(given))
         config = _in_one_line(path, lambda: get_config(*given))
         if not isinstance(config, Mapping | ConfigDict):
             raise UserError(
                 f"get_config() of {path} must return a ConfigDict, not {type(config).__name__}"
             )
-        config = ConfigDict(config)
+        config = _in_one_line(path, lambda: ConfigDict(config))  # which has no keys with dots
         for swap in self._swaps:
             self._swap(config, *swap)
         self._require_overridden(config)
@@ -123,6 +123,15 @@ def _parts_at(path: str, parts: Mapping[str, Parts]) -> Parts | None:
         ):
             return found
     return None
+
+
+def _split(argument: str) -> tuple[str, str | None]:
+    """The path and the argument after it; a path may have colons of its own."""
+    words = argument.split(":")
+    for n in range(len(words), 0, -1):
+        if Path(path := ":".join(words[:n])).is_file():
+            return path, ":".join(words[n:]) if n < len(words) else None
+    return words[0], None
 
 
 def _overridden(name: str, argv: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from lopt.checks import number
+from lopt.checks import POSITIVE, SIZE, number
 from lopt.errors import UserError
 from lopt.parts import Parts
 
@@ -38,6 +38,26 @@ SCHEDULES = Parts(
 """name -> (peak learning rate, steps) -> optax schedule; peak and steps may be traced."""
 
 
+def require_length(why: str, total_steps: Any) -> Any:
+    """The length of a run; where it is traced it is believed.
+
+    Args:
+      why: it is needed.
+      total_steps: what was given; None for nothing.
+
+    Raises:
+      UserError: if it is no positive integer, or nothing was given.
+    """
+    if total_steps is None:
+        raise UserError(
+            f"{why}: pass total_steps, how many updates the run will have; where that is not known "
+            "a guess, and the state continues in an optimizer of another length (docs/training.md)"
+        )
+    if isinstance(total_steps, jax.core.Tracer):
+        return total_steps
+    return SIZE("total_steps", total_steps)
+
+
 def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationExtraArgs:
     """Scale by minus a learning rate that is scheduled over the length of the run.
 
@@ -49,7 +69,8 @@ def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationEx
       A transformation whose `update` needs the extra argument `total_steps`, which may be traced.
 
     Raises:
-      UserError: for an unknown schedule; by `update` without `total_steps`.
+      UserError: for an unknown schedule, or a rate that is no positive number; by `update`, as
+        `require_length`.
 
     Example:
       >>> optimizer = scale_over_run("linear", peak=0.1)
@@ -59,7 +80,7 @@ def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationEx
       >>> float(step)
       -0.05000000074505806
     """
-    over = SCHEDULES[schedule]
+    over, peak = SCHEDULES[schedule], POSITIVE("peak", peak)
 
     def update(
         updates: PyTree[Array],
@@ -69,9 +90,8 @@ def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationEx
         total_steps: Array | int | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree[Array], optax.ScaleByScheduleState]:
-        if total_steps is None:
-            raise UserError("the learning rate follows the length of the run: pass total_steps")
-        scale = optax.scale_by_schedule(lambda count: -over(peak, total_steps)(count))
+        length = require_length("the learning rate follows the run's length", total_steps)
+        scale = optax.scale_by_schedule(lambda count: -over(peak, length)(count))
         return scale.update(updates, state, params)
 
     def init(params: PyTree[Array]) -> optax.ScaleByScheduleState:

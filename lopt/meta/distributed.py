@@ -176,8 +176,10 @@ def _start(coordinator: str | None, processes: int | None, process: int | None) 
     if missing:
         raise UserError(f"{', '.join(given)} go together; {' and '.join(missing)} is missing")
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"--coordinator must be host:port, not {coordinator!r}")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        raise UserError(
+            f"--coordinator must be host:port, the port from 1 to 65535, not {coordinator!r}"
+        )
     if not 0 <= process < processes:
         raise UserError(
             f"--process must be from 0 to {processes - 1} for --processes={processes}, "

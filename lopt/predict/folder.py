@@ -54,7 +54,7 @@ def from_folder(folder: Path, scores: Path, spec: str) -> Networks:
 def _rows(file: Path) -> list[dict[str, Any]]:
     """The rows of a CSV file, their scores as numbers."""
     try:
-        with file.open(newline="", encoding="utf-8") as text:
+        with file.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -70,6 +70,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, 2):
         name = row["network"]
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{file}, line {number}: {name!r} is no network of the folder")
         if name in found:
             raise UserError(f"{file}, line {number}: {name!r} is there already")
         try:

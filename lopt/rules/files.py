@@ -19,13 +19,14 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
 from lopt.archive import Archive, nested
+from lopt.checks import POSITIVE
 from lopt.errors import UserError
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting
-from lopt.schedules import SCHEDULES
+from lopt.schedules import SCHEDULES, require_length
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.axes import groups_of
 from lopt.symmetry.spec import require_spec
@@ -89,17 +90,16 @@ class LearnedOptimizer:
         inner = inner if isinstance(inner, Mapping) else {}
         schedule = inner.get("schedule")
         rate = inner.get("default_rate", inner.get("learning_rate"))
-        if not isinstance(schedule, str) or not isinstance(rate, int | float):
+        if not isinstance(schedule, str) or not POSITIVE.holds(rate):
             return None
         return schedule, rate
 
     def _scheduled(self, total_steps: int | None) -> optax.Schedule:
         if self.default_rate is None:
             raise UserError("this optimizer does not say which learning rate it is for: pass one")
-        if total_steps is None:
-            raise UserError("the default learning rate follows the run's length: pass total_steps")
+        length = require_length("the default learning rate follows the run's length", total_steps)
         schedule, rate = self.default_rate
-        return SCHEDULES[schedule](rate, total_steps)
+        return SCHEDULES[schedule](rate, length)
 
 
 def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:

@@ -44,6 +44,7 @@ from lopt.rules.rule import (
     unrelated,
 )
 from lopt.rules.sizes import Reading, init_sizes, read
+from lopt.schedules import require_length
 from lopt.symmetry import PermutationSpec
 from lopt.unf.cpu.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics
@@ -198,8 +199,7 @@ class GatesRule(Rule):
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
         ) -> tuple[PyTree[Array], Kept]:
             length = extra.get("total_steps", total_steps)
-            if length is None:
-                raise UserError("this rule reads how far a run has come: pass total_steps")
+            length = require_length("this rule reads how far a run has come", length)
             of_params = unrelated(params) if spec is None else spec.like(params)
             readings, sizes = read(state.sizes, grads)
             averages = self._advance(readings, state.averages, of_params)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Int, PyTree
 
 from lopt.errors import UserError
 from lopt.mesh import by_compiler, laid_out_like
+from lopt.rules.arguments import require_arguments
 from lopt.rules.sizes import Sizes
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.paths import boxed, unboxed
@@ -112,13 +113,12 @@ class Rule(abc.ABC):
 
         Raises:
           SpecError: if the spec is not a `PermutationSpec`.
-          UserError: as `scale_by_rule`.
+          UserError: as `scale_by_rule`, and for an argument that is no number, schedule, length or
+            mask.
         """
         if spec is not None:
             require_spec(spec)
-        for what, value in {"learning rate": learning_rate, "weight decay": weight_decay}.items():
-            if isinstance(value, str) or value is None:
-                raise UserError(f"the {what} must be a number or a schedule, not {value!r}")
+        require_arguments(learning_rate, total_steps, weight_decay, mask)
         # JAX arrays of a mesh with explicit axes could not be used where the compiler divides work.
         theta = jax.tree.map(
             lambda x: x if isinstance(x, jax.core.Tracer) else np.asarray(x), theta

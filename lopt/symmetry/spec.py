@@ -133,6 +133,11 @@ class PermutationSpec:
         """
         for path, axes, leaf in self._matched(params):
             shape = np.shape(leaf)
+            if trailing and len(shape) == len(axes):
+                raise SpecError(
+                    f"{name_of(path)} has the {len(axes)} axes of the spec and no channels, shape "
+                    f"{shape}; add a channel axis behind them, x[..., None]"
+                )
             if len(shape) != len(axes) + trailing:
                 raise SpecError(
                     f"{name_of(path)}: the spec has {len(axes)} axes {axes} and the tensor has "

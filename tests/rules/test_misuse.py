@@ -72,7 +72,7 @@ def test_the_state_of_another_optimizer_is_refused(optimizer):
 def test_a_learning_rate_that_is_none_is_refused(rate, space):
     rule = GatesRule()
     theta = rule.init(jax.random.key(0), space.spec)
-    with pytest.raises(UserError, match="must be a number or a schedule, not"):
+    with pytest.raises(UserError, match="must be a schedule or a finite number of at least 0, not"):
         rule.optimizer(theta, rate, total_steps=10)
 
 
