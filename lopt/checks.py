@@ -2,6 +2,7 @@
 
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -290,6 +291,8 @@ FLAG = instance(bool, "True or False")
 TEXT = instance(str, "text")
 
 MAPPING = instance(Mapping | ConfigDict, "a mapping")
+
+PATH = instance(str | os.PathLike, "a path")
 
 FUNCTION = instance(Callable, "a function")
 

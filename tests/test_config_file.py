@@ -59,6 +59,16 @@ def test_an_argument_after_a_colon_is_handed_on():
     assert parse(f"--config={QUICKSTART}:es", "--workdir=x").config.estimator.name == "es"
 
 
+@pytest.mark.parametrize("argument", ["", ":es", ":a:b"])
+def test_a_path_may_have_colons(argument, tmp_path):
+    folder = tmp_path / "runs:2"
+    folder.mkdir()
+    text = "def get_config(given=''):\n    return {'given': given}\n"
+    (folder / "a:config.py").write_text(text)
+    known = parse(f"--config={folder / 'a:config.py'}{argument}", "--workdir=x")
+    assert known.config.given == argument[1:]
+
+
 def test_a_config_file_runs_once(file, tmp_path):
     counted = f"open({str(tmp_path / 'runs')!r}, 'a').write('run ')"
     file.write_text(f"{counted}\ndef get_config():\n    {counted}\n    return {{'a': 1}}\n")
@@ -86,6 +96,7 @@ def test_a_config_is_locked(file):
         ("get_config = 3\n", "defines no get_config()"),
         ("def get_config(a):\n    pass\n", "needs an argument: --config="),
         ("\0", "config.py: SyntaxError: source code"),
+        ("def get_config():\n    return {'a': {'v1.0': 3}}\n", "the key v1.0 contains one"),
     ],
 )
 def test_errors_in_a_config_file_are_one_line_that_says_where(text, words, file):

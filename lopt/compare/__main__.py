@@ -109,7 +109,7 @@ def _from_flags() -> dict[str, Any]:
         "seeds": _SEEDS.value,
         "rates": _RATES.value,
         "schedules": ("cosine",),
-        "reference": _REFERENCE.value,
+        "reference": _REFERENCE.value or None,
     }
 
 

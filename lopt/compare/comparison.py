@@ -84,8 +84,9 @@ def compare(
     seeds = SIZE("seeds", seeds)
     measure = named("measure", MEASURES)("measure", measure)
     names = [c.name for c in entrants]
-    reference = reference or (REFERENCE if REFERENCE in names else names[0])
-    if reference not in names:
+    if reference is None:
+        reference = REFERENCE if REFERENCE in names else names[0]
+    if TEXT("reference", reference) not in names:
         raise UserError(
             f"the reference {reference!r} does not take part; {suggest(reference, names)}"
         )
@@ -133,7 +134,7 @@ def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
             tasks[name if number == 1 else f"{name}#{number}"] = task
     if not tasks:
         raise UserError(f"no tasks to compare on; name some of {', '.join(TASKS)}")
-    return {TEXT("a name", name): _task(given) for name, given in tasks.items()}
+    return {TEXT("the name of a task", name): _task(given) for name, given in tasks.items()}
 
 
 def _task(given: Any) -> Task:

@@ -78,7 +78,9 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
         be imported, none at all, or two of one name.
     """
     if isinstance(optimizers, Mapping):
-        given_as = {TEXT("a name", name): given for name, given in optimizers.items()}
+        given_as = {
+            TEXT("the name of an optimizer", name): given for name, given in optimizers.items()
+        }
     else:
         given_as = _named(several("optimizers", "optimizer", optimizers, _is_optimizer))
     named = {name: _file_of(given) for name, given in given_as.items()}

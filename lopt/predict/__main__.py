@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from lopt.checks import MAPPING
 from lopt.commands import run
 from lopt.errors import UserError
 from lopt.meta.progress import Progress
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
 def _block(config: ConfigDict) -> dict:
     if "predict" not in config:
         raise UserError("the config has no block predict; see configs/predict/rnn_zoo.py")
-    return config.predict.to_dict()
+    return MAPPING("the block predict", config.predict).to_dict()
 
 
 def _networks(config: ConfigDict, workdir: Path) -> tuple[Networks, dict[str, Networks]]:

@@ -11,7 +11,17 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lopt.checks import POSITIVE, SEED, SHARE, SIZE, named, sequence, set_checked, shown
+from lopt.checks import (
+    POSITIVE,
+    SEED,
+    SHARE,
+    SIZE,
+    is_sequence,
+    named,
+    sequence,
+    set_checked,
+    shown,
+)
 from lopt.errors import UserError
 from lopt.parts import build
 from lopt.predict.metrics import kendall_tau
@@ -118,6 +128,8 @@ def fit(
     params = stacked(params)
     count = require_networks(params, require_spec(spec))
     scores = require_scores(scores, count, loss)
+    if runs is not None and not is_sequence(runs):
+        raise UserError(f"runs must be a sequence, one for each network, not {shown(runs)}")
     own = np.arange(count) if runs is None else np.asarray(runs)
     if len(own) != count:
         raise UserError(f"{len(own)} runs and {count} networks; give one for each network")
@@ -176,7 +188,10 @@ def require_scores(
         not fit the loss; the first is named.
     """
     loss = named("loss", LOSSES)("loss", loss)
-    scores = np.asarray(scores, np.float64)
+    try:
+        scores = np.asarray(scores, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"scores must be numbers, not {shown(scores)}") from None
     if scores.shape != (count,):
         raise UserError(f"scores of shape {scores.shape} for {count} networks; give one for each")
     fits = np.isfinite(scores)

@@ -56,11 +56,11 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
-            rows = list(reader)
+            columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {file}: {error}") from error
     for column in _COLUMNS:
-        if column not in (reader.fieldnames or ()):
+        if column not in columns:
             raise UserError(
                 f"{file} has no column {column!r}; its first line must be network,score or "
                 "network,score,run"

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PyTree
 from scipy.special import expit
 
 from lopt.archive import Archive, nested
+from lopt.checks import PATH
 from lopt.errors import UserError, suggest
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
@@ -301,7 +302,7 @@ def load(path: str | os.PathLike) -> Predictor:
     Raises:
       UserError: if the file is missing, damaged or anything else. Nothing in it is run.
     """
-    path = Path(path).expanduser()
+    path = Path(PATH("the path of a predictor", path)).expanduser()
     arrays, contents = _ARCHIVE.read(path)
     try:
         require_modest(contents["model"])

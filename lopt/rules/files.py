@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
 from lopt.archive import Archive, nested
-from lopt.checks import POSITIVE
+from lopt.checks import PATH, POSITIVE
 from lopt.errors import UserError
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
@@ -146,6 +146,7 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
       UserError: if the file is missing, or is not as `save` wrote it: damaged, of another format,
         with metadata that do not make sense, with a theta that is not finite. Nothing in it is run.
     """
+    path = PATH("the name or the path of a learned optimizer", path)
     path = PRETRAINED.get(str(path), Path(path).expanduser())
     tensors, contents = ARCHIVE.read(path)
     for field in ("rule", "spec", "provenance"):

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, PyTree
 
 from lopt.checks import MAPPING, TEXT, integer, sequence
 from lopt.errors import UserError, suggest
+from lopt.printed import printable
 from lopt.symmetry.axes import (
     Axes,
     groups_of,
@@ -61,7 +62,9 @@ class PermutationSpec:
         """
         self.axes = axes
         self.sizes = {
-            TEXT("the name of a group", name): _SIZE(f"the size of the group {name!r}", size)
+            TEXT("each name of a group in sizes", name): _SIZE(
+                f"the size of the group {name!r}", size
+            )
             for name, size in MAPPING("sizes", sizes).items()
         }
         names = list(fixed) if isinstance(fixed, Set) else fixed
@@ -339,6 +342,7 @@ def _some(words: list[str], limit: int = 6) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

@@ -94,12 +94,15 @@ def _arrays(name: str, given: PyTree[Any]) -> PyTree[Array]:
         raise UserError(
             f"from_arrays: {name} must be arrays, or a pytree of them: {error}"
         ) from error
-    _examples(arrays)
+    _examples(arrays, name)
     return arrays
 
 
-def _examples(arrays: PyTree[Array]) -> int:
+def _examples(arrays: PyTree[Array], name: str = "data") -> int:
     numbers = {x.shape[0] if x.ndim else None for x in jax.tree.leaves(arrays)}
     if len(numbers) != 1 or None in numbers:
-        raise UserError("all arrays must have the same number of examples along their first axis")
+        raise UserError(
+            f"from_arrays: all arrays of {name} must have the same number of examples along their "
+            "first axis"
+        )
     return numbers.pop()

@@ -13,6 +13,7 @@ from rich.text import Text
 from lopt.data import DATASETS, TEXTS
 from lopt.data.prepared import find
 from lopt.parts import Parts, build, describe
+from lopt.printed import printable
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.tasks.registry import TASKS
 
@@ -23,9 +24,8 @@ def task_table() -> Table:
     for name in TASKS:
         task = build(TASKS, name)
         params, _ = jax.eval_shape(task.init, jax.random.key(0))
-        table.add_row(
-            name, _arguments(TASKS[name]), f"{_size(params):,}", task.source.partition(", sha")[0]
-        )
+        source = task.source.partition(", sha")[0]
+        _add_row(table, name, _arguments(TASKS[name]), f"{_size(params):,}", source)
     return table
 
 
@@ -34,7 +34,7 @@ def data_table() -> Table:
     table = Table("data", "arguments", "here", title="data sets and texts")
     for parts in (DATASETS, TEXTS):
         for name in parts:
-            table.add_row(name, _arguments(parts[name]), _whereabouts(parts, name))
+            _add_row(table, name, _arguments(parts[name]), _whereabouts(parts, name))
     return table
 
 
@@ -54,7 +54,8 @@ def show(part: str) -> RenderableType:
     tensors = Table("tensor", "shape", "params", "neuron groups")
     for path, axes in spec.entries:
         shape = shapes[path].shape
-        tensors.add_row(
+        _add_row(
+            tensors,
             name_of(path),
             "×".join(map(str, shape)),
             f"{np.prod(shape, dtype=int):,}",
@@ -62,9 +63,14 @@ def show(part: str) -> RenderableType:
         )
     groups = Table("group", "size", "")
     for name, size in spec.sizes.items():
-        groups.add_row(name, str(size), "fixed" if name in spec.fixed else "true")
+        _add_row(groups, name, str(size), "fixed" if name in spec.fixed else "true")
     title = f"{describe(part)}: {_size(params):,} params in {len(shapes)} tensors"
-    return Group(Text(title), tensors, Text(), groups)
+    return Group(Text(printable(title)), tensors, Text(), groups)
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add a row of texts as they are: rich takes brackets in a plain one for markup."""
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _size(params: Any) -> int:

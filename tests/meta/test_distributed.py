@@ -220,7 +220,10 @@ def test_a_peer_that_does_not_come_is_one_line():
     [
         (("localhost:1", 2, None), "--process is missing"),
         ((None, 2, None), "--coordinator and --process is missing"),
-        (("localhost", 2, 0), "must be host:port, not 'localhost'"),
+        (("localhost", 2, 0), "must be host:port, the port from 1 to 65535, not 'localhost'"),
+        (("localhost:99999", 2, 0), "the port from 1 to 65535, not 'localhost:99999'"),
+        (("localhost:²", 2, 0), "the port from 1 to 65535, not"),
+        (("localhost:0", 2, 0), "the port from 1 to 65535, not"),
         (("localhost:1", 2, 2), "--process must be from 0 to 1"),
     ],
 )

@@ -53,6 +53,13 @@ def test_networks_are_read_with_their_scores_and_runs(folder, mlps):
     assert [found.spec.sizes[name] for name in found.spec.groups] == [5]
 
 
+def test_a_csv_file_may_have_a_byte_order_mark(folder):
+    text = (folder / "scores.csv").read_text()
+    (folder / "scores.csv").write_text(text, encoding="utf-8-sig")
+    found = from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
+    assert found.scores.tolist() == [0.1, 0.2, 0.3, 0.4]
+
+
 def test_a_spec_is_read_from_json(folder, mlps):
     found = from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
     assert found.spec == mlps.spec
@@ -66,6 +73,14 @@ def test_a_spec_is_read_from_json(folder, mlps):
         ([("network", "score"), ("n0", "high")], "line 2: 'high' is not a number"),
         ([("network", "score"), ("n0", 1), ("n0", 1)], "line 3: 'n0' is there already"),
         ([("network", "score"), ("n0", 1), ("n9", 1)], "no network 'n9' in"),
+        ([], "no column 'network'; its first line must be network,score"),
+        (
+            [("network", "score"), ("../networks/n0", 1)],
+            "line 2: '../networks/n0' is no",
+        ),
+        ([("network", "score"), ("/n0", 1)], "line 2: '/n0' is no network of the folder"),
+        ([("network", "score"), ("", 1)], "line 2: '' is no network of the folder"),
+        ([("score", "network"), (1,)], "line 2: None is no network of the folder"),
     ],
 )
 def test_a_csv_file_that_makes_no_sense_is_refused(folder, rows, words):

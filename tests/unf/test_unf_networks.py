@@ -194,7 +194,11 @@ def test_tensors_without_elements_change_nothing(kind):
     ("change", "message"),
     [
         ({"kernel": (4, 6, 3)}, "kernel axis 1: the group 'out' has size 5 and the tensor has 6"),
-        ({"kernel": (4, 5)}, "kernel: the spec has 2 axes"),
+        (
+            {"kernel": (4, 5)},
+            r"kernel has the 2 axes.* add a channel axis behind them, x\[",
+        ),
+        ({"kernel": (4,)}, "kernel: the spec has 2 axes"),
         ({"kernel": (4, 5, 7)}, "kernel has 7 channels and bias has 3"),
         ({"more": (4, 3)}, "more is in the params and not in the spec"),
     ],
