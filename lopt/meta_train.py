@@ -3,7 +3,8 @@
 python -m lopt.meta_train --config=configs/quickstart.py --workdir=runs/quickstart \
     --config.outer.steps=500
 
-The same command resumes a run that was interrupted.
+The same command resumes a run that was interrupted. --extend takes a finished run on to a larger
+--config.outer.steps, and --from=base begins with the theta of a file.
 For several GPUs or hosts see docs/scaling.md, for a task of your own docs/meta-training.md.
 """
 
@@ -21,6 +22,7 @@ from ml_collections import ConfigDict, config_flags
 from lopt.archive import UnreadableError
 from lopt.commands import run
 from lopt.errors import UserError
+from lopt.initial_theta import as_types_of, load_for, theta_digest
 from lopt.memory import memory_for
 from lopt.meta import (
     ESTIMATORS,
@@ -34,6 +36,7 @@ from lopt.meta import (
 from lopt.meta.checkpoints import Snapshot, require_keepable
 from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
+from lopt.meta.extension import earlier_lengths, extend, over_lengths
 from lopt.meta.records import Recorder, Unrecorded, plot_meta_loss
 from lopt.meta.run import finish
 from lopt.meta.settings import require_settings
@@ -44,6 +47,7 @@ from lopt.meta.workdir import (
     require_own,
     require_shared,
     require_space,
+    saved,
     versions,
     writing_to,
 )
@@ -55,6 +59,12 @@ from lopt.tasks.task import initial_loss
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's files go.")
+_EXTEND = flags.DEFINE_bool(
+    "extend", False, "Take the finished run in the workdir on to more outer.steps."
+)
+_FROM = flags.DEFINE_string(
+    "from", None, "Begin with the theta of a learned optimizer: a file, or base."
+)
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for a run in several processes."
 )
@@ -100,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
     config = _CONFIG.value
     require_settings(config.to_dict())
     distributed.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
-    distributed.require_alike(config.to_dict())
+    distributed.require_alike([config.to_dict(), _EXTEND.value, _FROM.value])
     mixture = build_mixture(config.task)
     rule = build(RULES, config.rule)
     estimator = build(ESTIMATORS, config.estimator)
@@ -111,6 +121,12 @@ def main(argv: Sequence[str]) -> None:
     settings = config.get("validation", _NO_VALIDATION)
     held_out = build_mixture(settings.task) if settings.every else Mixture((), (), ())
     require_fit(rule, mixture, held_out)
+    spec, source = mixture.tasks[0].spec, _FROM.value
+    first = None if source is None else load_for(source, rule, spec)
+    plan = config.to_dict()
+    if first is not None:
+        plan["from_theta"] = theta_digest(first.theta)
+        distributed.require_alike(plan)
     mesh = particle_mesh(2 * estimator.pairs)
 
     def problem(task: Task) -> Problem:
@@ -135,16 +151,17 @@ def main(argv: Sequence[str]) -> None:
     )
     workdir = Path(_WORKDIR.value).expanduser()
     require_keepable(workdir)
-    if distributed.from_first(lambda: is_finished(workdir, config.to_dict())):
+    if _EXTEND.value:
+        distributed.from_first(lambda: extend(workdir, plan, has_result(workdir)))
+    if distributed.from_first(lambda: is_finished(workdir, plan)):
         distributed.say(f"{workdir / RESULT} is there already: this run is finished")
         return
 
     with ExitStack() as held:
         claims: list[Claim] = []  # of the first process one, of the others none
-        distributed.from_first(
-            lambda: claims.append(held.enter_context(claimed(workdir, config.to_dict())))
-        )
+        distributed.from_first(lambda: claims.append(held.enter_context(claimed(workdir, plan))))
         require_shared(workdir)
+        shorter = distributed.from_first(lambda: earlier_lengths(workdir))
 
         def require_there() -> None:
             for claim in claims:
@@ -154,14 +171,16 @@ def main(argv: Sequence[str]) -> None:
         training = MetaTraining(
             problems,
             [estimator] * len(problems),
-            outer_optimizer(config.outer),
+            outer_optimizer(config.outer, shorter),
             mixture.weights,
             clip=config.outer.clip,
             averaging=config.outer.get("averaging", 0.0),
         )
-        spec = mixture.tasks[0].spec
         with memory_for(f"the start of {2 * estimator.pairs} inner runs", _FIX):
-            state = training.init(rule.init(theta_key, spec), loop_key)
+            theta = rule.init(theta_key, spec)
+            if first is not None:
+                theta = as_types_of(theta, first.theta)
+            state = training.init(theta, loop_key)
             start = Snapshot(state, validation.init(state.theta))
             distributed.from_first(lambda: require_space(workdir, start))
         with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _FIX):
@@ -175,6 +194,7 @@ def main(argv: Sequence[str]) -> None:
                 steps=config.outer.steps,
                 checkpoint_every=config.outer.checkpoint_every,
                 max_skipped=config.outer.max_skipped,
+                earlier_lengths=shorter,
                 require_there=require_there,
             )
         if isinstance(record, Unrecorded):  # not the first process
@@ -189,6 +209,10 @@ def main(argv: Sequence[str]) -> None:
             "meta_loss": record.recent_meta_loss(config.outer.steps),
             "versions": versions(),
         }
+        if first is not None:
+            provenance["from"] = {"file": source, "theta": plan["from_theta"]}
+        if shorter:
+            provenance["earlier_lengths"] = shorter
         optimizer = LearnedOptimizer(rule, state.average, spec if rule.tied else None, provenance)
         require_there()
         with writing_to(workdir):
@@ -199,22 +223,30 @@ def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
     """Whether a run of this config has left its optimizer in a folder, which is only read.
 
     Raises:
-      UserError: if the folder is not the workdir of this config, or the optimizer is damaged or
-        cannot be read.
+      UserError: if the folder is not the workdir of this config; as `has_result`.
     """
     require_own(workdir, config)
+    return has_result(workdir)
+
+
+def has_result(workdir: Path) -> bool:
+    """Whether there is the optimizer of a whole run in a workdir: of all its meta-steps.
+
+    Raises:
+      UserError: if it, or what says how many these are, is damaged or cannot be read.
+    """
     file = workdir / RESULT
     if not file.exists():
         return False
     try:
-        load(file)
+        provenance = load(file).provenance
     except UnreadableError:
         raise
     except UserError as error:
         raise UserError(
             f"{error}; remove it, and the same command writes it again from the newest checkpoint"
         ) from error
-    return True
+    return provenance.get("outer") == ((saved(workdir) or {}).get("config") or {}).get("outer")
 
 
 def write(
@@ -261,9 +293,9 @@ def require_fit(rule: Rule, mixture: Mixture, held_out: Mixture) -> None:
         )
 
 
-def outer_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Adam, its learning rate on a cosine to zero."""
-    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
+def outer_optimizer(config: ConfigDict, shorter: Sequence[int]) -> optax.GradientTransformation:
+    """Adam, its learning rate on a cosine to zero over the run, which once had other lengths."""
+    return optax.adam(over_lengths(config.learning_rate, [*shorter, config.steps]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ def finish(
     steps: int,
     checkpoint_every: int,
     max_skipped: int,
+    earlier_lengths: Sequence[int] = (),
     require_there: Callable[[], None] = lambda: None,
 ) -> tuple[Snapshot, Recorder | Unrecorded]:
     """Take the meta-steps that a run has left, from its newest checkpoint on.
@@ -43,6 +44,7 @@ def finish(
       steps: meta-steps in all.
       checkpoint_every: meta-steps from one checkpoint to the next.
       max_skipped: so many meta-steps in a row that leave theta as it was end the run.
+      earlier_lengths: meta-steps that the run had in all before it was extended, each time.
       require_there: raises an error if the workdir is no longer where it was.
 
     Returns:
@@ -63,7 +65,7 @@ def finish(
         if done:
             say(f"resuming after {done} of {steps} meta-steps")
         sent = training.send(snapshot.state, steps)
-        watched = one_ahead(validation.watch(sent, snapshot.best, done, steps))
+        watched = one_ahead(validation.watch(sent, snapshot.best, done, (*earlier_lengths, steps)))
         recorder = Recorder(workdir, names, done, steps, held_out) if is_first() else Unrecorded()
         with recorder as record, ended_with_the_others():
             for state, report, best, loss in watched:
@@ -72,7 +74,7 @@ def finish(
                 if int(report.skipped) >= max_skipped:
                     raise _stuck(max_skipped, done, report)
                 leave = interruption.reached(done)
-                if leave or done % checkpoint_every == 0:
+                if leave or done % checkpoint_every == 0 or done == steps:
                     require_there()
                     record.flush()
                     checkpoints.save(snapshot)

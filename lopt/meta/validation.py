@@ -123,7 +123,11 @@ class Validation:
         return self._validate(self._tasks, best, theta, step)
 
     def watch(
-        self, steps: Iterable[tuple[MetaState, Report]], best: Best, done: int, last: int
+        self,
+        steps: Iterable[tuple[MetaState, Report]],
+        best: Best,
+        done: int,
+        last: int | Sequence[int],
     ) -> Iterator[tuple[MetaState, Report, Best, ValidationLoss | None]]:
         """Validate as meta-training goes: every so many meta-steps, and after the last one.
 
@@ -134,7 +138,7 @@ class Validation:
           steps: of `MetaTraining.send`.
           best: the best so far.
           done: meta-steps taken before.
-          last: meta-steps in all.
+          last: meta-steps in all; of a run that was extended, all that it had.
 
         Yields:
           The state and the report of each step, the best until then, and the validation loss, or
@@ -143,12 +147,13 @@ class Validation:
         if not self._every:
             yield from ((*taken, best, None) for taken in steps)
             return
+        ends = [last] if isinstance(last, int) else last
         lowered = self._validate.lower(self._tasks, best, best.theta, done)
         with ThreadPoolExecutor(1) as background:
             compiling = background.submit(lowered.compile)
             for step, (state, report) in enumerate(steps, start=done + 1):
                 loss = None
-                if step % self._every == 0 or step == last:
+                if step % self._every == 0 or step in ends:
                     validate = compiling.result()
                     best, loss = validate(self._tasks, best, state.average, step)
                 yield state, report, best, loss

@@ -26,7 +26,8 @@ from lopt.meta import distributed
 RESULT = "optimizer.safetensors"
 """The file that a run writes last."""
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
+"""The file that says whose a workdir is."""
 
 WRITTEN = (
     "checkpoints",
@@ -75,7 +76,7 @@ class Claim:
         """
         with suppress(OSError):
             same = os.path.samestat(os.stat(self.workdir), os.fstat(self.descriptor))
-            if same and (self.workdir / _CONFIG).exists():
+            if same and (self.workdir / CONFIG).exists():
                 return
         raise UserError(
             f"{self.workdir} was moved, removed or emptied while this was running, and nothing is "
@@ -110,7 +111,7 @@ def claimed(
             remove_partial(workdir)
             for name in written:
                 remove_partial(workdir / name, below=True)
-            file = workdir / _CONFIG
+            file = workdir / CONFIG
             if not file.exists():
                 found = {"config": config, "versions": versions()}
                 write_atomically(file, json.dumps(found, indent=2) + "\n")
@@ -134,32 +135,44 @@ def require_own(workdir: Path, config: Mapping[str, Any], written: Sequence[str]
       UserError: if it is the workdir of another config (the first key that differs is named), its
         `config.json` is damaged, or it has none and files that a run would write over.
     """
-    file = workdir / _CONFIG
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    found = saved(workdir)
+    if found is None:
         foreign = [name for name in written if (workdir / name).exists()]
         if foreign:
             raise UserError(
                 f"{workdir} has {foreign[0]} and no config.json that tells whose it is; choose "
                 "another --workdir, or remove that file"
-            ) from None
+            )
         return
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot use {workdir} as workdir: config.json: {error}") from error
-    try:
-        saved = json.loads(text)["config"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"cannot use {workdir} as workdir: its config.json is damaged "
-            f"({type(error).__name__}: {error}); restore it, or choose another --workdir"
-        ) from error
-    difference = _first_difference(saved, json.loads(json.dumps(config)))
+    difference = first_difference(found["config"], config)
     if difference:
         raise UserError(
             f"{workdir} holds a run of another config ({difference}); choose another --workdir, "
             "or remove that one"
         )
+
+
+def saved(workdir: Path) -> dict[str, Any] | None:
+    """What a workdir's `config.json` holds: the config, and what was noted beside it.
+
+    Returns:
+      Plain data with a key `config`; None if there is no such file.
+
+    Raises:
+      UserError: if it is damaged or cannot be read.
+    """
+    try:
+        found = json.loads((workdir / CONFIG).read_text(encoding="utf-8"))
+        return {**found, "config": found["config"]}
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot use {workdir} as workdir: config.json: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"cannot use {workdir} as workdir: its config.json is damaged "
+            f"({type(error).__name__}: {error}); restore it, or choose another --workdir"
+        ) from error
 
 
 @contextmanager
@@ -251,10 +264,24 @@ def _appears(file: Path, token: str) -> bool:
     return False
 
 
-def _first_difference(old: Any, new: Any, path: str = "") -> str:
+def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Where two configs differ first, and how; an empty text if they do not.
+
+    Args:
+      there: as it was saved.
+      here: of this command; plain data, whose tuples are as good as lists.
+
+    Example:
+      >>> first_difference({"outer": {"steps": 3}}, {"outer": {"steps": 4}})
+      'outer.steps is 3 there and 4 here'
+    """
+    return _difference(there, json.loads(json.dumps(here)), "")
+
+
+def _difference(old: Any, new: Any, path: str) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
-            difference = _first_difference(old.get(key), new.get(key), f"{path}.{key}".strip("."))
+            difference = _difference(old.get(key), new.get(key), f"{path}.{key}".strip("."))
             if difference:
                 return difference
         return ""

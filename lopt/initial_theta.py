@@ -1,0 +1,77 @@
+"""The theta that meta-training starts from, where it is not the rule's own: that of a file."""
+
+import dataclasses
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lopt.archive import digest_of
+from lopt.errors import UserError
+from lopt.meta.estimator import Theta
+from lopt.parts import describe, name_in
+from lopt.rules import RULES, LearnedOptimizer, Rule, load
+from lopt.symmetry import PermutationSpec
+from lopt.symmetry.paths import leaves_with_path, name_of
+
+
+def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOptimizer:
+    """Load an optimizer whose theta is one of a rule.
+
+    Args:
+      name_or_path: "base", or a file that meta-training wrote.
+      rule: that is to be meta-trained.
+      spec: of the first task.
+
+    Raises:
+      UserError: if the file is of another rule, or its theta is tied to another architecture; as
+        `lopt.load`.
+
+    Example:
+      >>> from lopt.rules import GatesRule
+      >>> spec = PermutationSpec({}, {})
+      >>> load_for("base", GatesRule(sharing="neuron"), spec)
+      Traceback (most recent call last):
+          ...
+      lopt.errors.UserError: base holds theta of another rule than the config's: give ...
+    """
+    learned = load(name_or_path)
+    if _plain(learned.rule) != _plain(rule):
+        raise UserError(
+            f"{name_or_path} holds theta of another rule than the config's: give "
+            f'--config.rule="{_text(learned.rule)}"'
+        )
+    if learned.spec is not None and learned.spec != spec:
+        raise UserError(
+            f"theta of {name_or_path} is tied to another architecture than that of the task"
+        )
+    return learned
+
+
+def as_types_of(like: Theta, theta: Theta) -> Theta:
+    """A theta with the types that another has, such as those of 64 bits."""
+    return jax.tree.map(lambda x, own: jnp.asarray(own, x.dtype), like, theta)
+
+
+def theta_digest(theta: Theta) -> str:
+    """SHA-256 of a theta, with the names of its arrays."""
+    return digest_of({name_of(path): np.asarray(x) for path, x in leaves_with_path(theta)}, {})
+
+
+def _plain(rule: Any) -> Any:
+    """A rule as it is in a file, where tuples are lists."""
+    return json.loads(json.dumps({"name": name_in(RULES, rule), **dataclasses.asdict(rule)}))
+
+
+def _text(rule: Any) -> str:
+    """The text of a rule, with those arguments that are not its defaults."""
+    values = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
+    defaults = {f.name: f.default for f in dataclasses.fields(rule)}
+    given = {k: v for k, v in values.items() if _as_lists(v) != _as_lists(defaults[k])}
+    return describe({"name": name_in(RULES, rule), **given})
+
+
+def _as_lists(value: Any) -> Any:
+    return [*map(_as_lists, value)] if isinstance(value, list | tuple) else value
