@@ -32,7 +32,7 @@ def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOpt
     Example:
       >>> from lopt.rules import GatesRule
       >>> spec = PermutationSpec({}, {})
-      >>> load_for("base", GatesRule(sharing="neuron"), spec)
+      >>> load_for("base", GatesRule(sharing="axis"), spec)
       Traceback (most recent call last):
           ...
       lopt.errors.UserError: base holds theta of another rule than the config's: give ...

@@ -5,10 +5,13 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from processes import assert_refused, run
 
 import lopt
+from lopt.initial_theta import theta_digest
 from lopt.lock import only_process
 from lopt.rules import load
 
@@ -156,6 +159,54 @@ def test_another_config_does_not_touch_the_workdir(workdir):
     result = meta_train(workdir, *TINY, "--config.outer.steps=4")
     assert_refused(result, "another config", "outer.steps is 3 there and 4 here")
     assert files_of(workdir) == before
+
+
+@pytest.fixture(scope="module")
+def extended(workdir, tmp_path_factory):
+    """A run extended twice, a copy without checkpoints likewise, and one from its theta."""
+    folder = tmp_path_factory.mktemp("extended")
+    whole, again, begun = (folder / name for name in ("whole", "again", "begun"))
+    for copy in (whole, again):
+        shutil.copytree(workdir, copy)
+    shutil.rmtree(again / "checkpoints")
+    commands = [
+        *(("--extend", f"--workdir={whole}", f"--config.outer.steps={steps}") for steps in (4, 6)),
+        *(("--extend", f"--workdir={again}", f"--config.outer.steps={steps}") for steps in (4, 6)),
+        (
+            f"--from={whole / 'optimizer.safetensors'}",
+            f"--workdir={begun}",
+            "--config.outer.learning_rate=1e-12",
+        ),
+    ]
+    words = json.dumps([["lopt.meta_train", *TINY, *command] for command in commands])
+    result = run("-m", "tests.in_turn", words)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_a_finished_run_is_extended_to_the_same_bits_from_any_checkpoint(workdir, extended):
+    whole, again = (extended / name / "optimizer.safetensors" for name in ("whole", "again"))
+    assert load(whole).provenance["earlier_lengths"] == [3, 4]
+    assert load(whole).provenance["outer"]["steps"] == 6
+    lines = (extended / "whole" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[:3] == (workdir / "metrics.jsonl").read_text().splitlines()
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_meta_training_begins_with_the_theta_of_a_file(workdir, extended):
+    source = extended / "whole" / "optimizer.safetensors"
+    begun, first = load(extended / "begun" / "optimizer.safetensors"), load(source)
+    assert begun.provenance["from"] == {"file": str(source), "theta": theta_digest(first.theta)}
+    found, expected, other = (
+        flatten(o.theta) for o in (begun, first, load(workdir / "optimizer.safetensors"))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert np.abs(found - other).max() > 1e-4
+
+
+def flatten(theta):
+    return np.asarray(ravel_pytree(theta)[0])
 
 
 def test_es_is_picked_by_the_config(tmp_path):

@@ -5,12 +5,14 @@ python -m lopt.predict --config=configs/predict/rnn_zoo.py --workdir=runs/mine \
     --networks=checkpoints --scores=scores.csv --spec=mymodel:loss
 
 The first reads the zoo that python -m lopt.predict.zoo left in the workdir. The same command
-resumes.
+resumes. With --networks predictors are trained on all of them, or on as many as
+--config.predict.sizes says.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,10 +52,15 @@ def main(argv: Sequence[str]) -> None:
     del argv
     config = _CONFIG.value
     plan = Plan.from_config(_block(config))
+    if _NETWORKS.value is not None and "zoo" in config and not _given("predict.sizes"):
+        plan = replace(plan, sizes=())  # those of the config are of its zoo
     workdir = Path(_WORKDIR.value).expanduser()
     networks, others = _networks(config, workdir)
     experiment = Experiment(plan, networks, others, workdir / FOLDER)
-    claim = {"predict": config.predict.to_dict(), "networks": _digest([networks, *others.values()])}
+    claim = {
+        "predict": {**config.predict.to_dict(), "sizes": plan.sizes},
+        "networks": _digest([networks, *others.values()]),
+    }
     with (
         resumable("the trainings that are done"),
         claimed(workdir, claim, WRITTEN),
@@ -67,6 +74,11 @@ def main(argv: Sequence[str]) -> None:
                 progress(len(outcomes), partial("{}, {:,} networks".format, job.name, job.size))
         print(write(experiment, outcomes, workdir))
     print(f"wrote {workdir / 'report.md'}, results.json and predictors/")
+
+
+def _given(key: str) -> bool:
+    """Whether a flag overrides a key of the config."""
+    return key in config_flags.get_override_values(flags.FLAGS["config"])
 
 
 def _block(config: ConfigDict) -> dict:

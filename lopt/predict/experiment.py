@@ -25,7 +25,7 @@ from lopt.compare.statistics import Interval, standard_error
 from lopt.errors import UserError
 from lopt.parts import build
 from lopt.predict.fit import Budget, fit, require_scores
-from lopt.predict.metrics import kendall_tau, over_runs, r_squared
+from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_runs, r_squared
 from lopt.predict.models import PREDICTORS, Model
 from lopt.predict.networks import Networks
 from lopt.predict.predictor import LOSSES, Predictor, load, save
@@ -253,6 +253,8 @@ class Standing:
       taus: Kendall's tau on the test for each seed.
       tau: their mean, with an interval over the runs of the test at the largest size.
       r_squared: for each seed.
+      aucs: the area under the ROC curve for each seed, of binary scores; empty for others.
+      accuracies: likewise.
       behind: how far the mean tau is behind that of the best predictor, with an interval over the
         runs of the test, in pairs, at the largest size; zero for the best itself.
       elsewhere: the taus on networks of each other width.
@@ -264,6 +266,8 @@ class Standing:
     taus: Float[np.ndarray, " seeds"]
     tau: Interval
     r_squared: Float[np.ndarray, " seeds"]
+    aucs: Float[np.ndarray, " seeds"]
+    accuracies: Float[np.ndarray, " seeds"]
     behind: Interval
     elsewhere: Mapping[str, Float[np.ndarray, " seeds"]]
     seconds: float
@@ -306,6 +310,7 @@ def standings(
         size: max((key for key in means if key[1] == size), key=lambda key: means[key](everything))
         for _, size in grouped
     }
+    binary = are_binary(experiment.networks.scores)
     found = {}
     for key, own in grouped.items():
         lead = best[key[1]]
@@ -317,6 +322,8 @@ def standings(
             np.array([kendall_tau(o.predictions, test.scores) for o in own]),
             interval(means[key], key[1]),
             np.array([r_squared(o.predictions, test.scores) for o in own]),
+            np.array([auc(o.predictions, test.scores) for o in own if binary]),
+            np.array([accuracy(o.predictions, test.scores) for o in own if binary]),
             Interval(0.0, 0.0, 0.0) if lead == key else interval(behind, key[1]),
             {
                 name: np.array([kendall_tau(o.elsewhere[name], other.scores) for o in own])

@@ -38,6 +38,46 @@ def r_squared(
     return float(1 - np.mean((predicted - true) ** 2) / variance) if variance else float("nan")
 
 
+def are_binary(scores: Float[np.ndarray, " networks"]) -> bool:
+    """Whether all scores are 0 or 1, as for networks that do something or do not.
+
+    Example:
+      >>> are_binary(np.array([0.0, 1.0, 1.0])), are_binary(np.array([0.0, 0.5]))
+      (True, False)
+    """
+    return bool(np.isin(scores, (0, 1)).all())
+
+
+def auc(predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " networks"]) -> float:
+    """The area under the ROC curve of binary scores.
+
+    It is the share of the pairs of a network that scores 1 and one that scores 0 in which the first
+    is predicted to be higher; a tie counts as half. NaN if all scores are alike.
+
+    Example:
+      >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1]))
+      0.875
+    """
+    ones = int(np.sum(true == 1))
+    zeros = len(true) - ones
+    if not ones or not zeros:
+        return float("nan")
+    ranks = stats.rankdata(predicted)[true == 1].sum()
+    return float((ranks - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def accuracy(
+    predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " networks"]
+) -> float:
+    """The share of binary scores that are told by whether the prediction is at least a half.
+
+    Example:
+      >>> accuracy(np.array([0.2, 0.7, 0.5, 0.9]), np.array([0, 0, 1, 1]))
+      0.75
+    """
+    return float(np.mean((predicted >= 0.5) == (true == 1)))
+
+
 def over_runs(
     statistic: Callable[[np.ndarray], float], runs: Sequence[Hashable] | np.ndarray, seed: int = 0
 ) -> Interval:

@@ -13,6 +13,7 @@ from lopt.compare.report import table
 from lopt.compare.statistics import Interval
 from lopt.predict.experiment import Experiment, Outcome, Standing, standings
 from lopt.predict.figures import CAPTIONS, Standings, figures
+from lopt.predict.metrics import are_binary
 
 WRITTEN = ("report.md", "results.json", "predictors")
 """What an experiment writes to its workdir, with pictures."""
@@ -53,10 +54,12 @@ def markdown(experiment: Experiment, found: Standings, pictures: Sequence[str]) 
 def main_table(experiment: Experiment, found: Standings) -> list[str]:
     """A row for each predictor at all training networks, the best first."""
     widths = list(experiment.others)
+    binary = any(len(own.aucs) for own in found.values())
     header = (
         "predictor",
         "Kendall's tau",
         "95 % over test runs",
+        *(("AUC", "accuracy") if binary else ()),
         "R²",
         "tau behind the best",
         *(f"tau at width {w}" for w in widths),
@@ -71,6 +74,7 @@ def main_table(experiment: Experiment, found: Standings) -> list[str]:
                 name,
                 spread(own.taus, 4),
                 f"{own.tau.low:.3f} to {own.tau.high:.3f}",
+                *((spread(own.aucs, 3), spread(own.accuracies, 3)) if binary else ()),
                 spread(own.r_squared, 3),
                 between(own.behind),
                 *elsewhere,
@@ -98,15 +102,28 @@ def how(experiment: Experiment) -> str:
     rates = ", ".join(f"{r:g}" for r in budget.learning_rates)
     trained, unseen = len(set(runs[~tested].tolist())), len(set(runs[tested].tolist()))
     return (
-        f"{len(networks):,} networks. Splits are by training run: {int(np.sum(~tested)):,} of "
-        f"{trained} runs to train on, {100 * budget.validation:.0f} % of these runs for "
-        f"validation, and {int(np.sum(tested)):,} of {unseen} runs for the test, which no "
+        f"{len(networks):,} networks.{_of_binary(networks.scores)} Splits are by training run: "
+        f"{int(np.sum(~tested)):,} of {trained} runs to train on, "
+        f"{100 * budget.validation:.0f} % of these runs for validation, and "
+        f"{int(np.sum(tested)):,} of {unseen} runs for the test, which no "
         f"training and no choice saw. Every predictor has the same budget at each of {plan.seeds} "
         f"seeds: Adam at {rates}, batches of {budget.batch_size}, at most {budget.epochs} epochs, "
         f"stopped after {budget.patience} without a better tau on validation, and the parameters "
         "of the best epoch and rate kept. The numbers are means over seeds ± the standard error. "
         "Intervals resample the runs of the test, 95 %; how far a predictor is behind the best is "
         "resampled in pairs. Seconds are those of one training, whatever else the machine did."
+    )
+
+
+def _of_binary(scores: np.ndarray) -> str:
+    """What has to be known of tau if scores are binary."""
+    if not are_binary(scores):
+        return ""
+    share = np.mean(scores)
+    most = math.sqrt(2 * share * (1 - share))
+    return (
+        f" All scores are 0 or 1, and those that are alike are ties: a tau of {most:.2f} is the "
+        "best that there can be, and AUC and accuracy are easier to read."
     )
 
 
@@ -154,17 +171,23 @@ def _largest(found: Standings) -> dict[str, Standing]:
 
 
 def _plain(own: Standing) -> dict[str, Any]:
+    binary = {"aucs": _listed(own.aucs), "accuracies": _listed(own.accuracies)}
     elsewhere: Mapping[str, Any] = {k: v.tolist() for k, v in own.elsewhere.items()}
     return {
         "taus": own.taus.tolist(),
         "tau": _known(own.tau._asdict()),
-        "r_squared": list(_known(dict(enumerate(own.r_squared.tolist()))).values()),
+        **(binary if len(own.aucs) else {}),
+        "r_squared": _listed(own.r_squared),
         "behind_the_best": _known(own.behind._asdict()),
         "taus_at_other_widths": elsewhere,
         "seconds": own.seconds,
         "epochs": own.epochs,
         "learning_rates": own.learning_rates,
     }
+
+
+def _listed(values: np.ndarray) -> list[float | None]:
+    return list(_known(dict(enumerate(values.tolist()))).values())
 
 
 def _known(values: Mapping[Any, float]) -> dict[Any, float | None]:

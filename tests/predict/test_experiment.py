@@ -6,7 +6,8 @@ import pytest
 
 from lopt.errors import UserError
 from lopt.predict import Budget, fit, save
-from lopt.predict.experiment import Experiment, Job, Plan
+from lopt.predict.experiment import Experiment, Job, Outcome, Plan, standings
+from lopt.predict.report import how, main_table, plain
 
 
 @pytest.fixture
@@ -83,3 +84,32 @@ def test_a_kept_predictor_that_does_not_say_how_it_was_trained_is_named(told, ex
 @pytest.fixture(scope="module")
 def stat_nn(mlps):
     return fit(mlps.params, mlps.scores, mlps.spec, "stat_nn(hidden=(4,))", budget=Budget(epochs=1))
+
+
+def found_by(experiment, predicted):
+    """The standings of predictors that all predict the same."""
+    test = experiment.networks[experiment.tested]
+    jobs = experiment.jobs()
+    outcomes = [Outcome(job, predicted(test.scores), {}, 1.0, 1, 1e-3) for job in jobs]
+    return standings(experiment, outcomes)
+
+
+def test_binary_scores_have_auc_and_accuracy_in_the_report_and_others_do_not(
+    mlps, small_config, tmp_path
+):
+    plan = Plan.from_config({**small_config.predict.to_dict(), "sizes": ()})
+    binary = replace(mlps, scores=(mlps.scores > 0.5).astype(float))
+    experiment = Experiment(plan, binary, {}, tmp_path)
+    found = found_by(experiment, lambda scores: 0.2 + 0.2 * scores)  # in order, below a half
+    (own, *_) = plain(experiment, found)["results"]
+    zeros = np.mean(binary.scores[experiment.tested] == 0)
+    assert own["aucs"] == [1.0, 1.0]
+    assert own["accuracies"] == pytest.approx([zeros, zeros])
+    assert "| AUC | accuracy |" in main_table(experiment, found)[0]
+    assert "All scores are 0 or 1" in how(experiment)
+
+    experiment = Experiment(plan, mlps, {}, tmp_path)
+    found = found_by(experiment, lambda scores: scores)
+    assert not {"aucs", "accuracies"} & plain(experiment, found)["results"][0].keys()
+    assert "AUC" not in main_table(experiment, found)[0]
+    assert "All scores" not in how(experiment)

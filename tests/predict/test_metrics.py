@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lopt.predict.metrics import kendall_tau, over_runs, r_squared
+from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_runs, r_squared
 from lopt.predict.splits import choose
 
 
@@ -20,6 +20,24 @@ def test_r_squared_of_the_mean_is_zero():
     true = np.array([0.1, 0.4, 0.9])
     assert r_squared(np.full(3, true.mean()), true) == pytest.approx(0)
     assert r_squared(true, true) == 1
+
+
+def test_auc_is_the_share_of_pairs_in_order_with_ties_as_halves():
+    rng = np.random.default_rng(0)
+    predicted, true = rng.integers(6, size=40) / 5, rng.integers(2, size=40)
+    ones, zeros = predicted[true == 1], predicted[true == 0]
+    pairs = np.sign(ones[:, None] - zeros[None])
+    assert auc(predicted, true) == pytest.approx((pairs.mean() + 1) / 2)
+    assert auc(true, true) == 1
+    assert auc(np.ones(40), true) == 0.5
+    assert np.isnan(auc(predicted, np.ones(40)))
+
+
+def test_accuracy_counts_predictions_on_the_right_side_of_a_half():
+    true = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+    assert accuracy(np.array([0.1, 0.9, 0.2, 0.6, 0.5]), true) == pytest.approx(0.6)
+    assert are_binary(true)
+    assert not are_binary(true / 2)
 
 
 def test_intervals_over_runs_are_wider_than_over_networks_that_copy_each_other():

@@ -90,11 +90,16 @@ def test_predictors_are_trained_on_a_folder(mlps, config_file, tmp_path):
         f"--scores={tmp_path / 'scores.csv'}",
     )
     assert_refused(run(*arguments), "--networks needs --spec as well")
-    result = run(*arguments, f"--spec={tmp_path / 'spec.json'}")
+    every = [*arguments[1:], f"--spec={tmp_path / 'spec.json'}"]
+    some = [*every, f"--workdir={tmp_path / 'some'}", "--config.predict.sizes=(10,)"]
+    result = run("-m", "tests.in_turn", json.dumps([every, some]))
     assert result.returncode == 0, result.stderr
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["networks"] == 60
     assert results["runs"] == 30
+    assert {r["training_networks"] for r in results["results"]} == {42}  # not the zoo's 10 and 14
+    results = json.loads((tmp_path / "some" / "results.json").read_text())
+    assert {r["training_networks"] for r in results["results"]} == {10}
 
 
 def test_without_a_zoo_the_command_says_how_to_make_one(config_file, tmp_path):

@@ -1,0 +1,75 @@
+import json
+
+import numpy as np
+import optax
+import pytest
+
+from lopt.errors import UserError
+from lopt.meta.extension import earlier_lengths, extend, over_lengths
+from lopt.meta.workdir import claimed
+
+RULE = {"name": "gates", "parts": ("a", "b")}
+
+
+def config(steps, **other):
+    return {"seed": 0, "rule": RULE, "outer": {"steps": steps, "clip": 1.0}, **other}
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    with claimed(tmp_path / "run", config(10)):
+        pass
+    return tmp_path / "run"
+
+
+def test_a_run_is_extended_and_what_it_was_is_kept(workdir):
+    versions = json.loads((workdir / "config.json").read_text())["versions"]
+    assert earlier_lengths(workdir) == []
+    for steps in (20, 20, 25):
+        extend(workdir, config(steps), finished=True)
+    assert earlier_lengths(workdir) == [10, 20]
+    with claimed(workdir, config(25)):
+        pass
+    assert json.loads((workdir / "config.json").read_text())["versions"] == versions
+
+
+def test_an_extension_that_is_under_way_is_no_mistake(workdir):
+    extend(workdir, config(20), finished=True)
+    extend(workdir, config(20), finished=False)
+    assert earlier_lengths(workdir) == [10]
+
+
+@pytest.mark.parametrize(
+    ("given", "finished", "words"),
+    [
+        (config(20, seed=1), True, "seed is 0 there and 1 here.*differs in outer.steps alone"),
+        (config(20, from_theta="12"), True, "from_theta is None there and '12' here"),
+        (config(9), True, "has 10 meta-steps already; extend it by a larger outer.steps than 9"),
+        (config(20), False, "has not taken its 10 meta-steps.*outer.steps=10 and without --extend"),
+    ],
+)
+def test_what_is_no_extension_is_refused_and_changes_nothing(given, finished, words, workdir):
+    before = (workdir / "config.json").read_bytes()
+    with pytest.raises(UserError, match=words):
+        extend(workdir, given, finished)
+    assert (workdir / "config.json").read_bytes() == before
+
+
+def test_a_folder_without_a_run_is_not_extended(tmp_path):
+    with pytest.raises(UserError, match="holds no run to extend; leave out --extend"):
+        extend(tmp_path, config(20), finished=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("lengths", [3, [3, 2], ["3"], [0], [2.5]])
+def test_lengths_that_make_no_sense_are_damage(lengths, workdir):
+    file = workdir / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "earlier_lengths": lengths}))
+    with pytest.raises(UserError, match=r"its config\.json is damaged"):
+        earlier_lengths(workdir)
+
+
+def test_a_step_has_the_rate_of_the_length_that_the_run_had():
+    found = [float(over_lengths(0.5, [4, 6, 10])(step)) for step in range(11)]
+    of = {n: [float(optax.cosine_decay_schedule(0.5, n)(k)) for k in range(11)] for n in (4, 6, 10)}
+    np.testing.assert_array_equal(found, of[4][:4] + of[6][4:6] + of[10][6:])
