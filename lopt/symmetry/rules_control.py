@@ -51,25 +51,28 @@ for _name, _function in _CALLS.items():
 def linear_solve(equation: Equation, *operands: Dims) -> list[Dims]:
     """What the function returns that solves; the products only serve derivatives."""
     params = equation.params
-    return equation.walk(
-        params["jaxprs"].solve, [*compress(operands, _solves(params, len(operands)))], equation.live
-    )
+    given = [*compress(operands, _solves(params))]
+    return equation.walk(params["jaxprs"].solve, given, equation.live)
 
 
 @register_liveness("custom_linear_solve")
 def linear_solve_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
     """Only what solves is called."""
     read = iter(live_inputs(params["jaxprs"].solve, live))
-    given = sum(params["const_lengths"]) + len(live)
-    return [on and next(read) for on in _solves(params, given)]
+    return [on and next(read) for on in _solves(params)]
 
 
-def _solves(params: dict[str, Any], count: int) -> list[bool]:
-    """Which operands of a linear solve go to the function that solves."""
-    lengths = params["const_lengths"]
+def _solves(params: dict[str, Any]) -> list[bool]:
+    """Which operands of a linear solve go to the function that solves: its own and the last."""
+    lengths, solve = params["const_lengths"], params["jaxprs"].solve
     before = lengths.matvec + lengths.vecmat
-    consts = range(before, before + lengths.solve)
-    return [i in consts or i >= sum(lengths) for i in range(count)]
+    sides = len(solve.in_avals) - lengths.solve
+    return (
+        [False] * before
+        + [True] * lengths.solve
+        + [False] * (sum(lengths) - before - lengths.solve)
+        + [True] * sides
+    )
 
 
 @register_rule("cond")
