@@ -1,10 +1,12 @@
 """The project's command lines as processes, with the tests' compilation cache."""
 
 import atexit
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +72,22 @@ def run(*arguments, timeout=300, **options):
     process = launch(*arguments, **options)
     ((code, out, err),) = ends(process, timeout=timeout)
     return subprocess.CompletedProcess(process.args, code, out, err)
+
+
+def run_in_turn(*lines, timeout=300):
+    """Run command lines one after the other in one process, as `tests/in_turn.py` does.
+
+    Each is a sequence of words, the first of them a module. Returns what came of each.
+    """
+    words = [[str(word) for word in line] for line in lines]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "told.json"
+        result = run("-m", "tests.in_turn", json.dumps(words), file, timeout=timeout)
+        assert result.returncode == 0, result.stderr
+        told = json.loads(file.read_text())
+    return [
+        subprocess.CompletedProcess(line, *ended) for line, ended in zip(words, told, strict=True)
+    ]
 
 
 def checkpoints_of(workdir):

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from processes import assert_refused, run
+from processes import assert_refused, run, run_in_turn
 
 import lopt
 from lopt.initial_theta import theta_digest
@@ -94,22 +94,6 @@ def test_a_validation_leaves_the_best_theta_and_the_last_as_it_is(workdir, tmp_p
     shown = next(line for line in result.stdout.splitlines() if "3/3" in line)
     loss = rf"loss \d\.\d{{4}} valid {losses[2]:.4f} grad \S+ diverged \d+% [\d,]+ inner steps/s"
     assert re.search(rf"3/3 {loss} \d+:\d\d:\d\d$", shown.strip()), shown
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--config.validation.task=mpl",), ("unknown task 'mpl'", "did you mean mlp")),
-        (("--config.validation.every=-1",), ("validation.every", "an integer of at least 0")),
-        (("--config.validation.runs=0",), ("validation.runs", "a positive integer")),
-        (("--config.validation.evry=1",), ("'evry'", "did you mean every")),
-        (("--config.rule.layers=exact",), ("validation's task has another", "every 0")),
-    ],
-)
-def test_mistakes_in_a_validation_are_one_line_and_leave_nothing(arguments, words, tmp_path):
-    result = meta_train(tmp_path / "run", *VALIDATED, *arguments)
-    assert_refused(result, *words)
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_theta_tied_to_one_architecture_is_validated_on_that_or_not_at_all(tmp_path):
@@ -222,26 +206,53 @@ def test_es_is_picked_by_the_config(tmp_path):
     assert load(tmp_path / "optimizer.safetensors").provenance["estimator"]["name"] == "es"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--config=configs/quikstart.py",), ("no config file", "quikstart")),
-        ((*TINY, "--config.outer.learning_rate=nan"), ("outer.learning_rate must be positive",)),
-        ((*TINY, "--config.task.name=mpl"), ("unknown task 'mpl'", "did you mean mlp")),
-        ((*TINY, "--config.task.data=digit"), ("unknown data set", "did you mean digits")),
-        ((*TINY, "--config.rule.layers=exat"), ("exat", "did you mean exact")),
-        ((*TINY, "--config.estimator.name=ges"), ("unknown estimator",)),
-        ((*TINY, "--config.estimator.truncation=3"), ("multiple of truncation",)),
-        ((*TINY, "--config.inner.schedule=cosin"), ("unknown schedule", "did you mean cosine")),
-        ((*TINY, "--workdri=x"), ("workdri",)),
-        ((*TINY, "stray"), ("unexpected argument 'stray'",)),
-    ],
-)
-def test_mistakes_in_a_run_are_one_line_and_leave_nothing(arguments, words, tmp_path):
-    workdir = tmp_path / "run"
-    result = run("meta_train.py", f"--workdir={workdir}", *arguments)
-    assert_refused(result, *words)
-    assert not workdir.exists()
+MISTAKES = [
+    (("--config=configs/quikstart.py",), ("no config file", "quikstart")),
+    (
+        (*TINY, "--config.outer.learning_rate=nan"),
+        ("outer.learning_rate must be a positive finite number",),
+    ),
+    ((*TINY, "--config.task.name=mpl"), ("unknown task 'mpl'", "did you mean mlp")),
+    ((*TINY, "--config.task.data=digit"), ("unknown data set", "did you mean digits")),
+    ((*TINY, "--config.rule.layers=exat"), ("exat", "did you mean exact")),
+    ((*TINY, "--config.estimator.name=ges"), ("unknown estimator",)),
+    ((*TINY, "--config.estimator.truncation=3"), ("multiple of truncation",)),
+    ((*TINY, "--config.inner.schedule=cosin"), ("unknown schedule", "did you mean cosine")),
+    ((*TINY, "--workdri=x"), ("workdri",)),
+    ((*TINY, "stray"), ("unexpected argument 'stray'",)),
+    ((*TINY, "--extend"), ("holds no run to extend", "leave out --extend")),
+    ((*TINY, "--from=bse"), ("no learned optimizer file 'bse'",)),
+    ((*TINY, "--from=base"), ("another rule than the config's", '--config.rule="gates(')),
+    (
+        (*VALIDATED, "--config.validation.task=mpl"),
+        ("unknown task 'mpl'", "did you mean mlp"),
+    ),
+    (
+        (*VALIDATED, "--config.validation.every=-1"),
+        ("validation.every", "an integer of at least 0"),
+    ),
+    ((*VALIDATED, "--config.validation.runs=0"), ("validation.runs", "a positive integer")),
+    ((*VALIDATED, "--config.validation.evry=1"), ("'evry'", "did you mean every")),
+    (
+        (*VALIDATED, "--config.rule.layers=exact"),
+        ("validation's task has another", "every 0"),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """What came of each mistake, and the folder of their workdirs."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    flags = [(f"--workdir={folder / str(i)}", *words) for i, (words, _) in enumerate(MISTAKES)]
+    return run_in_turn(*(("lopt.meta_train", *words) for words in flags)), folder
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda i: MISTAKES[i][0][-1])
+def test_mistakes_in_a_run_are_one_line_and_leave_nothing(number, refusals):
+    results, folder = refusals
+    assert_refused(results[number], *MISTAKES[number][1])
+    assert not (folder / str(number)).exists()
 
 
 def test_a_gru_meta_trains_and_its_file_names_its_text(tmp_path):

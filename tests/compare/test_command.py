@@ -7,7 +7,7 @@ import time
 
 import jax
 import pytest
-from processes import assert_refused, ends, launch, run
+from processes import assert_refused, ends, launch, run, run_in_turn
 
 from lopt.rules import LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
@@ -49,8 +49,8 @@ def config(tmp_path):
     return f"--config={file}"
 
 
-def compare(*arguments):
-    return run("-m", "lopt.compare", *arguments)
+def compare(*arguments, **variables):
+    return run("-m", "lopt.compare", *arguments, **variables)
 
 
 GATED = """
@@ -74,7 +74,7 @@ def trials_of(workdir):
 
 def test_the_short_form_compares_on_the_task_of_meta_training(optimizer, tmp_path):
     flags = (f"--optimizer={optimizer}", "--seeds=2", "--rates=1", "--baselines=sgdm,adamw")
-    result = compare(*flags, f"--workdir={tmp_path / 'report'}")
+    result = compare(*flags, f"--workdir={tmp_path / 'report'}", MPLBACKEND="no such backend")
     assert result.returncode == 0, result.stderr
     data = json.loads((tmp_path / "report" / "results.json").read_text())
     assert [(t["name"], t["steps"]) for t in data["tasks"]] == [("quadratic(dimension=3)", 6)]
@@ -155,28 +155,26 @@ def test_reports_of_something_else_are_not_overwritten(config, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.py", "report.md"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), ("what is to be compared?", "--optimizer=FILE")),
-        (("--task=mlpp",), ("unknown task 'mlpp'", "did you mean mlp")),
-        (("--baselines=",), ("--baselines is empty",)),
-        (("--seeds=0",), ("seeds",)),
-    ],
-)
-def test_mistakes_are_one_line_and_leave_nothing(arguments, words, optimizer, tmp_path):
-    given = [f"--optimizer={optimizer}", *arguments] if arguments else []
-    result = compare(f"--workdir={tmp_path / 'run'}", *given)
-    assert_refused(result, *words)
-    assert not (tmp_path / "run").exists()
+MISTAKES = [
+    ((), ("what is to be compared?", "--optimizer=FILE")),
+    (("--optimizer={}", "--task=mlpp"), ("unknown task 'mlpp'", "did you mean mlp")),
+    (("--optimizer={}", "--baselines="), ("--baselines is empty",)),
+    (("--optimizer={}", "--seeds=0"), ("seeds",)),
+    (("--config={}/good.py", "--seeds=3"), ("--seeds and --config",)),
+    (("--config={}/bad.py",), ("no key 'seed'", "did you mean seeds")),
+]
 
 
-def test_mistakes_in_a_config_are_one_line(config, optimizer, tmp_path):
+def test_mistakes_are_one_line_and_leave_nothing(optimizer, tmp_path):
+    (tmp_path / "good.py").write_text(CONFIG)
+    (tmp_path / "bad.py").write_text(CONFIG.replace('"seeds"', '"seed"'))
     workdir = f"--workdir={tmp_path / 'run'}"
-    assert_refused(compare(config, workdir, "--seeds=3"), "--seeds and --config")
-    text = CONFIG.replace('"seeds"', '"seed"')
-    (tmp_path / "config.py").write_text(text)
-    assert_refused(compare(config, workdir), "no key 'seed'", "did you mean seeds")
+    given = {"--optimizer={}": f"--optimizer={optimizer}"}
+    lines = [[given.get(w, w.format(tmp_path)) for w in words] for words, _ in MISTAKES]
+    results = run_in_turn(*(("lopt.compare", workdir, *words) for words in lines))
+    for result, (_, words) in zip(results, MISTAKES, strict=True):
+        assert_refused(result, *words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_optimizer_without_provenance_needs_a_task(tmp_path):
