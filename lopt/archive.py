@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
@@ -116,6 +117,17 @@ class Archive:
 
     def _allows(self, array: np.ndarray) -> bool:
         return not self.finite or bool(np.isfinite(array).all())
+
+
+def require_real(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse a theta of anything but real floats.
+
+    Raises:
+      UserError: naming the first array of another type.
+    """
+    for name, array in arrays.items():
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise UserError(f"{name} is of type {array.dtype}, and has to be of a real float type")
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
@@ -24,6 +25,9 @@ _LONGEST = 64
 """The longest sequence in such a text, and the largest number of what is traced once each."""
 
 _TRACED = ("depth", "iterations")
+
+_WIDE = ("widths", "width", "channels", "hidden")
+"""Numbers of channels: theta has a coefficient at least for each pair of two that follow."""
 
 _DEEPEST = 16
 """How deep parts and sequences nest in such a text."""
@@ -248,12 +252,16 @@ def describe(part: str | Mapping[str, Any]) -> str:
     return f"{part['name']}({arguments})" if arguments else part["name"]
 
 
-def require_modest(part: str | Mapping[str, Any]) -> None:
+def require_modest(part: str | Mapping[str, Any], coefficients: int | None = None) -> None:
     """Refuse a part that would take long to make, or to trace: for text that is not trusted.
 
+    Args:
+      part: the text or config.
+      coefficients: how many a theta has that is said to be of this part.
+
     Raises:
-      UserError: for a number above 10^8, a sequence or a depth above 64, or parts and sequences
-        more than 16 deep within each other.
+      UserError: for a number above 10^8, a sequence or a depth above 64, parts and sequences more
+        than 16 deep within each other, or more channels than the coefficients can be of.
 
     Example:
       >>> require_modest("transformer(depth=1000)")
@@ -262,6 +270,8 @@ def require_modest(part: str | Mapping[str, Any]) -> None:
       lopt.errors.UserError: what a file names may have depth up to 64
     """
     _require_modest("parts", part, 0)
+    if coefficients is not None and isinstance(part, str | Mapping | ConfigDict):
+        _require_as_wide(parse(part) if isinstance(part, str) else part, coefficients)
 
 
 def _require_modest(name: str, value: Any, depth: int) -> None:
@@ -286,6 +296,20 @@ def _require_modest(name: str, value: Any, depth: int) -> None:
         most = _LONGEST if name in _TRACED else _LARGEST
         if not abs(value) <= most:
             raise UserError(f"what a file names may have {name} up to {most:,}")
+
+
+def _require_as_wide(part: Mapping[str, Any], coefficients: int) -> None:
+    """Refuse widths whose theta would be larger, unless the part is of the user's own."""
+    if is_own(str(part.get("name"))):
+        return
+    for name in (name for name in _WIDE if name in part):
+        widths = part[name] if isinstance(part[name], list | tuple) else [part[name]]
+        widths = [n for n in widths if isinstance(n, int)]
+        again = widths[:1] if part.get("depth", 1) != 1 else []
+        if any(a * b > coefficients for a, b in pairwise([1, *widths, *again])):
+            raise UserError(
+                f"a theta of {coefficients:,} coefficients has no {name} {str(part[name])[:_SHOWN]}"
+            )
 
 
 def _as_identifier(found: re.Match[str]) -> str:

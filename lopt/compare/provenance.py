@@ -4,12 +4,16 @@ import math
 from collections.abc import Mapping
 
 from lopt.errors import UserError
-from lopt.parts import describe, parse
+from lopt.parts import describe, parse, require_modest
 from lopt.rules import LearnedOptimizer
 from lopt.tasks import MIXTURES, Task, build_untrusted
 
 _LONGEST = 10**6
 """Steps of a run that a file may ask for."""
+
+
+_MOST_TASKS = 16
+"""Tasks that a file may name."""
 
 
 def own_tasks(learned: LearnedOptimizer, file: str) -> dict[str, Task]:
@@ -24,13 +28,21 @@ def own_tasks(learned: LearnedOptimizer, file: str) -> dict[str, Task]:
     """
     part = learned.provenance.get("task")
     part = parse(part) if isinstance(part, str) else part
-    if not isinstance(part, Mapping) or "name" not in part:
+    if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
+        raise _unsaid(file)
+    parts = part.get("tasks") if part["name"] in MIXTURES else [part]
+    if not isinstance(parts, list | tuple) or not parts:
+        raise _unsaid(file)
+    if len(parts) > _MOST_TASKS:
         raise UserError(
-            f"{file} does not say what it was meta-trained on; give --task=name, or "
-            "--task='name(argument=value, ...)'"
+            f"{file} says that it was meta-trained on {len(parts):,} tasks, and a file may name "
+            f"{_MOST_TASKS}; give some with --task=name"
         )
-    parts = part.get("tasks", ()) if part["name"] in MIXTURES else [part]
-    return {describe(part): build_untrusted(part) for part in parts}
+    if not all(isinstance(own, str | Mapping) for own in parts):
+        raise _unsaid(file)
+    for own in parts:
+        require_modest(own)
+    return {describe(own): build_untrusted(own) for own in parts}
 
 
 def own_steps(learned: LearnedOptimizer) -> int | None:
@@ -44,3 +56,10 @@ def own_rate(learned: LearnedOptimizer) -> float | None:
     """The learning rate that it has by default; None if it does not say."""
     _, rate = learned.default_rate or ("", 0.0)
     return float(rate) if 0 < rate < math.inf else None
+
+
+def _unsaid(file: str) -> UserError:
+    return UserError(
+        f"{file} does not say what it was meta-trained on; give --task=name, or "
+        "--task='name(argument=value, ...)'"
+    )

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from lopt.atomic import replacing
+from lopt.errors import UserError
+from lopt.printed import printable
 
 Arrays = dict[str, np.ndarray]
 
@@ -64,20 +66,24 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
     except PermissionError as error:
         message = f"the cached file {file} cannot be read ({error.strerror}); set LOPT_CACHE"
         warnings.warn(message, CacheWarning, stacklevel=2)
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # whatever NumPy says of a file that is not as it wrote it
+        reason = printable(" ".join(str(error).split())) or type(error).__name__
         message = f"the cached file {file} is damaged ({reason}) and is made again"
         warnings.warn(message, CacheWarning, stacklevel=2)
     arrays = make()
     try:
         _write(file, arrays)
-    except OSError as error:
-        message = f"cannot cache {name} in {folder()} ({error.strerror}); set LOPT_CACHE"
+    except (OSError, UserError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"cannot cache {name} in {folder()} ({why}); set LOPT_CACHE"
         warnings.warn(message, CacheWarning, stacklevel=2)
     return arrays
 
 
 def _read(file: Path) -> Arrays:
+    with zipfile.ZipFile(file) as archive:  # what is compressed may be a thousand times larger
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
     with np.load(file, allow_pickle=False) as arrays:
         names = arrays[_NAMES].tolist()
         return {name: arrays[name] for name in names}

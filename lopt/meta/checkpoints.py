@@ -14,6 +14,7 @@ from lopt.errors import UserError
 from lopt.meta.distributed import everywhere
 from lopt.meta.loop import MetaState
 from lopt.meta.validation import Best
+from lopt.printed import printable
 
 _KEEP = 3
 """How many checkpoints stay."""
@@ -172,4 +173,4 @@ def _digest(folder: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])

@@ -1,6 +1,7 @@
 """Networks of one architecture in a folder, with their scores in a CSV file."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from lopt.symmetry.paths import leaves_with_path, name_of
 
 _COLUMNS = ("network", "score")
 _SUFFIX = ".safetensors"
+
+_MOST_TIMES, _AT_LEAST = 100, 2**24
+"""How much larger than its files the tensors of a checkpoint may be: weights hardly compress."""
 
 
 def from_folder(folder: Path, scores: Path, spec: str) -> Networks:
@@ -93,12 +97,26 @@ def _read(folder: Path, name: str) -> PyTree[np.ndarray]:
     try:
         if path.is_dir():
             with ocp.StandardCheckpointer() as checkpointer:
+                _require_modest(path, checkpointer.metadata(path.resolve()).item_metadata)
                 restored = checkpointer.restore(path.resolve())
             return jax.tree.map(np.asarray, restored)
         return _nested(load_file(path))
     except Exception as error:  # whatever the libraries say of a file that is damaged
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"network {name}: {path} cannot be read: {reason}") from error
+
+
+def _require_modest(path: Path, tensors: PyTree[Any]) -> None:
+    """Refuse a checkpoint that says that its tensors are far larger than its files are.
+
+    Whoever reads it makes room for them first.
+    """
+    said = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tensors))
+    held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if said > _MOST_TIMES * held + _AT_LEAST:
+        raise ValueError(
+            f"its tensors are of {said:,} bytes, more than {_MOST_TIMES} times those of its files"
+        )
 
 
 def _nested(tensors: Mapping[str, np.ndarray]) -> PyTree[np.ndarray]:
@@ -129,7 +147,14 @@ def _spec(given: str, params: PyTree[Array]) -> PermutationSpec:
             return PermutationSpec.from_json(Path(given).read_text(encoding="utf-8"), like=params)
         except UserError:
             raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise UserError(
                 f"cannot read a spec from {given}: {error}; PermutationSpec.to_json() makes one"
             ) from error

@@ -36,6 +36,11 @@ class Model:
         for field in fields(self):
             object.__setattr__(self, field.name, _as_tuples(getattr(self, field.name)))
 
+    @property
+    def tied(self) -> bool:
+        """Whether its parameters depend on the weight space, as those of exact layers do."""
+        return False
+
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """What it sees of a network; nothing in it is trained."""
         raise NotImplementedError
@@ -72,6 +77,10 @@ class UNFModel(Model):
         sizes = {"channels": SIZE, "depth": SIZE, "hidden": sequence(SIZE)}
         set_checked(self, "unf", **sizes, kernel_init=named("kernel_init", INITS))
         layer_kinds(self.layers, self.depth)
+
+    @property
+    def tied(self) -> bool:
+        return "exact" in layer_kinds(self.layers, self.depth)
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The weights."""

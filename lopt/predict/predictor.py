@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PyTree
 from scipy.special import expit
 
-from lopt.archive import Archive, nested
+from lopt.archive import Archive, nested, require_real
 from lopt.checks import PATH
 from lopt.errors import UserError, suggest
 from lopt.own import from_a_file
@@ -24,7 +24,9 @@ from lopt.predict.models import FEATURES, PREDICTORS, STANDARD, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path
 from lopt.symmetry.spec import require_spec
+from lopt.symmetry.untrusted import spec_from_file
 from lopt.unf import backend
+from lopt.unf.bounds import require_listable
 
 LOSSES = ("cross_entropy", "squared")
 """What predictors are trained on: scores in [0, 1] as probabilities, or any scores."""
@@ -305,10 +307,16 @@ def load(path: str | os.PathLike) -> Predictor:
     path = Path(PATH("the path of a predictor", path)).expanduser()
     arrays, contents = _ARCHIVE.read(path)
     try:
-        require_modest(contents["model"])
+        require_real(arrays)
+        elements = sum(x.size for x in arrays.values())
+        require_modest(contents["model"], elements)
         with from_a_file():
             model = build(PREDICTORS, contents["model"])
-        spec = PermutationSpec.from_json(contents["spec"])
+        spec = spec_from_file(contents["spec"])
+        if len(spec.entries) > elements:
+            raise UserError(f"it has fewer parameters than its spec has tensors: {elements}")
+        if model.tied:
+            require_listable(spec, elements)
         if contents["loss"] not in LOSSES:
             raise UserError(f"no loss {contents['loss']!r}; {suggest(contents['loss'], LOSSES)}")
         theta = nested(_within(arrays, "theta"))

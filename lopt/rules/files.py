@@ -1,13 +1,10 @@
 """Learned optimizers as safetensors files: theta, its rule, and where it comes from."""
 
 import dataclasses
-import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ import optax
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
-from lopt.archive import Archive, nested
+from lopt.archive import Archive, nested, require_real
 from lopt.checks import PATH, POSITIVE
 from lopt.errors import UserError
 from lopt.own import from_a_file
@@ -28,8 +25,9 @@ from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting
 from lopt.schedules import SCHEDULES, require_length
 from lopt.symmetry import Axes, PermutationSpec, SpecError
-from lopt.symmetry.axes import groups_of
 from lopt.symmetry.spec import require_spec
+from lopt.symmetry.untrusted import spec_from_file
+from lopt.unf.bounds import require_listable
 
 ARCHIVE = Archive(
     key="lopt.optimizer",
@@ -154,18 +152,20 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
             raise UserError(f"{str(path)!r} has malformed metadata: no {field!r}")
     with _one_line(path):
         rule, spec, provenance = contents["rule"], contents["spec"], contents["provenance"]
-        require_modest(rule)
+        coefficients = sum(x.size for x in tensors.values())
+        require_modest(rule, coefficients)
         rule = build(RULES, rule)
-        spec = None if spec is None else PermutationSpec.from_json(spec)
+        spec = None if spec is None else spec_from_file(spec)
         if not isinstance(provenance, dict):
             raise UserError("its provenance is not a mapping")
+        require_real(tensors)
         with jax.ensure_compile_time_eval():  # arrays, within a function that is traced too
             theta = jax.tree.map(jnp.asarray, nested(tensors))
         if rule.tied and spec is None:
             raise UserError("its theta is tied to an architecture, and it has no spec")
         if rule.tied:
-            _require_listable(spec, theta)
-        _require_theta_of(rule, spec, theta)
+            require_listable(spec, coefficients)
+        _require_theta_of(rule, spec if rule.tied else None, theta)
     return LearnedOptimizer(rule, theta, spec, provenance)
 
 
@@ -251,23 +251,6 @@ def optimizer(
       Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101.
     """
     return load(name_or_path).transformation(learning_rate, total_steps, weight_decay, mask, spec)
-
-
-def _require_listable(spec: PermutationSpec, theta: PyTree[Array]) -> None:
-    """Refuse axes with more set partitions than theta has coefficients; to list them takes long."""
-    coefficients = sum(x.size for x in jax.tree.leaves(theta))
-    for path, axes in spec.entries:
-        together = Counter(groups_of(axis)[0] for axis in axes)
-        if math.prod(_bell(min(2 * n, 20)) for n in together.values()) > coefficients:
-            raise UserError(f"this is not the theta of its spec: it is too small for {path}")
-
-
-def _bell(n: int) -> int:
-    """The number of set partitions of n elements, from the Bell triangle."""
-    row = [1]
-    for _ in range(n - 1):
-        row = [*accumulate([row[-1], *row])]
-    return row[-1]
 
 
 def _require_theta_of(rule: Rule, spec: PermutationSpec | None, theta: PyTree[Array]) -> None:

@@ -155,8 +155,15 @@ class UNFRule(Rule):
     @promoting
     def init(self, key: Array, spec: PermutationSpec) -> Theta:
         channels = sum(f.channels for f in self._features) + len(self.time_scales)
-        example = jax.tree.map(lambda axes: jnp.zeros((*spec.shape(axes), channels)), spec.axes)
-        return jax.jit(self.network(spec).init)(key, example)
+
+        @jax.jit
+        def init(key: Array) -> Theta:  # the example takes memory if it is made outside
+            shapes = (spec.shape(axes) for _, axes in spec.entries)
+            example = [jnp.zeros((*shape, channels)) for shape in shapes]
+            structure = jax.tree.structure(spec.axes)
+            return self.network(spec).init(key, jax.tree.unflatten(structure, example))
+
+        return init(key)
 
     def scale_by_rule(
         self,

@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import numpy as np
@@ -58,6 +59,27 @@ def test_a_damaged_file_is_made_anew_and_said_so(damage):
         warnings.simplefilter("error")
         cached("set", {}, make)
     assert make.calls == 2
+
+
+def save_compressed(file):
+    np.savez_compressed(file, **{"x": np.zeros(10**6), "names of the arrays": np.array(["x"])})
+
+
+def save_without_its_names(file):
+    np.savez(file, x=np.zeros(3))
+
+
+@pytest.mark.parametrize("save", [save_compressed, save_without_its_names, os.mkdir])
+def test_a_file_that_the_cache_did_not_write_is_not_read(save, tmp_path):
+    make = Maker()
+    save(tmp_path / "a.npz")
+    file = file_of("set", {})
+    file.parent.mkdir(parents=True)
+    (tmp_path / "a.npz").rename(file)
+    with pytest.warns(CacheWarning, match=r"is damaged .* and is made again"):
+        again = cached("set", {}, make)
+    assert make.calls == 1
+    np.testing.assert_array_equal(again["x"], make()["x"])
 
 
 def test_a_flip_of_any_byte_is_found():

@@ -85,8 +85,22 @@ def test_idx_files_are_read(tmp_path, compress):
         (b"\0\0\x08\1\0\0\0\5abc", "damaged.*3 bytes came"),
         (b"\0\0\x08\3\0\0", "damaged"),
         (gzip.compress(b"\0\0\x08\1\0\0\0\1a", mtime=0)[:-9], "cannot read"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff", "cannot read"),
+        (gzip.compress(bytes(2**22)), "damaged.*more than 100 times larger unpacked"),
+        (b"\0\0\x08\x64" + 100 * b"\0\0\0\1" + b"a", "damaged: .*dim"),
+        (b"\0\0\x08\4" + 3 * b"\xff\xff\xff\xff" + b"\0\0\0\0", "damaged"),
     ],
-    ids=["empty", "of floats", "too short", "no shape", "cut gzip"],
+    ids=[
+        "empty",
+        "of floats",
+        "too short",
+        "no shape",
+        "cut gzip",
+        "no deflate",
+        "of zeros",
+        "of many axes",
+        "of huge axes",
+    ],
 )
 def test_damaged_idx_files_are_refused(tmp_path, content, message):
     file = tmp_path / "file"

@@ -107,15 +107,28 @@ def test_the_first_network_that_differs_or_is_damaged_is_named(folder, mlps):
         from_folder(*arguments)
 
 
+def test_a_checkpoint_of_far_larger_tensors_than_its_files_is_refused(folder):
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "networks" / "zeros", {"a": np.zeros(5_000_000, np.float32)})
+    write_scores(folder / "scores.csv", [("network", "score"), ("zeros", 0.5)])
+    with pytest.raises(
+        UserError, match=r"network zeros: .* more than 100 times those of its files"
+    ):
+        from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
         ("function", "spec must be module:function"),
         ("none.json", "cannot read a spec from none.json"),
+        ("deep.json", r"cannot read a spec from .*deep\.json"),
         ("no_such_module:function", "cannot import 'no_such_module'"),
         ("jax.numpy:sum", "sum cannot be traced with params"),
     ],
 )
-def test_a_spec_that_cannot_be_had_is_refused(folder, spec, words):
+def test_a_spec_that_cannot_be_had_is_refused(folder, spec, words, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "deep.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match=words):
         from_folder(folder / "networks", folder / "scores.csv", spec)

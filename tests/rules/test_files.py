@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 import lopt
 from lopt.archive import UnreadableError, digest_of
 from lopt.errors import UserError
-from lopt.rules import LearnedOptimizer, UNFRule, files, load, save
+from lopt.rules import LearnedOptimizer, UNFRule, load, save
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.tasks import mlp
 
@@ -270,10 +270,6 @@ def test_a_tied_rule_without_its_spec_is_refused(space, tmp_path):
     rewrite(path, lambda c: {**c, "spec": None})
     with pytest.raises(UserError, match="tied to an architecture, and it has no spec"):
         load(path)
-
-
-def test_set_partitions_are_counted():
-    assert [files._bell(n) for n in range(1, 8)] == [1, 2, 5, 15, 52, 203, 877]
 
 
 @pytest.mark.parametrize("text", ["", "{", 100_000 * "[", "[" * 5000 + "]" * 5000, "NaN"])
