@@ -238,8 +238,8 @@ def deep(levels):
         (lambda c: {**c, "rule": {**c["rule"], "widths": [10**12]}}, "widths up to 100,000,000"),
         (lambda c: {**c, "rule": {**c["rule"], "layers": [None]}}, "layers must be text"),
         (lambda c: {**c, "rule": {**c["rule"], "features": ["weight(a=1)"]}}, "weight has no arg"),
-        (lambda c: {**c, "spec": "{"}, "malformed metadata"),
-        (lambda c: {**c, "spec": [1]}, "malformed metadata"),
+        (lambda c: {**c, "spec": "{"}, "its spec is malformed"),
+        (lambda c: {**c, "spec": [1]}, "its spec is malformed"),
         (lambda c: {**c, "spec": '{"tensors": [[1]], "sizes": {}, "fixed": []}'}, "malformed"),
         (lambda c: {**c, "provenance": None}, "provenance is not a mapping"),
     ],
@@ -254,7 +254,7 @@ def test_malformed_metadata_are_one_line(contents, message, space, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("axes", [["h"] * 8, ["h"] * 4 + ["k"] * 4, ["h"] * 100_000])
+@pytest.mark.parametrize("axes", [["h"] * 8, ["h"] * 4 + ["k"] * 4, ["h"] * 30])
 def test_a_spec_whose_terms_take_long_to_list_is_refused(axes, space, tmp_path):
     path = tmp_path / "o.safetensors"
     save(path, learned("exact", space))
