@@ -37,6 +37,8 @@ def read_digested(text: str | bytes) -> dict[str, Any] | None:
 
 def is_number(value: Any) -> bool:
     """Whether what was read from JSON is a number that a float can hold, NaN included."""
+    if isinstance(value, bool):
+        return False
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**300)
 
 

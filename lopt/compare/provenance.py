@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 
+from lopt.checks import integer
 from lopt.errors import UserError
 from lopt.parts import describe, parse, require_modest
 from lopt.rules import LearnedOptimizer
 from lopt.tasks import MIXTURES, Task, build_untrusted
 
-_LONGEST = 10**6
+_STEPS = integer(1, 10**6)
 """Steps of a run that a file may ask for."""
 
 
@@ -49,7 +50,7 @@ def own_steps(learned: LearnedOptimizer) -> int | None:
     """The steps of a run in a learned optimizer's meta-training; None if it does not say."""
     inner = learned.provenance.get("inner")
     steps = inner.get("steps") if isinstance(inner, Mapping) else None
-    return steps if isinstance(steps, int) and 0 < steps <= _LONGEST else None
+    return steps if _STEPS.holds(steps) else None
 
 
 def own_rate(learned: LearnedOptimizer) -> float | None:

@@ -179,7 +179,7 @@ def test_tasks_that_a_file_may_not_name_are_one_line(task, words):
     assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize("value", [10**400, "1", None, [1], float("nan"), -1])
+@pytest.mark.parametrize("value", [10**400, "1", None, [1], float("nan"), -1, True])
 def test_rates_and_steps_of_a_file_that_are_none_are_unknown(value):
     inner = {"steps": value, "schedule": "linear", "learning_rate": value}
     assert own_steps(told(inner=inner)) is None
