@@ -161,11 +161,12 @@ def _tolerance(jaxpr: core.Jaxpr) -> float:
 
 
 def _float_types(jaxpr: core.Jaxpr) -> Iterator[Any]:
+    """The types of the arrays that are read and made; single numbers may be wider or narrower."""
+    for var in (*jaxpr.invars, *(var for eqn in jaxpr.eqns for var in eqn.outvars)):
+        dtype = getattr(var.aval, "dtype", None)
+        if shape_of(var) and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+            yield dtype
     for eqn in jaxpr.eqns:
-        for var in eqn.outvars:
-            dtype = getattr(var.aval, "dtype", None)
-            if shape_of(var) and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
-                yield dtype
         for inner in core.jaxprs_in_params(eqn.params):
             yield from _float_types(inner)
 

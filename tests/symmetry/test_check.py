@@ -113,6 +113,14 @@ def test_rounding_in_the_models_own_dtype_is_no_failure(dtype):
     assert "input" in everything.failed
 
 
+@pytest.mark.parametrize("fn", [jnp.sum, jnp.mean])
+def test_rounding_of_a_single_number_is_no_failure(fn):
+    matrix = {"w": np.random.default_rng(0).uniform(0.2, 0.9, (40, 30)).astype("float32")}
+    spec = infer_spec(lambda p: fn(p["w"]), matrix)
+    assert len(spec.groups) == 2
+    assert check_spec(lambda p: fn(p["w"]), matrix, spec)
+
+
 def test_the_precision_setting_is_restored():
     before = jax.config.jax_enable_x64
     check_spec(attend, params(), SPEC, X)
