@@ -220,6 +220,11 @@ MISTAKES = [
     ((*TINY, "--config.inner.schedule=cosin"), ("unknown schedule", "did you mean cosine")),
     ((*TINY, "--workdri=x"), ("workdri",)),
     ((*TINY, "stray"), ("unexpected argument 'stray'",)),
+    (
+        (*TINY, "--processes=2", "--process=0", "--coordinator=localhost:99999"),
+        ("the port from 1 to 65535, not 'localhost:99999'",),
+    ),
+    ((*TINY, f"--config.task.batch_size={10**12}"), ("batch_size must be at most 2,147,483,647",)),
     ((*TINY, "--extend"), ("holds no run to extend", "leave out --extend")),
     ((*TINY, "--from=bse"), ("no learned optimizer file 'bse'",)),
     ((*TINY, "--from=base"), ("another rule than the config's", '--config.rule="gates(')),

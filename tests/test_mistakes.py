@@ -1,5 +1,6 @@
 """Wrong arguments of public functions: each is one line that names it, before anything is run."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -17,11 +18,13 @@ from lopt.rules import GatesRule, UNFRule
 from lopt.schedules import scale_over_run
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import from_arrays, mlp, quadratic
+from lopt.unf import UNF, RelationalLayer
 
 NAN, INF = float("nan"), float("inf")
 BASE = lopt.load("base")
 TASK = quadratic(2)
 SPEC = PermutationSpec({"w": Axes("in", "out")}, {"in": 3, "out": 2}, ("in", "out"))
+KEY, READ = jax.random.key(0), {"w": jnp.ones((3, 2, 1))}
 NETWORKS = {"w": np.ones((12, 3, 2), np.float32)}
 
 
@@ -65,6 +68,8 @@ def arrays(**changed):
 MAKERS = {
     "optimizer": optimizer,
     "load": lopt.load,
+    "network": lambda features: RelationalLayer(SPEC, features).init(KEY, READ),
+    "networks": lambda features: UNF(SPEC, features).init(KEY, READ),
     "compare": compared,
     "contenders": contenders,
     "compare budget": Budget,
@@ -105,6 +110,8 @@ MISTAKES = {
     ("optimizer", "mask"): ("w1", 3, {"w": "yes"}, {"w": 1.0}),
     ("optimizer", "spec"): ("x", 3, {"w": Axes("h")}),
     ("load", "path"): (None, 3, ["base"]),
+    ("network", "features"): NO_SIZE,
+    ("networks", "features"): (8, "a", None, (2.5,), (0,)),
     ("compare", "optimizers"): (None, 3, [], {}, [None], {3: optax.sgd(0.1)}),
     ("compare", "tasks"): (None, 3, [], {}, [None], {3: TASK}),
     ("compare", "steps"): (0, -1, 2.5, NAN, "3", None, True, (2.5,), (), (3, 4), 2**70),
@@ -224,6 +231,9 @@ def test_a_wrong_argument_is_one_line(of, argument):
         ),
         (lambda: spec_of(-1), "the size of the group 'h' must be an integer from 0 to"),
         (lambda: StatNNModel((5,)), "stat_nn: each of quantiles must be a number from 0 to 1, not"),
+        (lambda: lopt.save(BASE, "x.safetensors"), "path must be a path, not LearnedOptimizer("),
+        (lambda: lopt.save("x.safetensors", BASE.theta), "learned must be a LearnedOptimizer"),
+        (lambda: lopt.optimizer(0.1), "the name or the path of a learned optimizer must be a path"),
         (lambda: fitted(seed=-1), "seed must be an integer from 0 to 4,294,967,295, not -1"),
     ],
 )

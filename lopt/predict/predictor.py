@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 from scipy.special import expit
 
 from lopt.archive import Archive, nested, require_real
-from lopt.checks import PATH
+from lopt.checks import PATH, instance
 from lopt.errors import UserError, suggest
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
@@ -271,6 +271,9 @@ def _alike(known: PermutationSpec, spec: PermutationSpec) -> PermutationSpec:
     return spec
 
 
+_PREDICTOR = instance(Predictor, "a Predictor, such as lopt.predict.fit returns")
+
+
 def save(path: str | os.PathLike, predictor: Predictor) -> None:
     """Write a predictor to a `.safetensors` file, all of it or nothing; nothing is pickled.
 
@@ -278,6 +281,7 @@ def save(path: str | os.PathLike, predictor: Predictor) -> None:
       UserError: if it is for params that are not dicts within dicts, or is not finite.
       OSError: if the file cannot be written.
     """
+    path, predictor = PATH("path", path), _PREDICTOR("predictor", predictor)
     text = predictor.spec.to_json()
     if PermutationSpec.from_json(text) != predictor.spec:
         raise UserError("predictors can be saved for params that are dicts within dicts")

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from lopt.checks import number, shown
 from lopt.errors import UserError
@@ -23,7 +24,7 @@ def require_arguments(
         booleans nor a function.
     """
     for name, value in {"learning rate": learning_rate, "weight decay": weight_decay}.items():
-        if callable(value) or isinstance(value, jax.core.Tracer):
+        if callable(value) or isinstance(value, jax.core.Tracer | optax.GradientTransformation):
             continue
         if not _RATE.holds(value):
             words = f"a schedule or {_RATE.words}"

@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
 from lopt.archive import Archive, nested, require_real
-from lopt.checks import PATH, POSITIVE
+from lopt.checks import PATH, POSITIVE, instance
 from lopt.errors import UserError
 from lopt.own import from_a_file
 from lopt.parts import build, name_in, require_modest
@@ -100,17 +100,21 @@ class LearnedOptimizer:
         return SCHEDULES[schedule](rate, length)
 
 
+_LEARNED = instance(LearnedOptimizer, "a LearnedOptimizer, such as lopt.load returns")
+
+
 def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
     """Write a learned optimizer to a `.safetensors` file, all of it or nothing.
 
     Its metadata hold the rule, the provenance, and the spec if theta is tied to one, as JSON.
 
     Raises:
-      UserError: if theta is tied to params and its spec is missing or of params that are not dicts
-        within dicts, or theta is not finite, the provenance is not plain data, or the path is that
-        of a folder, a device or anything else that is no file.
+      UserError: if it is no learned optimizer, theta is tied to params and its spec is missing or
+        of params that are not dicts within dicts, theta is not finite, the provenance is not plain
+        data, or the path is that of a folder, a device or anything else that is no file.
       OSError: if the file cannot be written; an old one is as it was.
     """
+    path, learned = PATH("path", path), _LEARNED("learned", learned)
     spec = None if learned.spec is None else learned.spec.to_json()
     if learned.rule.tied and spec is None:
         raise UserError(

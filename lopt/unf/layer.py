@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from lopt.checks import SIZE
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec, SpecError
 from lopt.symmetry.paths import arranged, leaves_with_path, name_of
@@ -77,9 +78,11 @@ class Layer(nn.Module):
         Raises:
           SpecError: if the tree does not have the structure and the shapes of the spec, or its
             leaves have different numbers of channels.
-          UserError: if there is no initialization of the name `kernel_init`.
+          UserError: if there is no initialization of the name `kernel_init`, or features are no
+            positive integer.
         """
         channels_of(self.spec, tree)
+        SIZE("features", self.features)
         layout = self.layout
         outputs = [add(s) for s in self.summands(layout.pack(tree), layout)]
         return arranged(layout.unpack(outputs), like=tree)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import named, sequence
+from lopt.checks import SIZE, named, sequence
 from lopt.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged
@@ -99,15 +99,16 @@ class UNF(nn.Module):
         Raises:
           SpecError: if the tree does not have the structure and the shapes of the spec, or its
             leaves have different numbers of channels.
-          UserError: if a layer or an initialization has a name that does not exist, or there are
-            not as many layers as features.
+          UserError: if a layer or an initialization has a name that does not exist, there are not
+            as many layers as features, or features are not a sequence of positive integers.
         """
         channels_of(self.spec, tree)
-        kinds = layer_kinds(self.layers, len(self.features))
+        features = sequence(SIZE)("features", self.features)
+        kinds = layer_kinds(self.layers, len(features))
         scales = (*[1.0] * (len(kinds) - 1), self.output_scale)
         layers = [
             LAYERS[kind](self.spec, n, self.kernel_init, kernel_scale=scale)
-            for kind, n, scale in zip(kinds, self.features, scales, strict=True)
+            for kind, n, scale in zip(kinds, features, scales, strict=True)
         ]
         own = arranged(tree, like=self.spec.axes)
         if constants is not None and (self.max_positions or not layers[0].takes_constants):
@@ -181,6 +182,7 @@ class InvariantUNF(nn.Module):
         """
         if self.pooling not in POOLINGS:
             raise UserError(f"no pooling {self.pooling!r}; {suggest(self.pooling, POOLINGS)}")
+        outputs = sequence(SIZE)("outputs", self.outputs)
         tree = UNF(
             self.spec,
             self.features,
@@ -192,7 +194,7 @@ class InvariantUNF(nn.Module):
         leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
         x = jnp.stack([_pool(self.activation(leaf)) for leaf in leaves])
         x = x.reshape(-1) if self.pooling == "tensors" else jnp.mean(x, 0)
-        for i, width in enumerate(self.outputs):
+        for i, width in enumerate(outputs):
             x = nn.Dense(width, dtype=x.dtype)(self.activation(x) if i else x)
         return x
 
