@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from lopt.checks import POSITIVE, SIZE, number
+from lopt.checks import POSITIVE, number
 from lopt.errors import UserError
 from lopt.parts import Parts
 
@@ -38,24 +38,39 @@ SCHEDULES = Parts(
 """name -> (peak learning rate, steps) -> optax schedule; peak and steps may be traced."""
 
 
+def run_length(total_steps: Any) -> Any:
+    """The length of a run as it is used: a number of at least 1, or a traced one.
+
+    Raises:
+      UserError: if it is anything else.
+
+    >>> run_length(20)
+    20
+    """
+    if not isinstance(total_steps, jax.core.Tracer):
+        return number(1)("total_steps", total_steps)
+    real = any(jnp.issubdtype(total_steps.dtype, kind) for kind in (jnp.integer, jnp.floating))
+    if total_steps.shape or not real:
+        raise UserError(f"total_steps must be one number, not {jax.typeof(total_steps)}")
+    return total_steps
+
+
 def require_length(why: str, total_steps: Any) -> Any:
-    """The length of a run; where it is traced it is believed.
+    """The length of a run, which is needed.
 
     Args:
       why: it is needed.
       total_steps: what was given; None for nothing.
 
     Raises:
-      UserError: if it is no positive integer, or nothing was given.
+      UserError: if nothing was given; as `run_length`.
     """
     if total_steps is None:
         raise UserError(
             f"{why}: pass total_steps, how many updates the run will have; where that is not known "
-            "a guess, and the state continues in an optimizer of another length (docs/training.md)"
+            "pass a guess, which can be corrected as the run goes (docs/training.md)"
         )
-    if isinstance(total_steps, jax.core.Tracer):
-        return total_steps
-    return SIZE("total_steps", total_steps)
+    return run_length(total_steps)
 
 
 def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationExtraArgs:

@@ -105,7 +105,7 @@ NO_SHARE = (0, 1, 1.5, -0.1, NAN, "a", None)
 
 MISTAKES = {
     ("optimizer", "learning_rate"): (NAN, INF, -0.1, "0.1", [0.1], True),
-    ("optimizer", "total_steps"): NO_SIZE,
+    ("optimizer", "total_steps"): (0, -1, 0.5, NAN, INF, "20", None, True, (3,)),
     ("optimizer", "weight_decay"): (NAN, INF, -0.1, "0.1", None, [0.1]),
     ("optimizer", "mask"): ("w1", 3, {"w": "yes"}, {"w": 1.0}),
     ("optimizer", "spec"): ("x", 3, {"w": Axes("h")}),

@@ -8,7 +8,7 @@ import optax
 
 from lopt.checks import number, shown
 from lopt.errors import UserError
-from lopt.schedules import require_length
+from lopt.schedules import run_length
 
 _RATE = number(0)
 
@@ -20,8 +20,8 @@ def require_arguments(
 
     Raises:
       UserError: for a learning rate or a weight decay that is neither a finite number of at least
-        0 nor a function, a length that is no positive integer, or a mask that is neither a tree of
-        booleans nor a function.
+        0 nor a function, a length that is no number of at least 1, or a mask that is neither a
+        tree of booleans nor a function.
     """
     for name, value in {"learning rate": learning_rate, "weight decay": weight_decay}.items():
         if callable(value) or isinstance(value, jax.core.Tracer | optax.GradientTransformation):
@@ -30,7 +30,7 @@ def require_arguments(
             words = f"a schedule or {_RATE.words}"
             raise UserError(f"the {name} must be {words}, not {shown(value)}")
     if total_steps is not None:
-        require_length("", total_steps)
+        run_length(total_steps)
     if not callable(mask) and not all(map(_is_flag, jax.tree.leaves(mask))):
         raise UserError(
             "mask must be a tree of booleans like the params, or a function that makes one, not "
