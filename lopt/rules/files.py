@@ -209,8 +209,10 @@ def optimizer(
       p_{t+1} &= p_t - \alpha_t (d_t + \lambda p_t)
 
     where f is the update rule and :math:`\theta` what meta-training learned: for "base" a
-    `lopt.rules.GatesRule`, which mixes directions, such as Adam's, with weights for each tensor and
-    neuron that a small network writes.
+    `lopt.rules.GatesRule`, which scales directions, such as Adam's, by what a small network writes
+    for each tensor. It is no universal neural functional: the network reads each tensor by itself,
+    and f is equivariant because its directions are. Rules over parameters, `lopt.rules.UNFRule`,
+    are such.
 
     Gradients and params may be of any real float type, and updates have the type of the gradients;
     averages are float32. Params that lie over a mesh of devices keep their sharding in the averages
@@ -251,7 +253,9 @@ def optimizer(
       True
 
     References:
-      Zhou, Finn & Harrison, Universal Neural Functionals, NeurIPS 2024, arXiv 2402.05232;
+      Vyas et al., SOAP, 2024, arXiv 2409.11321, for the directions of "base" (`lopt.rules.Rotated`);
+      Zhou, Finn & Harrison, Universal Neural Functionals, NeurIPS 2024, arXiv 2402.05232, for rules
+      over parameters;
       Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101.
     """
     return load(name_or_path).transformation(learning_rate, total_steps, weight_decay, mask, spec)
