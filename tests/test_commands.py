@@ -141,7 +141,7 @@ def test_a_batch_that_no_memory_holds_is_one_line(tmp_path):
 def test_another_config_does_not_touch_the_workdir(workdir):
     before = files_of(workdir)
     result = meta_train(workdir, *TINY, "--config.outer.steps=4")
-    assert_refused(result, "another config", "outer.steps is 3 there and 4 here")
+    assert_refused(result, "another config", "outer.steps is 3 there and 4 here", "--extend")
     assert files_of(workdir) == before
 
 

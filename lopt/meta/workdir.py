@@ -146,9 +146,10 @@ def require_own(workdir: Path, config: Mapping[str, Any], written: Sequence[str]
         return
     difference = first_difference(found["config"], config)
     if difference:
+        longer = "take it on with --extend, " if difference.startswith("outer.steps is") else ""
         raise UserError(
-            f"{workdir} holds a run of another config ({difference}); choose another --workdir, "
-            "or remove that one"
+            f"{workdir} holds a run of another config ({difference}); {longer}choose another "
+            "--workdir, or remove that one"
         )
 
 
