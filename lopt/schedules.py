@@ -17,7 +17,7 @@ _WARMUP = 0.05
 
 
 def _share(count: Array, steps: Array | int) -> Array:
-    return jnp.clip(count / steps, 0, 1)
+    return jnp.clip(count / jnp.maximum(steps, 1), 0, 1)
 
 
 def _warmup_cosine(share: Array) -> Array:
@@ -73,19 +73,25 @@ def require_length(why: str, total_steps: Any) -> Any:
     return run_length(total_steps)
 
 
-def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationExtraArgs:
+def scale_over_run(
+    schedule: str, peak: float, total_steps: Array | int | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Scale by minus a learning rate that is scheduled over the length of the run.
+
+    Behind its end the rate stays what it is there, as that of optax' schedules does.
 
     Args:
       schedule: a name in `SCHEDULES`.
       peak: the highest learning rate.
+      total_steps: the length of the run.
 
     Returns:
-      A transformation whose `update` needs the extra argument `total_steps`, which may be traced.
+      A transformation whose `update` takes another length as the extra argument `total_steps`,
+      which may be traced, and needs it where none was given here.
 
     Raises:
-      UserError: for an unknown schedule, or a rate that is no positive number; by `update`, as
-        `require_length`.
+      UserError: for an unknown schedule, a rate that is no positive number, or a length that is no
+        number of at least 1; by `update`, as `require_length`.
 
     Example:
       >>> optimizer = scale_over_run("linear", peak=0.1)
@@ -96,6 +102,7 @@ def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationEx
       -0.05000000074505806
     """
     over, peak = SCHEDULES[schedule], POSITIVE("peak", peak)
+    given = None if total_steps is None else run_length(total_steps)
 
     def update(
         updates: PyTree[Array],
@@ -105,7 +112,8 @@ def scale_over_run(schedule: str, peak: float) -> optax.GradientTransformationEx
         total_steps: Array | int | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree[Array], optax.ScaleByScheduleState]:
-        length = require_length("the learning rate follows the run's length", total_steps)
+        told = given if total_steps is None else total_steps
+        length = require_length("the learning rate follows the run's length", told)
         scale = optax.scale_by_schedule(lambda count: -over(peak, length)(count))
         return scale.update(updates, state, params)
 

@@ -23,7 +23,7 @@ from lopt.parts import build, name_in, require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting
-from lopt.schedules import SCHEDULES, require_length
+from lopt.schedules import require_length, scale_over_run
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.spec import require_spec
 from lopt.symmetry.untrusted import spec_from_file
@@ -73,10 +73,9 @@ class LearnedOptimizer:
         """
         if self.spec is not None and spec is not None:
             _require_same(self.spec, require_spec(spec))
-        if learning_rate is None:
-            learning_rate = self._scheduled(total_steps)
+        rate = self._scheduled(total_steps) if learning_rate is None else learning_rate
         spec = self.spec or spec
-        return self.rule.optimizer(self.theta, learning_rate, spec, total_steps, weight_decay, mask)
+        return self.rule.optimizer(self.theta, rate, spec, total_steps, weight_decay, mask)
 
     @property
     def default_rate(self) -> tuple[str, float] | None:
@@ -92,12 +91,12 @@ class LearnedOptimizer:
             return None
         return schedule, rate
 
-    def _scheduled(self, total_steps: int | None) -> optax.Schedule:
+    def _scheduled(self, total_steps: int | None) -> optax.GradientTransformation:
         if self.default_rate is None:
             raise UserError("this optimizer does not say which learning rate it is for: pass one")
         length = require_length("the default learning rate follows the run's length", total_steps)
         schedule, rate = self.default_rate
-        return SCHEDULES[schedule](rate, length)
+        return scale_over_run(schedule, rate, length)
 
 
 _LEARNED = instance(LearnedOptimizer, "a LearnedOptimizer, such as lopt.load returns")
@@ -226,7 +225,10 @@ def optimizer(
         that of a run of 1,000 steps, and multiplies its steps with the root of 1000 /
         `total_steps`, or with the fourth root where that is below one.
       total_steps: the length of the run, which a rule of gates and the default learning rate
-        need. `update` takes another as an extra argument of this name.
+        need, a number of at least 1. `update` takes another as an extra argument of this name,
+        which may be traced and moves both from that step on. After the last step the default rate
+        is zero, as that of optax' decays is, and training stands still: tell `update` a larger
+        number to go on.
       weight_decay: a number or an optax schedule: each step also takes the learning rate times it
         of the params away.
       mask: which params decay, as in `optax.adamw`: a tree of booleans, or a function that makes

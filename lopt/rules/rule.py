@@ -94,7 +94,7 @@ class Rule(abc.ABC):
     def optimizer(
         self,
         theta: Theta,
-        learning_rate: optax.ScalarOrSchedule,
+        learning_rate: optax.ScalarOrSchedule | optax.GradientTransformation,
         spec: PermutationSpec | None = None,
         total_steps: int | None = None,
         weight_decay: optax.ScalarOrSchedule = 0.0,
@@ -104,9 +104,12 @@ class Rule(abc.ABC):
 
         Args:
           theta: meta-parameters.
-          learning_rate: a number or an optax schedule.
+          learning_rate: a number, an optax schedule, or a transformation that scales by minus the
+            rate, as `lopt.schedules.scale_over_run` makes one.
           spec: the neuron groups of the params.
-          total_steps: the length of the run.
+          total_steps: the length of the run. `update` takes another as an extra argument of this
+            name, which moves what reads it: the rule, and a rate of `scale_over_run`, but no
+            schedule of optax.
           weight_decay: a number or an optax schedule, times the learning rate, as in
             `optax.adamw`.
           mask: which params decay; all by default.
@@ -123,10 +126,12 @@ class Rule(abc.ABC):
         theta = jax.tree.map(
             lambda x: x if isinstance(x, jax.core.Tracer) else np.asarray(x), theta
         )
+        if not isinstance(learning_rate, optax.GradientTransformation):
+            learning_rate = optax.scale_by_learning_rate(learning_rate)
         return optax.chain(
             self.scale_by_rule(theta, spec, total_steps),
             optax.add_decayed_weights(weight_decay, mask),
-            optax.scale_by_learning_rate(learning_rate),
+            learning_rate,
         )
 
 
