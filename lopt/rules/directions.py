@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -206,7 +205,7 @@ class Rotated(OfMomenta):
         else:
             ratio, kept = self._fixed(gradient, mixed, power, memory)
         ratio = gathered(unit_rms(ratio.T if tall else ratio))
-        return ratio.reshape(tensor.grad.shape), jax.lax.stop_gradient(kept)
+        return ratio.reshape(tensor.grad.shape), kept
 
     def _fixed(
         self, gradient: Array, mixed: Array, power: Array, memory: Memory

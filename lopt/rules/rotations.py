@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lopt.rules.averages import root
+
 _LARGEST_TURN = 0.7
 """Bound of a turn's norm: after one Newton-Schulz iteration the basis is orthonormal to 8 %."""
 
@@ -61,7 +63,7 @@ def turn(
     if outside is not None:
         products, energy = outside
         beyond = rate * products - _product(basis, correlations)
-        lengths = jnp.sqrt(jnp.sum(jnp.square(beyond), 0))
+        lengths = root(jnp.sum(jnp.square(beyond), 0))
         beyond = _share(beyond, jnp.maximum(energies - energy, 0), lengths)
         norm = norm + _norm(beyond)
         change = change + beyond
@@ -77,7 +79,7 @@ def begun(basis: Float[Array, "m n"], signal: Float[Array, "n m"]) -> Float[Arra
     """
     magnitudes = jnp.abs(signal)
     # Two bounds of the largest singular value.
-    bound = jnp.sqrt(jnp.max(jnp.sum(magnitudes, 0)) * jnp.max(jnp.sum(magnitudes, 1)))
+    bound = root(jnp.max(jnp.sum(magnitudes, 0)) * jnp.max(jnp.sum(magnitudes, 1)))
     bound = jnp.minimum(bound, _norm(signal))
     along = signal.T / jnp.where(bound > 0, bound, 1)
     return jnp.where(jnp.any(basis != 0), basis, along)
@@ -89,7 +91,7 @@ def _share(part: Array, difference: Array, correlation: Array) -> Array:
 
 
 def _norm(x: Array) -> Array:
-    return jnp.sqrt(jnp.sum(jnp.square(x)))
+    return root(jnp.sum(jnp.square(x)))
 
 
 def _product(a: Array, b: Array) -> Array:

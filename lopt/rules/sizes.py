@@ -19,7 +19,7 @@ from lopt.rules.averages import over, root
 _DECAY = 0.95
 """Of the running mean of squared sizes."""
 
-_SPIKE = 1000.0
+_SPIKE = 100.0
 """Times the usual size, above which a gradient is taken for a spike."""
 
 _SHRUNK = 5.0
@@ -83,7 +83,7 @@ def read(
     """Read the gradients of all tensors.
 
     With x the size of a gradient and s the usual one, the root of the running mean of squares, it
-    is a spike above 1000 s, and counts as one of 5 s then. It tells nothing if it is zero or less
+    is a spike above 100 s, and counts as one of 5 s then. It tells nothing if it is zero or less
     than 2^-24 s; in the latter case the unit falls to its size, so that gradients that stay so
     small count from the next step on.
 
