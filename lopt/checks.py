@@ -15,6 +15,9 @@ from lopt.errors import UserError, suggest
 
 Made = TypeVar("Made")
 
+_LARGEST = 2**31
+"""JAX takes no Python integer from here on, but any float."""
+
 _SHOWN = 100
 """Characters of a wrong value that its message repeats."""
 
@@ -106,7 +109,8 @@ def number(
     def read(value: Any) -> float:
         if not _is_number(value):
             raise TypeError
-        found = value if type(value) in (int, float) else float(value)
+        plain = type(value) in (int, float) and abs(value) < _LARGEST
+        found = value if plain else float(value)
         within = (
             (least is None or least <= found)
             and (most is None or found <= most)

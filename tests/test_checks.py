@@ -22,6 +22,11 @@ def test_numbers_of_other_libraries_become_pythons(given):
     assert type(found) in (int, float)
 
 
+def test_a_large_integer_becomes_a_float():
+    assert type(number()("rate", 2**70)) is float
+    assert type(number()("rate", 3)) is int
+
+
 NO_INTEGERS = [2.5, 3.0, NAN, "3", None, True, np.True_, (3,), [], np.ones(1, int), 1j, b"3"]
 
 

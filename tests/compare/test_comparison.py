@@ -1,5 +1,6 @@
 """The comparison tested against itself: what is known must come out."""
 
+import io
 import json
 import re
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from rich.console import Console
 
 from lopt.compare import compare, contenders
 from lopt.compare.curves import FINAL_SHARE
@@ -48,7 +50,7 @@ def nan_from(step):
 
 def breaks(learning_rate):
     def update(grads, state, params=None):
-        raise RuntimeError("broken on purpose")
+        raise RuntimeError("shape [batch] and [/")
 
     return optax.GradientTransformation(lambda params: (), update)
 
@@ -133,9 +135,11 @@ def test_an_optimizer_that_breaks_is_a_row_that_says_so(regression):
         seeds=2,
         rates=3,
         time_steps=False,
+        console=Console(file=(said := io.StringIO()), force_terminal=False),
     )
+    assert "breaks: failed: RuntimeError: shape [batch] and [/\n" in said.getvalue()
     rows = {row[0]: row for row in on_task(found, "mine")}
-    assert rows["breaks"][-1] == "failed: RuntimeError: broken on purpose"
+    assert rows["breaks"][-1] == "failed: RuntimeError: shape [batch] and [/"
     assert rows["nan"][-1] == "NaN or infinite from step 5 on, at every setting"
     for name in ("breaks", "nan"):
         place = found.standings[name]
