@@ -8,7 +8,7 @@ import jax
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import POSITIVE, number, sequence
+from lopt.checks import number, sequence
 from lopt.errors import UserError
 from lopt.meta.objectives import MeanLoss, Objective
 from lopt.tasks import Task
@@ -63,11 +63,13 @@ def shares(weights: Sequence[float] | None, problems: int) -> list[float]:
     """The weights of problems, scaled to a sum of one; equal ones if none are given.
 
     Raises:
-      UserError: if they are not a positive number for each.
+      UserError: if they are not a number of at least 0 for each, or all zero.
     """
-    given = sequence(POSITIVE)("weights", (1.0,) * problems if weights is None else weights)
+    given = sequence(number(0))("weights", (1.0,) * problems if weights is None else weights)
     if len(given) != problems:
         raise UserError(f"{len(given)} weights and {problems} problems; give one for each")
+    if problems and not any(given):
+        raise UserError("the weights of all problems are zero; give one that is not")
     return [w / sum(given) for w in given]
 
 
