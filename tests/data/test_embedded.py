@@ -152,7 +152,11 @@ def test_characters_per_token_turn_nats_into_bits_per_character():
         (TEXTS, "text(size=0)", "positive integer, not 0"),
         (TEXTS, "text(size=1.5)", "size must be an integer, not 1.5"),
         (TEXTS, "text(size=3, tokens='words')", "too little text"),
-        (TEXTS, "text(tokens=characters(limit=1))", "limit of a vocabulary must be an integer of at least 2, not 1"),
+        (
+            TEXTS,
+            "text(tokens=characters(limit=1))",
+            "vocabulary must be an integer of at least 2, not 1",
+        ),
     ],
 )
 def test_impossible_data_are_refused(parts, part, message):
