@@ -126,6 +126,26 @@ def test_a_damaged_optimizer_is_no_finished_run(workdir, tmp_path):
     assert file.read_bytes() == (workdir / "optimizer.safetensors").read_bytes()
 
 
+UNREADABLE = """
+import pathlib, sys
+import lopt.archive, lopt.meta_train
+
+def refuse(*_):
+    raise PermissionError(13, "Permission denied")
+
+pathlib.Path.open = refuse
+try:
+    lopt.meta_train.has_result(pathlib.Path(sys.argv[1]))
+except lopt.archive.UnreadableError as error:
+    print(error)
+"""
+
+
+def test_an_optimizer_that_may_not_be_read_is_not_to_be_removed(workdir):
+    result = run("-c", UNREADABLE, workdir)
+    assert result.stdout.strip().endswith("cannot be read: Permission denied"), result.stderr
+
+
 def test_a_second_run_in_a_workdir_is_refused(tmp_path):
     with only_process(tmp_path):
         before = files_of(tmp_path)

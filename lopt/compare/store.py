@@ -136,7 +136,7 @@ class Store:
           TrialWarning: if they are damaged, and count as not kept.
         """
         file = self._times_file(task)
-        if not file.exists():
+        if not file.is_file():
             return {}
         times = (read_digested(file.read_bytes()) or {}).get("step_ms")
         if isinstance(times, dict) and all(map(is_number, times.values())):

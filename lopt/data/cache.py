@@ -81,6 +81,8 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
 
 
 def _read(file: Path) -> Arrays:
+    if file.exists() and not file.is_file():
+        raise ValueError("it is no file")
     with zipfile.ZipFile(file) as archive:  # what is compressed may be a thousand times larger
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")

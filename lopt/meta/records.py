@@ -216,7 +216,7 @@ def _line(record: Mapping[str, Any]) -> str:
 
 def _records_until(file: Path, last: int) -> dict[int, dict[str, Any]]:
     """The undamaged records of steps up to `last`, by step."""
-    lines = file.read_bytes().splitlines() if file.exists() else ()
+    lines = file.read_bytes().splitlines() if file.is_file() else ()
     records = [r for r in map(read_digested, lines) if r is not None and _is_step(r, last)]
     return {r["step"]: r for r in sorted(records, key=lambda r: r["step"])}
 

@@ -162,13 +162,18 @@ def saved(workdir: Path) -> dict[str, Any] | None:
     Raises:
       UserError: if it is damaged or cannot be read.
     """
+    file = workdir / CONFIG
     try:
-        found = json.loads((workdir / CONFIG).read_text(encoding="utf-8"))
+        if file.exists() and not file.is_file():  # of a pipe the reader would wait for a writer
+            raise UserError(f"cannot use {workdir} as workdir: its config.json is no file")
+        found = json.loads(file.read_text(encoding="utf-8"))
         return {**found, "config": found["config"]}
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot use {workdir} as workdir: config.json: {error}") from error
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"cannot use {workdir} as workdir: its config.json is damaged "

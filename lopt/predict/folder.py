@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, PyTree
 from safetensors.numpy import load_file
 
+from lopt.archive import nested
 from lopt.errors import UserError, suggest
 from lopt.parts import own
 from lopt.predict.networks import Networks
@@ -121,8 +121,9 @@ def _require_modest(path: Path, tensors: PyTree[Any]) -> None:
 
 def _nested(tensors: Mapping[str, np.ndarray]) -> PyTree[np.ndarray]:
     """A tree from names such as `encoder/kernel` or `encoder.kernel`."""
-    separator = "/" if any("/" in name for name in tensors) else "."
-    return unflatten_dict({tuple(name.split(separator)): x for name, x in tensors.items()})
+    if any("/" in name for name in tensors):
+        return nested(tensors)
+    return nested({name.replace(".", "/"): x for name, x in tensors.items()})
 
 
 def _require_alike(name: str, first: PyTree[Array], other: str, second: PyTree[Array]) -> None:

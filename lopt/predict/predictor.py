@@ -283,7 +283,7 @@ def save(path: str | os.PathLike, predictor: Predictor) -> None:
     """
     path, predictor = PATH("path", path), _PREDICTOR("predictor", predictor)
     text = predictor.spec.to_json()
-    if PermutationSpec.from_json(text) != predictor.spec:
+    if spec_from_file(text) != predictor.spec:
         raise UserError("predictors can be saved for params that are dicts within dicts")
     contents = {
         "model": {

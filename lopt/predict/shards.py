@@ -95,13 +95,13 @@ class Shards:
           UserError: if there is no index, it is damaged, or the zoo is not finished; and as `read`.
         """
         path = self.folder / INDEX
+        if not path.is_file():
+            raise UserError(
+                f"no zoo in {self.folder}: it has no {INDEX}; python -m lopt.predict.zoo makes one"
+            )
         try:
             index = read_digested(path.read_bytes()) or {}
             done, total = len(index["shards"]), int(index["of"])
-        except FileNotFoundError:
-            raise UserError(
-                f"no zoo in {self.folder}: it has no {INDEX}; python -m lopt.predict.zoo makes one"
-            ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         except (LookupError, TypeError, ValueError, OverflowError) as error:

@@ -120,7 +120,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
             "theta of a rule with exact layers is tied to the params that it was made for; save it "
             "with their spec: LearnedOptimizer(rule, theta, spec, provenance)"
         )
-    if spec is not None and PermutationSpec.from_json(spec) != learned.spec:
+    if spec is not None and spec_from_file(spec) != learned.spec:
         raise UserError(
             "theta of a rule with exact layers can be saved for params that are dicts within "
             "dicts; make them such, or let the rule's layers be relational or pointwise"
@@ -132,6 +132,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
         "provenance": learned.provenance,
     }
     tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
+    require_real(tensors)
     ARCHIVE.write(Path(path).expanduser(), tensors, contents)
 
 

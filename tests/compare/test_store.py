@@ -104,11 +104,16 @@ def test_a_workdir_that_is_gone_is_not_made_again(store):
 
 
 def test_a_pipe_in_the_place_of_a_trial_ends_the_comparison_with_a_line(store):
-    file = only(store, "trials/*/*/*")
-    file.unlink()
-    os.mkfifo(file)
+    for file in (only(store, "trials/*/*/*"), only(store, "step_ms.json")):
+        file.unlink()
+        os.mkfifo(file)
+    assert store.times("a task") == {}
+    with pytest.warns(TrialWarning, match="no trial file"):
+        assert store.load("a task", "adamw", SETTING) is None
     with pytest.raises(WriteError, match="is a pipe and is not written over"):
         store.keep("a task", "adamw", TRIAL)
+    with pytest.raises(WriteError, match="is a pipe and is not written over"):
+        store.keep_times("a task", TIMES)
 
 
 def test_a_comparison_makes_damaged_trials_again_and_no_other(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from lopt.digested import read_digested, with_digest
+from lopt.errors import UserError
 from lopt.meta import Metrics, Report, ValidationLoss
 from lopt.meta.progress import Progress
 from lopt.meta.records import Recorder, _records_until, meta_loss_figure, plot_meta_loss
@@ -158,6 +159,12 @@ def test_no_flip_of_a_bit_changes_what_is_read_of_a_step(tmp_path):
         assert found.items() <= expected.items()
         lost += found != expected
     assert lost > 0.95 * 300
+
+
+def test_a_pipe_in_their_place_is_one_line_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(UserError, match="is a pipe and is not written over"):
+        Recorder(tmp_path, ("a",), 0, 2)
 
 
 def test_records_that_are_all_there_are_no_warning(tmp_path, caplog):

@@ -51,6 +51,12 @@ def test_a_broken_config_file_is_named_and_kept(content, tmp_path):
     assert (tmp_path / "config.json").read_bytes() == content
 
 
+def test_a_pipe_in_the_place_of_the_config_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UserError, match=r"its config\.json is no file"):
+        claimed(tmp_path, CONFIG).__enter__()
+
+
 @pytest.mark.parametrize(
     "name", ["checkpoints", "metrics.jsonl", "meta_loss.png", "tensorboard", "best.safetensors"]
 )

@@ -107,6 +107,18 @@ def test_the_first_network_that_differs_or_is_damaged_is_named(folder, mlps):
         from_folder(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("a" + ".a" * 5000, "64 deep"), ("a.b", "the array a/b is within another")],
+    ids=["deep", "within"],
+)
+def test_networks_whose_names_make_no_tree_are_refused(folder, name, words):
+    tensors = {"a": np.ones(2, np.float32), name: np.ones(2, np.float32)}
+    save_file(tensors, folder / "networks" / "n0.safetensors")
+    with pytest.raises(UserError, match=f"network n0: .*{words}"):
+        from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
+
+
 def test_a_checkpoint_of_far_larger_tensors_than_its_files_is_refused(folder):
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "networks" / "zeros", {"a": np.zeros(5_000_000, np.float32)})

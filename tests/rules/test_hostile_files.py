@@ -103,6 +103,18 @@ def test_predictors_that_would_be_larger_are_refused(change, tmp_path):
     )
 
 
+def test_what_would_not_be_loaded_again_is_not_saved(tmp_path):
+    rule, small = UNFRule(**SMALL), spec_from_file(spec("a b"))
+    theta = rule.init(jax.random.key(0), small)
+    many = PermutationSpec({f"w{i}": Axes("a") for i in range(5000)}, {"a": 1})
+    with pytest.raises(UserError, match="up to 4,096 tensors"):
+        save(tmp_path / "o", LearnedOptimizer(rule, theta, many, {}))
+    whole = jax.tree.map(lambda x: np.asarray(x, np.int32), theta)
+    with pytest.raises(UserError, match="has to be of a real float type"):
+        save(tmp_path / "o", LearnedOptimizer(rule, whole, small, {}))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("dtype", [np.complex64, np.int32, bool])
 def test_a_theta_of_no_real_floats_is_refused(dtype, tmp_path):
     contents = {"rule": UNF, "spec": spec("a b"), "provenance": {}}
