@@ -256,7 +256,7 @@ def optimizer(
       True
 
     References:
-      Vyas et al., SOAP, 2024, arXiv 2409.11321, for the directions of "base" (`lopt.rules.Rotated`);
+      Vyas et al., SOAP, 2024, arXiv 2409.11321, for "base" and its `lopt.rules.Rotated`;
       Zhou, Finn & Harrison, Universal Neural Functionals, NeurIPS 2024, arXiv 2402.05232, for rules
       over parameters;
       Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101.
