@@ -36,7 +36,7 @@ from lopt.meta import (
 from lopt.meta.checkpoints import Snapshot, require_keepable
 from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
-from lopt.meta.extension import earlier_lengths, extend, over_lengths
+from lopt.meta.extension import Extended, earlier_lengths, extend
 from lopt.meta.records import Recorder, Unrecorded, plot_meta_loss
 from lopt.meta.run import finish
 from lopt.meta.settings import require_settings
@@ -168,24 +168,28 @@ def main(argv: Sequence[str]) -> None:
                 claim.require_there()
 
         theta_key, loop_key = jax.random.split(jax.random.key(config.seed))
-        training = MetaTraining(
-            problems,
-            [estimator] * len(problems),
-            outer_optimizer(config.outer, shorter),
-            mixture.weights,
-            clip=config.outer.clip,
-            averaging=config.outer.get("averaging", 0.0),
-        )
+
+        def training(steps: int) -> MetaTraining:
+            return MetaTraining(
+                problems,
+                [estimator] * len(problems),
+                outer_optimizer(config.outer, steps),
+                mixture.weights,
+                clip=config.outer.clip,
+                averaging=config.outer.get("averaging", 0.0),
+            )
+
+        parts = [(training(steps), steps) for steps in (*shorter, config.outer.steps)]
         with memory_for(f"the start of {2 * estimator.pairs} inner runs", _FIX):
             theta = rule.init(theta_key, spec)
             if first is not None:
                 theta = as_types_of(theta, first.theta)
-            state = training.init(theta, loop_key)
+            state = parts[0][0].init(theta, loop_key)
             start = Snapshot(state, validation.init(state.theta))
             distributed.from_first(lambda: require_space(workdir, start))
         with memory_for(f"a meta-step of {2 * estimator.pairs} inner runs", _FIX):
             (state, best), record = finish(
-                training,
+                Extended(parts),
                 validation,
                 start,
                 workdir,
@@ -293,9 +297,9 @@ def require_fit(rule: Rule, mixture: Mixture, held_out: Mixture) -> None:
         )
 
 
-def outer_optimizer(config: ConfigDict, shorter: Sequence[int]) -> optax.GradientTransformation:
-    """Adam, its learning rate on a cosine to zero over the run, which once had other lengths."""
-    return optax.adam(over_lengths(config.learning_rate, [*shorter, config.steps]))
+def outer_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
+    """Adam, its learning rate on a cosine to zero over a run of so many meta-steps."""
+    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """Finished runs that go on with more meta-steps."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import optax
 
 from lopt.atomic import write_atomically
 from lopt.errors import UserError
 from lopt.lock import only_process
+from lopt.meta.loop import MetaState, MetaTraining, Report
 from lopt.meta.workdir import CONFIG, first_difference, saved, writing_to
 
 _LENGTHS = "earlier_lengths"
@@ -71,31 +70,27 @@ def earlier_lengths(workdir: Path) -> list[int]:
     return lengths
 
 
-def over_lengths(rate: float, lengths: Sequence[int]) -> optax.Schedule:
-    """A learning rate on a cosine to zero over the whole run, however often it was extended.
+class Extended:
+    """Meta-training in parts, each as it was when the run was as long as this part reaches.
 
-    A step has the rate of the length that the run had when the step was due: a run that is taken
-    again from an earlier checkpoint comes out the same.
-
-    Args:
-      rate: at the first step.
-      lengths: meta-steps in all, rising, the last being that of the run now.
-
-    Example:
-      >>> schedule = over_lengths(1.0, [10, 20])
-      >>> [round(float(schedule(step)), 3) for step in (0, 5, 9, 10, 15, 20)]
-      [1.0, 0.5, 0.024, 0.5, 0.146, 0.0]
+    The learning rate of a part follows the length that the run had then. A run that is taken again
+    from an earlier checkpoint goes through the same compiled programs, and comes out the same.
     """
-    schedules = [optax.cosine_decay_schedule(rate, steps) for steps in lengths]
-    return optax.join_schedules(
-        [_from(schedule, start) for schedule, start in zip(schedules, [0, *lengths], strict=False)],
-        lengths[:-1],
-    )
 
+    def __init__(self, parts: Sequence[tuple[MetaTraining, int]]):
+        """See the class.
 
-def _from(schedule: optax.Schedule, start: int) -> optax.Schedule:
-    """A schedule that begins later, in the steps since then, as `join_schedules` counts them."""
-    return lambda count: schedule(count + start)
+        Args:
+          parts: what takes the meta-steps of each, and the step that it reaches; rising.
+        """
+        self._parts = tuple(parts)
+
+    def send(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
+        """As `MetaTraining.send`, by the parts that are due."""
+        for training, last in self._parts:
+            for taken in training.send(state, min(last, steps)):
+                state = taken[0]
+                yield taken
 
 
 def _steps(config: Any) -> int:

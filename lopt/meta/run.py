@@ -9,6 +9,7 @@ import numpy as np
 from lopt.errors import UserError
 from lopt.meta.checkpoints import Checkpoints, Snapshot
 from lopt.meta.distributed import ended_with_the_others, is_first, say
+from lopt.meta.extension import Extended
 from lopt.meta.interruption import Interruption
 from lopt.meta.loop import MetaTraining, Report, one_ahead
 from lopt.meta.records import Recorder, Unrecorded
@@ -17,7 +18,7 @@ from lopt.meta.workdir import writing_to
 
 
 def finish(
-    training: MetaTraining,
+    training: MetaTraining | Extended,
     validation: Validation,
     start: Snapshot,
     workdir: Path,

@@ -1,12 +1,15 @@
 import json
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 import optax
 import pytest
 
 from lopt.errors import UserError
-from lopt.meta.extension import earlier_lengths, extend, over_lengths
+from lopt.meta import ES, MetaTraining, Problem
+from lopt.meta.extension import Extended, earlier_lengths, extend
 from lopt.meta.workdir import claimed
+from lopt.tasks import quadratic
 
 RULE = {"name": "gates", "parts": ("a", "b")}
 
@@ -69,7 +72,21 @@ def test_lengths_that_make_no_sense_are_damage(lengths, workdir):
         earlier_lengths(workdir)
 
 
-def test_a_step_has_the_rate_of_the_length_that_the_run_had():
-    found = [float(over_lengths(0.5, [4, 6, 10])(step)) for step in range(11)]
-    of = {n: [float(optax.cosine_decay_schedule(0.5, n)(k)) for k in range(11)] for n in (4, 6, 10)}
-    np.testing.assert_array_equal(found, of[4][:4] + of[6][4:6] + of[10][6:])
+def part(rate):
+    problem = Problem(quadratic(), lambda theta: optax.sgd(jnp.exp(theta["log_rate"])))
+    return MetaTraining([problem], [ES(pairs=1, horizon=2)], optax.sgd(rate))
+
+
+def test_each_part_is_taken_by_its_own_meta_training_from_wherever_the_run_is():
+    parts = [(part(0.0), 2), (part(0.1), 3), (part(0.0), 5)]
+    start = parts[0][0].init({"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
+    taken = list(Extended(parts).send(start, 5))
+    assert [int(report.step) for _, report in taken] == [1, 2, 3, 4, 5]
+    rates = [float(state.theta["log_rate"]) for state, _ in taken]
+    assert rates[:2] == [-3.0, -3.0]
+    assert rates[2] != -3.0
+    assert rates[3:] == [rates[2]] * 2
+    for done in (1, 2, 3):
+        again = [float(s.theta["log_rate"]) for s, _ in Extended(parts).send(taken[done - 1][0], 5)]
+        assert again == rates[done:]
+    assert [int(report.step) for _, report in Extended(parts).send(start, 1)] == [1]
