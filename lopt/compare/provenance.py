@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from lopt.checks import integer
 from lopt.errors import UserError
@@ -29,7 +30,7 @@ def own_tasks(learned: LearnedOptimizer, file: str) -> dict[str, Task]:
     """
     part = learned.provenance.get("task")
     part = parse(part) if isinstance(part, str) else part
-    if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
+    if not _has_name(part):
         raise _unsaid(file)
     parts = part.get("tasks") if part["name"] in MIXTURES else [part]
     if not isinstance(parts, list | tuple) or not parts:
@@ -39,7 +40,7 @@ def own_tasks(learned: LearnedOptimizer, file: str) -> dict[str, Task]:
             f"{file} says that it was meta-trained on {len(parts):,} tasks, and a file may name "
             f"{_MOST_TASKS}; give some with --task=name"
         )
-    if not all(isinstance(own, str | Mapping) for own in parts):
+    if not all(isinstance(own, str) or _has_name(own) for own in parts):
         raise _unsaid(file)
     for own in parts:
         require_modest(own)
@@ -57,6 +58,10 @@ def own_rate(learned: LearnedOptimizer) -> float | None:
     """The learning rate that it has by default; None if it does not say."""
     _, rate = learned.default_rate or ("", 0.0)
     return float(rate) if 0 < rate < math.inf else None
+
+
+def _has_name(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("name"), str)
 
 
 def _unsaid(file: str) -> UserError:

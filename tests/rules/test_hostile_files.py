@@ -178,12 +178,13 @@ def told(**provenance):
         ({"name": "mixture", "tasks": 10**400}, "does not say"),
         ({"name": "mixture", "tasks": [None]}, "does not say"),
         ({"name": "mixture"}, "does not say"),
+        ({"name": "mixture", "tasks": ["mlp", {"widths": [4]}]}, "does not say"),
         ({"name": "mixture", "tasks": ["mlp"] * 2000}, "meta-trained on 2,000 tasks.* may name 16"),
         ({"name": "mixture", "tasks": ["mlp", "mlp(widths=(1_000_000_000,))"]}, "widths up to"),
         ({"name": "mlp", "widths": [10**400]}, "widths up to"),
         ({"name": "mlp", "wid\x1b[31mths": [4]}, r"not 'wid\\x1b\[31mths'"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_tasks_that_a_file_may_not_name_are_one_line(task, words):
     with pytest.raises(UserError, match=words) as raised:
