@@ -4,7 +4,7 @@ import jax
 import optax
 from jaxtyping import PyTree
 
-from lopt.rules.matrices import matrices
+from lopt.rules.matrices import Matrix, matrices
 from lopt.symmetry import PermutationSpec
 
 Dimensions = optax.contrib.MuonDimensionNumbers
@@ -40,19 +40,21 @@ def hidden_matrices(spec: PermutationSpec) -> PyTree[Dimensions | None]:
 
     Example:
       >>> from lopt.symmetry import Axes
-      >>> axes = {"table": Axes("table.entries", "h"), "w": Axes("h", "k"), "b": Axes("k")}
-      >>> sizes = {"table.entries": 9, "h": 4, "k": 5}
-      >>> spec = PermutationSpec(axes, sizes, fixed=["table.entries"])
+      >>> table = Axes("words", "h", roles=("entry", "output"))
+      >>> axes = {"table": table, "w": Axes("h", "k"), "b": Axes("k")}
+      >>> spec = PermutationSpec(axes, {"words": 9, "h": 4, "k": 5}, fixed=["words"])
       >>> for name, found in hidden_matrices(spec).items():
       ...     print(name, found)
       b None
       table None
       w MuonDimensionNumbers(reduction_axis=(0,), output_axis=(1,))
     """
-    found = [
-        Dimensions(tuple(sorted(m.order[: m.inputs])), m.order[m.inputs :])
-        if m.kind in ("hidden", "input")
-        else None
-        for m in matrices(spec)
-    ]
+    found = [_dimensions(m) if m.kind in ("hidden", "input") else None for m in matrices(spec)]
     return jax.tree.unflatten(jax.tree.structure(spec.axes), found)
+
+
+def _dimensions(matrix: Matrix) -> Dimensions:
+    """The axes of the whole tensor: of those in neither list, optax takes each index by itself."""
+    rest = [i for i in range(len(matrix.order) + len(matrix.stack)) if i not in matrix.stack]
+    order = [rest[i] for i in matrix.order]
+    return Dimensions(tuple(sorted(order[: matrix.inputs])), tuple(order[matrix.inputs :]))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from lopt.rules.matrices import Matrix
 from lopt.symmetry import PermutationSpec
+from lopt.symmetry.biases import bias_of_each
 
 _DECAY = 0.95
 _SMALLEST = -3.4
@@ -19,15 +20,15 @@ _UNTOLD = 5.7
 
 
 def biases_of(spec: PermutationSpec, layout: Sequence[Matrix], known: bool) -> list[int | None]:
-    """For each tensor, which one is its bias: the vector beside it that adds to what it writes.
+    """For each tensor, which one is its bias: the vector that is added to what it writes.
 
-    It is in the same module and has the axes of the matrix' output side, or without a spec their
-    sizes. A matrix of which two vectors could be the bias has none, nor has a table.
+    The spec tells. Without one, it is the only vector in the same module that is as long as the
+    output side. A table has none, and a stack of matrices a stack of as many.
 
     Args:
       spec: of which tensors.
       layout: of each tensor.
-      known: whether the spec's groups tell anything.
+      known: whether the spec tells anything.
 
     >>> from lopt.rules.matrices import matrices
     >>> from lopt.symmetry import Axes
@@ -36,20 +37,34 @@ def biases_of(spec: PermutationSpec, layout: Sequence[Matrix], known: bool) -> l
     >>> biases_of(spec, matrices(spec), known=True)
     [None, 0, None]
     """
-    entries = spec.entries
+    if known:
+        place = {path: i for i, (path, _) in enumerate(spec.entries)}
+        told = bias_of_each(spec)
+        found = [place[told[path]] if path in told else None for path, _ in spec.entries]
+    else:
+        found = _by_size(spec, layout)
+    return [
+        bias if bias is not None and _fit(matrix, layout[bias]) else None
+        for matrix, bias in zip(layout, found, strict=True)
+    ]
+
+
+def _fit(matrix: Matrix, bias: Matrix) -> bool:
+    sums = matrix.inputs > 0 and matrix.kind != "table"
+    return sums and not bias.inputs and matrix.copies == bias.copies
+
+
+def _by_size(spec: PermutationSpec, layout: Sequence[Matrix]) -> list[int | None]:
+    modules = [path[:-1] for path, _ in spec.entries]
     vectors: dict[tuple, list[int]] = {}
-    for i, ((path, axes), matrix) in enumerate(zip(entries, layout, strict=True)):
+    for i, (module, matrix) in enumerate(zip(modules, layout, strict=True)):
         if matrix.shape and not matrix.inputs:
-            key = tuple(axes) if known else matrix.shape
-            vectors.setdefault((path[:-1], key), []).append(i)
-    found: list[int | None] = []
-    for (path, axes), matrix in zip(entries, layout, strict=True):
-        written = matrix.order[matrix.inputs :]
-        key = tuple(axes[k] for k in written) if known else matrix.shape[matrix.inputs :]
-        sums = matrix.inputs and matrix.kind != "table"
-        beside = vectors.get((path[:-1], key), []) if sums else []
-        found.append(beside[0] if len(beside) == 1 else None)
-    return found
+            vectors.setdefault((module, matrix.shape), []).append(i)
+    beside = [
+        vectors.get((module, matrix.shape[matrix.inputs :]), [])
+        for module, matrix in zip(modules, layout, strict=True)
+    ]
+    return [found[0] if len(found) == 1 else None for found in beside]
 
 
 def init_ratio() -> Float[Array, " 2"]:
@@ -84,25 +99,32 @@ def log_size(kept: Float[Array, "... 2"]) -> Float[Array, "..."]:
 
 
 def sizes_of_inputs(
-    kept: Sequence[Float[Array, " 2"] | None],
-    logs: Float[Array, " tensors"],
+    kept: Sequence[Float[Array, "... 2"] | None],
+    logs: Float[Array, " matrices"],
     biases: Sequence[int | None],
-) -> tuple[list[Float[Array, " 2"] | None], Float[Array, " tensors"]]:
+    copies: Sequence[int],
+) -> tuple[list[Float[Array, "... 2"] | None], Float[Array, " matrices"]]:
     """What is kept of each tensor after one more step, and the log size of its inputs.
 
     Args:
       kept: as before, None for tensors without a bias, whose inputs' size is taken for one.
-      logs: the log root mean square of each tensor's gradient, zero if that is zero.
+      logs: the log root mean square of each tensor's gradient, zero if that is zero; of a stack one
+        for each of its matrices.
       biases: as `biases_of` has them.
+      copies: how many matrices each tensor is.
     """
-    found: list[Float[Array, " 2"] | None] = [None] * len(biases)
-    sizes = jnp.zeros(len(biases), jnp.float32)
+    found: list[Float[Array, "... 2"] | None] = [None] * len(biases)
+    sizes = jnp.zeros(len(logs), jnp.float32)
     pairs = [(i, bias) for i, bias in enumerate(biases) if bias is not None]
     if pairs:
-        of_matrix, of_bias = map(np.array, zip(*pairs, strict=True))
-        before = jnp.stack([kept[i] for i, _ in pairs])
+        starts = np.cumsum([0, *copies])
+        rows = [np.arange(n) for n in copies]
+        of_matrix = np.concatenate([starts[i] + rows[i] for i, _ in pairs])
+        of_bias = np.concatenate([starts[bias] + rows[i] for i, bias in pairs])
+        before = jnp.concatenate([kept[i].reshape(-1, 2) for i, _ in pairs])
         now = advance_ratio(before, logs[of_matrix], logs[of_bias])
         sizes = sizes.at[of_matrix].set(log_size(now))
-        for i, ratio in zip(of_matrix, now, strict=True):
-            found[i] = ratio
+        ends = np.cumsum([copies[i] for i, _ in pairs])[:-1]
+        for (i, _), ratio in zip(pairs, jnp.split(now, ends), strict=True):
+            found[i] = ratio.reshape(kept[i].shape)
     return found, sizes

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ from lopt.rules.biases import biases_of, init_ratio, sizes_of_inputs
 from lopt.rules.direction import Direction, Tensor
 from lopt.rules.directions import DIRECTIONS
 from lopt.rules.gate_features import TIMES, dynamic_features, static_features, time_features
-from lopt.rules.matrices import Matrix, matrices
+from lopt.rules.matrices import Matrix, apart, joined, matrices, separated
 from lopt.rules.rule import (
     Kept,
     Rule,
@@ -166,16 +166,20 @@ class GatesRule(Rule):
     def network(self, spec: PermutationSpec) -> NeuronNetwork:
         """The flax module that maps statistics to gates."""
         settings = sum(len(d.start) for d in self._parts)
-        return NeuronNetwork(spec, self.width, 1, 1 + len(self.directions) + settings, self.sharing)
+        of_all = apart(spec, matrices(spec))
+        outputs = 1 + len(self.directions) + settings
+        return NeuronNetwork(of_all, self.width, 1, outputs, self.sharing)
 
     @promoting
     def init(self, key: Array, spec: PermutationSpec) -> Theta:
         params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
 
         def features(params: PyTree[Array]) -> Any:
+            layout = matrices(spec)
+            params = separated(layout, params, params)
             averages = self._init_averages(params, spec)
             memory = self._init_memory(params, spec, known=True)
-            readings, sizes = read(init_sizes(len(spec.entries)), params)
+            readings, sizes = read(init_sizes(_count(layout)), params, _leading(layout))
             state = RuleState(jnp.int32(1), jnp.int32(0), sizes, averages, memory)
             return self._features(readings, params, state, spec, True, 0.0)[0]
 
@@ -190,7 +194,7 @@ class GatesRule(Rule):
     ) -> optax.GradientTransformationExtraArgs:
         def init(params: PyTree[Array]) -> Kept:
             of_params = unrelated(params) if spec is None else spec.like(params)
-            sizes = init_sizes(len(of_params.entries))
+            sizes = init_sizes(_count(matrices(of_params)))
             memory = self._init_memory(params, of_params, known=spec is not None)
             averages = self._init_averages(params, of_params)
             return Kept(gathered(sizes, like=params), averages, gathered(memory, like=params))
@@ -201,8 +205,11 @@ class GatesRule(Rule):
             length = extra.get("total_steps", total_steps)
             length = require_length("this rule reads how far a run has come", length)
             of_params = unrelated(params) if spec is None else spec.like(params)
-            readings, sizes = read(state.sizes, grads)
-            averages = self._advance(readings, state.averages, of_params)
+            layout, like = matrices(of_params), params
+            grads, params = (separated(layout, tree, like) for tree in (grads, params))
+            before = {k: separated(layout, tree, like) for k, tree in state.averages.items()}
+            readings, sizes = read(state.sizes, grads, _leading(layout))
+            averages = self._advance(readings, before, of_params)
             state = state._replace(averages=averages)
             features, inputs, ratios = self._features(
                 readings, params, state, of_params, spec is not None, length
@@ -211,7 +218,8 @@ class GatesRule(Rule):
             tensors = tensors.at[:, 0].add(_log_of_length(length) - inputs)
             steps, memory = self._step(readings, params, state, of_params, units, tensors)
             memory[_RATIO] = jax.tree.unflatten(jax.tree.structure(params), ratios)
-            return steps, Kept(gathered(sizes), averages, gathered(memory))
+            after = {k: joined(layout, tree, like) for k, tree in averages.items()}
+            return joined(layout, steps, like), Kept(gathered(sizes), after, gathered(memory))
 
         return transformation(init, update)
 
@@ -234,25 +242,44 @@ class GatesRule(Rule):
           Both, the log size of each tensor's inputs, and what is kept to know it.
         """
         leaves = leaves_of(params, readings, state.averages)
-        found = [separately(self._statistics, *leaf) for leaf in leaves]
         layout = matrices(spec)
-        depth = sum(matrix.inputs > 0 for matrix in layout)
-        static = [
-            static_features(matrix, matrix.kind if known else _GUESS, depth) for matrix in layout
+        found = [
+            separately(self._statistics, *leaf, static=(bool(matrix.stack),))
+            for leaf, matrix in zip(leaves, layout, strict=True)
         ]
-        of_tensors = jnp.stack([f.tensor for f in found])
+        depth = sum(matrix.copies for matrix in layout if matrix.inputs)
+        static = [
+            static_features(matrix, matrix.kind if known else _GUESS, depth)
+            for matrix in layout
+            for _ in range(matrix.copies)
+        ]
+        of_tensors = jnp.concatenate([jnp.atleast_2d(f.tensor) for f in found])
         memory = by_tensor(state.memory, jax.tree.structure(params))
         kept = [of_tensor.get(_RATIO) for of_tensor in memory]
-        usual, unit = (jnp.stack([getattr(r, k) for _, r, _ in leaves]) for k in ("usual", "unit"))
+        usual, unit = (
+            jnp.concatenate([jnp.atleast_1d(getattr(r, k)) for _, r, _ in leaves])
+            for k in ("usual", "unit")
+        )
         logs = jnp.where(usual, of_tensors[:, 0] + jnp.log(unit), 0)
-        ratios, sizes = sizes_of_inputs(kept, logs, biases_of(spec, layout, known))
-        inputs = sizes + 0.5 * np.log([matrix.fan_in for matrix in layout]).astype(np.float32)
+        copies = [matrix.copies for matrix in layout]
+        ratios, sizes = sizes_of_inputs(kept, logs, biases_of(spec, layout, known), copies)
+        fan_in = np.repeat([matrix.fan_in for matrix in layout], copies)
+        inputs = sizes + 0.5 * np.log(fan_in).astype(np.float32)
         dynamic = dynamic_features(of_tensors, inputs, len(self.decays))
-        time = jnp.broadcast_to(time_features(state.count, length), (len(found), TIMES))
+        time = jnp.broadcast_to(time_features(state.count, length), (len(static), TIMES))
         features = jnp.concatenate([jnp.asarray(static, jnp.float32), dynamic, time], 1)
-        return ([f.axes for f in found], features), sizes, ratios
+        units = [
+            tuple(axis[k] for axis in f.axes) if matrix.stack else f.axes
+            for f, matrix in zip(found, layout, strict=True)
+            for k in range(matrix.copies)
+        ]
+        return (units, features), sizes, ratios
 
-    def _statistics(self, p: Array, reading: Reading, averages: dict[str, Array]) -> Statistics:
+    def _statistics(
+        self, stacked: bool, p: Array, reading: Reading, averages: dict[str, Array]
+    ) -> Statistics:
+        if stacked:
+            return jax.vmap(partial(self._statistics, False))(p, reading, averages)
         g, count = reading.grad, reading.count
         momenta = {f"momentum {d:g}": debiased(averages, Average(1, d), count) for d in self.decays}
         names = tuple(momenta)
@@ -305,6 +332,12 @@ class GatesRule(Rule):
         for kept, bias in zip(found, biases_of(spec, layout, known), strict=True):
             if bias is not None:
                 kept[_RATIO] = init_ratio()
+        found = [
+            jax.tree.map(lambda x, n=matrix.copies: jnp.tile(x, (n, *[1] * x.ndim)), kept)
+            if matrix.stack
+            else kept
+            for kept, matrix in zip(found, layout, strict=True)
+        ]
         names = [
             f"{name}.{key}"
             for name, direction in (*self._of(0), *self._of(1))
@@ -326,23 +359,27 @@ class GatesRule(Rule):
         units: list[tuple[Array, ...]],
         tensors: Float[Array, "tensors outputs"],
     ) -> tuple[PyTree[Array], dict[str, PyTree[Array | None]]]:
-        """Minus the step over the learning rate, and what directions keep after it."""
+        """Minus the step over the learning rate, and what directions keep after it.
+
+        What the network wrote has a row for each matrix, also of those in a stack.
+        """
         structure = jax.tree.structure(params)
+        layout = matrices(spec)
+        ends = np.cumsum([matrix.copies for matrix in layout])
         found = [
             separately(
                 self._step_of,
                 *leaf,
                 memory,
-                unit,
-                tensor,
+                units[end - matrix.copies : end],
+                tensors[end - matrix.copies : end],
                 static=(matrix,),
             )
-            for leaf, memory, matrix, unit, tensor in zip(
+            for leaf, memory, matrix, end in zip(
                 leaves_of(params, readings, state.averages),
                 by_tensor(state.memory, structure),
-                matrices(spec),
-                units,
-                tensors,
+                layout,
+                ends,
                 strict=True,
             )
         ]
@@ -356,10 +393,30 @@ class GatesRule(Rule):
         reading: Reading,
         averages: dict[str, Array],
         memory: dict[str, Array],
+        units: list[tuple[Array, ...]],
+        outputs: Float[Array, "copies outputs"],
+    ) -> tuple[Array, dict[str, Array]]:
+        """The step of one tensor; of a stack, that of each of its matrices."""
+        if not matrix.stack:
+            return self._step_of_one(matrix, p, reading, averages, memory, units[0], outputs[0])
+
+        def step(*of_one: Any) -> tuple[Array, dict[str, Array]]:
+            return self._step_of_one(matrix, *of_one)
+
+        stacked = tuple(map(jnp.stack, zip(*units, strict=True)))
+        return jax.vmap(step)(p, reading, averages, memory, stacked, outputs)
+
+    def _step_of_one(
+        self,
+        matrix: Matrix,
+        p: Array,
+        reading: Reading,
+        averages: dict[str, Array],
+        memory: dict[str, Array],
         units: tuple[Array, ...],
         outputs: Float[Array, " outputs"],
     ) -> tuple[Array, dict[str, Array]]:
-        """The step of one tensor, from what the network wrote for it."""
+        """The step of one matrix or vector, from what the network wrote for it."""
         strength, logits, settings = jnp.split(outputs, [1, 1 + len(self.directions)])
         gate = strength[0] - 0.5 * math.log(matrix.fan_in)
         for k, logs in enumerate(units if matrix.inputs else ()):
@@ -406,3 +463,13 @@ def _log_of_length(length: Array | float) -> Float[Array, ""]:
     """The logarithm of what steps are multiplied by in a run of this length."""
     shorter = jnp.log(_LENGTH / jnp.maximum(length, 1))
     return jnp.maximum(0.5 * shorter, 0.25 * shorter)
+
+
+def _count(layout: Sequence[Matrix]) -> int:
+    """How many matrices and vectors there are, those of stacks one by one."""
+    return sum(matrix.copies for matrix in layout)
+
+
+def _leading(layout: Sequence[Matrix]) -> list[int]:
+    """How many leading axes of each separated tensor run over the matrices of a stack."""
+    return [int(bool(matrix.stack)) for matrix in layout]

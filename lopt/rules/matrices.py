@@ -1,10 +1,13 @@
-"""What each tensor of a model is as a matrix: its sides, and its kind."""
+"""What each tensor of a model is as a matrix: its sides, its kind, and how many it is."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.axes import groups_of
@@ -18,12 +21,16 @@ between true groups, from a fixed group, to one, or from one to another."""
 class Matrix(NamedTuple):
     """A tensor as the matrix from all that it reads, space included, to all that it writes.
 
+    A stack is many such matrices, or vectors: the other attributes are those of one of them.
+
     Attributes:
-      shape: of the tensor with its axes in `order`.
+      shape: with its axes in `order`.
       order: its axes, those of the input side first.
       inputs: how many axes are on the input side; 0 for tensors that have none: vectors, scalars.
       spatial: at how many places it reads.
       kind: one of `KINDS`.
+      stack: the axes of the whole tensor along which it is a stack.
+      copies: how many matrices or vectors the tensor is.
     """
 
     shape: tuple[int, ...]
@@ -31,6 +38,8 @@ class Matrix(NamedTuple):
     inputs: int
     spatial: int
     kind: str
+    stack: tuple[int, ...] = ()
+    copies: int = 1
 
     @property
     def fan_in(self) -> int:
@@ -38,12 +47,53 @@ class Matrix(NamedTuple):
         return 1 if self.kind == "table" else max(1, math.prod(self.shape[: self.inputs]))
 
     def arranged(self, x: Array) -> Array:
-        """A tensor of this layout with its axes in order."""
+        """One matrix with its axes in `order`."""
         return x if self.order == tuple(range(x.ndim)) else x.transpose(self.order)
 
     def restored(self, x: Array) -> Array:
         """The inverse of `arranged`."""
         return x if self.order == tuple(range(x.ndim)) else x.transpose(np.argsort(self.order))
+
+
+def separated(layout: Sequence[Matrix], tree: PyTree[Array], like: PyTree[Array]) -> PyTree[Array]:
+    """Arrays of the params' layout, those of stacks with one leading axis, over all matrices.
+
+    Args:
+      layout: of each param.
+      tree: with the structure of `like`; None stays.
+      like: the params.
+    """
+
+    def one(matrix: Matrix, x: Array, p: Array) -> Array:
+        first = jnp.moveaxis(x, matrix.stack, range(len(matrix.stack)))
+        return first.reshape(matrix.copies, *first.shape[len(matrix.stack) :])
+
+    return _of_stacks(one, layout, tree, like)
+
+
+def joined(layout: Sequence[Matrix], tree: PyTree[Array], like: PyTree[Array]) -> PyTree[Array]:
+    """The inverse of `separated`."""
+
+    def one(matrix: Matrix, x: Array, p: Array) -> Array:
+        sizes = [p.shape[i] for i in matrix.stack]
+        return jnp.moveaxis(x.reshape(*sizes, *x.shape[1:]), range(len(sizes)), matrix.stack)
+
+    return _of_stacks(one, layout, tree, like)
+
+
+def _of_stacks(
+    function: Callable[[Matrix, Array, Array], Array],
+    layout: Sequence[Matrix],
+    tree: PyTree[Array],
+    like: PyTree[Array],
+) -> PyTree[Array]:
+    found = iter(layout)
+
+    def one(p: Array, x: Array | None) -> Array | None:
+        matrix = next(found)
+        return x if x is None or not matrix.stack else function(matrix, x, p)
+
+    return jax.tree.map(one, like, tree)
 
 
 def matrices(spec: PermutationSpec) -> list[Matrix]:
@@ -56,18 +106,33 @@ def matrices(spec: PermutationSpec) -> list[Matrix]:
     (3, 4) 1 input 3
     (4, 5) 1 hidden 4
     """
-    found = []
-    for roles, (_, axes) in zip(axis_roles(spec), spec.entries, strict=True):
-        order, shape = by_side(roles), spec.shape(axes)
-        inputs = len(roles) - roles.count("output") if "output" in roles else 0
-        spatial = math.prod(n for n, r in zip(shape, roles, strict=True) if r == "spatial")
-        kind = _kind(axes, roles, spec) if inputs else "vector"
-        found.append(Matrix(tuple(shape[i] for i in order), order, inputs, spatial, kind))
-    return found
+    return [
+        _matrix(tuple(axes), roles, spec)
+        for roles, (_, axes) in zip(axis_roles(spec), spec.entries, strict=True)
+    ]
 
 
-def _kind(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> str:
-    if _is_table(axes, roles, spec):
+def _matrix(axes: tuple, roles: tuple[str, ...], spec: PermutationSpec) -> Matrix:
+    shape = spec.shape(Axes(*axes))
+    stack = tuple(i for i, role in enumerate(roles) if role == "stack")
+    rest = [i for i in range(len(roles)) if i not in stack]
+    of_one = tuple(roles[i] for i in rest)
+    sizes = [shape[i] for i in rest]
+    order = by_side(of_one)
+    inputs = 0 if set(of_one) <= {"vector"} else len(of_one) - of_one.count("output")
+    return Matrix(
+        shape=tuple(sizes[i] for i in order),
+        order=order,
+        inputs=inputs,
+        spatial=math.prod(n for n, r in zip(sizes, of_one, strict=True) if r == "spatial"),
+        kind=_kind([axes[i] for i in rest], of_one, spec) if inputs else "vector",
+        stack=stack,
+        copies=math.prod(shape[i] for i in stack),
+    )
+
+
+def _kind(axes: list, roles: tuple[str, ...], spec: PermutationSpec) -> str:
+    if "entry" in roles:
         return "table"
 
     def fixed(role: str) -> bool:
@@ -82,18 +147,18 @@ def _kind(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> str:
     }[fixed("input"), fixed("output")]
 
 
-def _is_table(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> bool:
-    """Whether single rows are read: those of an embedding, or of one position each.
+def apart(spec: PermutationSpec, layout: list[Matrix]) -> PermutationSpec:
+    """The spec of a list of all matrices and vectors, those of stacks one by one.
 
-    Its input side is one axis, beside others of size one, of a group that is fixed as entries or
-    places of something are ("Embed_0.entries"), and not as a model's inputs.
+    Args:
+      spec: of the tensors.
+      layout: the tensors as matrices.
     """
-    side = [
-        axis
-        for axis, size, role in zip(axes, spec.shape(axes), roles, strict=True)
-        if role != "output" and size > 1
-    ]
-    return len(side) == 1 and all(
-        name in spec.fixed and "." in name and not name.startswith("input.")
-        for name in groups_of(side[0])
-    )
+    leaves = []
+    for (_, axes), roles, matrix in zip(spec.entries, axis_roles(spec), layout, strict=True):
+        rest = [i for i in range(len(axes)) if i not in matrix.stack]
+        one = Axes(*(axes[i] for i in rest), roles=[roles[i] for i in rest])
+        leaves += [one if matrix.stack else axes] * matrix.copies
+    used = {name for axes in leaves for axis in axes for name in groups_of(axis)}
+    sizes = {name: size for name, size in spec.sizes.items() if name in used}
+    return PermutationSpec(leaves, sizes, spec.fixed & used)

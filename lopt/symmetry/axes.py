@@ -14,8 +14,10 @@ from lopt.errors import UserError, suggest
 
 Axis = Union[str, "Product", "Sum"]
 
-ROLES = ("input", "output", "spatial", "vector")
-"""What an axis can be to its tensor."""
+ROLES = ("input", "output", "spatial", "vector", "entry", "stack")
+"""What an axis can be to its tensor: a matrix reads along its inputs and over space and writes its
+outputs; single entries of a table are looked up, or added at one place each; each index of a stack
+is a tensor of its own, as of layers in a scan, members of an ensemble, and experts."""
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ import lopt.symmetry.rules_linear_algebra
 import lopt.symmetry.rules_reduction
 import lopt.symmetry.rules_references
 import lopt.symmetry.rules_structure  # noqa: F401
+from lopt.symmetry.flow import find_uses
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
 from lopt.symmetry.outside import FixedUnitsWarning, advice, of_argument
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
+from lopt.symmetry.told import sides_of, with_uses
 
 
 class UnknownPrimitiveWarning(UserWarning):
@@ -88,7 +90,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     names = _argument_names(fn, args)
     inputs = [*map(of_argument, jaxpr.in_avals[len(symbols) :], names, count())]
 
-    walk = Walk(symbols)
+    walk = Walk()
     for output in walk(jaxpr, [*symbols, *inputs]):
         for symbol in output:
             fix(symbol, "output")
@@ -101,8 +103,9 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     fixed_units = advice([path for path, _ in leaves_with_path(params)], symbols)
     if fixed_units:
         warnings.warn(fixed_units, FixedUnitsWarning, stacklevel=2)
-    sides = [walk.sides.of(tensor) for tensor in range(len(symbols))]
-    return name_groups(params, symbols, lambda symbol: walk.order.get(symbol, math.inf), sides)
+    uses = find_uses(jaxpr, shapes)
+    order = lambda symbol: walk.order.get(symbol, math.inf)  # noqa: E731
+    return with_uses(name_groups(params, symbols, order, sides_of(uses)), uses)
 
 
 def _advice(unknown: list[str]) -> str:

@@ -9,7 +9,6 @@ from jax.extend import core
 
 from lopt.errors import UserError
 from lopt.symmetry.constants import Constant, computed
-from lopt.symmetry.sides import Sides
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read, settle, size
 
 Dims = tuple[Symbol | None, ...]
@@ -116,14 +115,11 @@ class Walk:
     Attributes:
       unknown: the primitives without a rule that were met, and took symmetries away.
       order: the atoms of the operands, by the moment at which they were first read.
-      sides: what products and look-ups tell of the sides of tensors.
     """
 
-    def __init__(self, tensors: Sequence[Dims] = ()):
-        """Take the symbols of the tensors whose sides are to be found."""
+    def __init__(self):
         self.unknown: dict[str, None] = {}
         self.order: dict[Symbol, int] = {}
-        self.sides = Sides(tensors)
 
     def __call__(
         self,

@@ -29,7 +29,6 @@ import jax
 from lopt.symmetry.axes import Axes, Product, groups_of, rename
 from lopt.symmetry.outside import own_name
 from lopt.symmetry.paths import Path, leaves_with_path, name_of
-from lopt.symmetry.roles import with_sides
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
 
@@ -38,7 +37,7 @@ def name_groups(
     tree: Any,
     symbols: Sequence[Sequence[Symbol]],
     order: Callable[[Symbol], float],
-    sides: Sequence[tuple[set[int], set[int]] | None],
+    sides: Sequence[tuple[frozenset[int], frozenset[int]] | None],
 ) -> PermutationSpec:
     """The spec that a tree of params has when its axes have these symbols.
 
@@ -72,12 +71,11 @@ def name_groups(
             introduced[atom] = parent_of(module) or module
     names: Any = _names(introduced, *_ends(simple, sides))
     leaves = [Axes(*(rename(axis, names) for axis in axes)) for axes in simple]
-    spec = PermutationSpec(
+    return PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(tree), leaves),
-        {names[atom]: atom.size for atom in introduced},
+        {names[atom]: int(atom.size) for atom in introduced},
         [names[atom] for atom in introduced if atom.fixed],
     )
-    return with_sides(spec, sides)
 
 
 class _Simplify:
@@ -113,7 +111,7 @@ class _Simplify:
 
 
 def _ends(
-    symbols: Sequence[Sequence[Any]], sides: Sequence[tuple[set[int], set[int]] | None]
+    symbols: Sequence[Sequence[Any]], sides: Sequence[tuple[frozenset[int], frozenset[int]] | None]
 ) -> tuple[set[Any], set[Any]]:
     """The atoms that matrices only read along, and those that they only write.
 

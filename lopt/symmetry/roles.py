@@ -1,19 +1,24 @@
 """What each axis of a tensor is to it: an input, an output, a place, or the axis of a vector."""
 
 from collections.abc import Sequence
-
-import jax
+from typing import TYPE_CHECKING
 
 from lopt.symmetry.axes import Axes, groups_of
-from lopt.symmetry.spec import PermutationSpec
+
+if TYPE_CHECKING:
+    from lopt.symmetry.spec import PermutationSpec
+
+COARSE_ROLES = ("input", "output", "spatial", "vector")
+"""The roles that `coarse_roles` tells."""
 
 
-def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
+def axis_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
     """The role of each axis of each tensor, in the order of `spec.entries`.
 
     It is what `Axes.roles` say, if they do, and by convention otherwise: the last axis of a matrix
     or a kernel is its output side, the one before its input side; those before are spatial if they
-    are fixed, and inputs if not. The only axis of a vector is a role of its own. Axes that belong
+    are fixed, and inputs if not. The only axis of a vector is a role of its own, and a tensor of
+    three axes or more of which all but one have size one is a vector, too. Axes that belong
     together, as heads and their width do, are one side: a tensor `("stream", "heads", "width")` has
     the roles that `("stream", "heads*width")` has. They are recognized by a group that never comes
     last and is on several tensors, one of them with three axes or more: `heads` below. Where f is
@@ -32,6 +37,10 @@ def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
     ``f1, in, out``                  spatial, input, output
     ================================ ===================================
 
+    The convention has neither tables, of which single entries are looked up, nor stacks of separate
+    tensors: `infer_spec` finds both, and a spec by hand says so in its `Axes.roles`.
+
+    >>> from lopt.symmetry import PermutationSpec
     >>> attention = {"q": Axes("in", "heads", "width"), "b": Axes("heads", "width")}
     >>> axis_roles(PermutationSpec(attention, {"in": 6, "heads": 2, "width": 3}))
     [('vector', 'vector'), ('input', 'output', 'output')]
@@ -40,37 +49,32 @@ def axis_roles(spec: PermutationSpec) -> list[tuple[str, ...]]:
     >>> axis_roles(PermutationSpec(axes, sizes, fixed=("height", "width")))
     [('vector',), ('spatial', 'spatial', 'input', 'output')]
     """
+    return [
+        axes.roles or by_rule
+        for (_, axes), by_rule in zip(spec.entries, conventional_roles(spec), strict=True)
+    ]
+
+
+def conventional_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
+    """The roles that `axis_roles` tells by convention, whatever `Axes.roles` say."""
     leading = _leading(spec)
-    return [axes.roles or _roles(axes, leading, spec.fixed) for _, axes in spec.entries]
+    return [_roles(axes, spec.shape(axes), leading, spec.fixed) for _, axes in spec.entries]
 
 
-def with_sides(
-    spec: PermutationSpec, sides: Sequence[tuple[set[int], set[int]] | None]
-) -> PermutationSpec:
-    """A spec in which tensors whose sides are not those of the convention have roles of their own.
+def coarse_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
+    """Roles without entries and stacks, as networks over weights know them.
 
-    Args:
-      spec: of which tensors.
-      sides: for each tensor, the axes that it is read along and those that it writes, or None. An
-        axis that is neither is spatial if it is fixed, and an input if not.
+    Entries of a table are inputs. A stack has the roles of the convention, and a tensor without
+    outputs is a vector.
     """
-    leaves = []
-    for (_, axes), roles, of_tensor in zip(spec.entries, axis_roles(spec), sides, strict=True):
-        read, written = of_tensor or (set(), set())
-        fits = all(roles[i] != "output" for i in read) and all(
-            roles[i] == "output" for i in written
-        )
-        own = [
-            "input" if i in read else "output" if i in written else _beside(axis, spec.fixed)
-            for i, axis in enumerate(axes)
-        ]
-        leaves.append(axes if fits else Axes(*axes, roles=own))
-    axes = jax.tree.unflatten(jax.tree.structure(spec.axes), leaves)
-    return PermutationSpec(axes, spec.sizes, spec.fixed)
-
-
-def _beside(axis: object, fixed: frozenset[str]) -> str:
-    return "spatial" if axis in fixed else "input"
+    found = []
+    for roles, by_rule in zip(axis_roles(spec), conventional_roles(spec), strict=True):
+        if "stack" in roles:
+            roles = by_rule
+        elif "output" not in roles:
+            roles = ("vector",) * len(roles)
+        found.append(tuple("input" if r == "entry" else r for r in roles))
+    return found
 
 
 def by_side(roles: Sequence[str]) -> tuple[int, ...]:
@@ -79,11 +83,11 @@ def by_side(roles: Sequence[str]) -> tuple[int, ...]:
     >>> by_side(("output", "input", "spatial", "spatial"))
     (2, 3, 1, 0)
     """
-    order = ("spatial", "input", "vector", "output")
+    order = ("stack", "spatial", "entry", "input", "vector", "output")
     return tuple(sorted(range(len(roles)), key=lambda i: order.index(roles[i])))
 
 
-def _leading(spec: PermutationSpec) -> set[str]:
+def _leading(spec: "PermutationSpec") -> set[str]:
     """The true groups on several tensors, one of three axes or more, and on no last axis."""
     last = {name for _, axes in spec.entries if axes for name in groups_of(axes[-1])}
     ranks: dict[str, list[int]] = {}
@@ -97,7 +101,12 @@ def _leading(spec: PermutationSpec) -> set[str]:
     }
 
 
-def _roles(axes: Axes, leading: set[str], fixed: frozenset[str]) -> tuple[str, ...]:
+def _roles(
+    axes: Axes, shape: Sequence[int], leading: set[str], fixed: frozenset[str]
+) -> tuple[str, ...]:
+    # Axes of size one carry nothing, but a matrix with one output has one too.
+    if len(axes) > 2 and sum(n != 1 for n in shape) < 2:
+        return ("vector",) * len(axes)
     sides: list[int] = []
     together = False
     for axis in axes:

@@ -10,12 +10,10 @@ from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, merge, split
 @register_rule("dot_general")
 def dot_general(equation: Equation, left: Dims, right: Dims) -> list[Dims]:
     """Contracted axes are one, and so are batch axes."""
-    (left_sum, right_sum), (left_batch, right_batch) = equation.params["dimension_numbers"]
-    equation.walk.sides.note_product(
-        (left, right), (left_sum, right_sum), (left_batch, right_batch)
-    )
-    out = _contracted(left, right, equation.params["dimension_numbers"])
-    _call_heads(out[: len(left_batch)])
+    numbers = equation.params["dimension_numbers"]
+    out = _contracted(left, right, numbers)
+    _, (batch, _) = numbers
+    _call_heads(out[: len(batch)])
     return [out]
 
 
@@ -84,7 +82,6 @@ def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     numbers = params["dimension_numbers"]
     batch, channel, *space = numbers.lhs_spec
     out_channel, in_channel, *window = numbers.rhs_spec
-    equation.walk.sides.note(kernel, [in_channel], window)
     in_shape, kernel_shape = equation.in_shapes
     (shape,) = equation.out_shapes
     out = list(fixed_dims(shape, "space"))

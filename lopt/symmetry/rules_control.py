@@ -14,7 +14,7 @@ from lopt.symmetry.interpret import (
 )
 from lopt.symmetry.symbols import Atom, join
 
-_CALLS = {
+CALLS = {
     "call": "call_jaxpr",
     "closed_call": "call_jaxpr",
     "composite": "jaxpr",
@@ -31,10 +31,10 @@ _CALLS = {
 """The parameter that holds the function."""
 
 
-@register_rule(*_CALLS)
+@register_rule(*CALLS)
 def call(equation: Equation, *operands: Dims) -> list[Dims]:
     """A function, as if its equations stood here."""
-    function = equation.params[_CALLS[equation.name]]
+    function = equation.params[CALLS[equation.name]]
     return equation.walk(function, operands, equation.live, equation.constants)
 
 
@@ -43,7 +43,7 @@ def _call_liveness(function: str) -> LiveRule:
     return lambda params, live: live_inputs(params[function], live)
 
 
-for _name, _function in _CALLS.items():
+for _name, _function in CALLS.items():
     register_liveness(_name)(_call_liveness(_function))
 
 

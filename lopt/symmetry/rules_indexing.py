@@ -18,8 +18,6 @@ def gather(equation: Equation, operand: Dims, indices: Dims) -> list[Dims]:
         batch_symbols[j] = join([operand[i], indices[j]])
 
     slices = equation.params["slice_sizes"]
-    picked = [i for i, (n, taken) in enumerate(zip(in_shape, slices, strict=True)) if n != taken]
-    equation.walk.sides.note(operand, picked, numbers.operand_batching_dims)
     offsets: list[Symbol | None] = []
     for i, (n, taken) in enumerate(zip(in_shape, slices, strict=True)):
         if i in numbers.operand_batching_dims:

@@ -19,7 +19,9 @@ from lopt.symmetry.axes import (
     permuted_indices,
     size_of,
 )
+from lopt.symmetry.biases import bias_of_each
 from lopt.symmetry.paths import Path, arranged, leaves_with_path, name_of
+from lopt.symmetry.roles import axis_roles
 
 _SIZE = integer(0, 2**31 - 1)
 
@@ -39,8 +41,12 @@ class PermutationSpec:
       axes: a pytree of `Axes`, one leaf per tensor, with the structure of the params.
       sizes: the size of each group.
       fixed: the names of the groups that are not symmetries.
+      biases: for the path of each tensor that has one, the path of its bias: a tensor that is added
+        to what it writes. None where they are as the convention has it,
+        `lopt.symmetry.biases.bias_of_each`.
 
-    Two specs are equal if they are the same up to the names of their groups.
+    Two specs are equal if they are the same up to the names of their groups, and tell the same
+    roles and biases, be it by convention.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,14 +57,20 @@ class PermutationSpec:
       {'h': 8, 'in': 3, 'out': 2}
     """
 
-    def __init__(self, axes: PyTree[Axes], sizes: Mapping[str, int], fixed: Iterable[str] = ()):
+    def __init__(
+        self,
+        axes: PyTree[Axes],
+        sizes: Mapping[str, int],
+        fixed: Iterable[str] = (),
+        biases: Mapping[Path, Path] | None = None,
+    ):
         """See the class.
 
         Raises:
           UserError: if sizes are not a mapping from names to integers, or `fixed` is not a sequence
             or a set of names.
-          SpecError: if a leaf of `axes` is not `Axes`, an axis names a group that has no size, or
-            `fixed` one that is not there.
+          SpecError: if a leaf of `axes` is not `Axes`, an axis names a group that has no size,
+            `fixed` one that is not there, or `biases` a tensor.
         """
         self.axes = axes
         self.sizes = {
@@ -69,6 +81,11 @@ class PermutationSpec:
         }
         names = list(fixed) if isinstance(fixed, Set) else fixed
         self.fixed = frozenset(sequence(TEXT)("fixed", names))
+        self.biases = None if biases is None else dict(biases)
+        paths = {path for path, _ in self.entries}
+        for path in (p for pair in (self.biases or {}).items() for p in pair):
+            if path not in paths:
+                raise SpecError(f"biases name {name_of(path)}, which is no tensor of the spec")
         for path, tensor_axes in self.entries:
             if not isinstance(tensor_axes, Axes):
                 raise SpecError(
@@ -183,10 +200,14 @@ class PermutationSpec:
             if found is None:
                 raise SpecError(f"{name_of(path)} is in the params and not in the spec")
         used = {name for found in axes.values() for axis in found for name in groups_of(axis)}
+        biases = self.biases
+        if biases is not None:
+            biases = {p: bias for p, bias in biases.items() if p in axes and bias in axes}
         spec = PermutationSpec(
             jax.tree.unflatten(jax.tree.structure(params), list(axes.values())),
             {name: size for name, size in self.sizes.items() if name in used},
             self.fixed & used,
+            biases,
         )
         spec.validate(params)
         return spec
@@ -236,6 +257,7 @@ class PermutationSpec:
                 ],
                 "sizes": self.sizes,
                 "fixed": sorted(self.fixed),
+                **({} if self.biases is None else {"biases": list(self.biases.items())}),
             }
         )
 
@@ -255,25 +277,32 @@ class PermutationSpec:
             tuple(path): Axes(*axes, roles=roles[0] if roles else None)
             for path, axes, *roles in data["tensors"]
         }
-        spec = cls(_nested(tensors), data["sizes"], data["fixed"])
+        biases = data.get("biases")
+        if biases is not None:
+            biases = {tuple(path): tuple(bias) for path, bias in biases}
+        spec = cls(_nested(tensors), data["sizes"], data["fixed"], biases)
         if like is None:
             return spec
         spec._matched(like)
-        return cls(arranged(spec.axes, like), spec.sizes, spec.fixed)
+        return cls(arranged(spec.axes, like), spec.sizes, spec.fixed, biases)
 
     @cached_property
     def _canonical(self) -> tuple:
         used = [n for _, axes in self.entries for axis in axes for n in groups_of(axis)]
         names = {name: str(i) for i, name in enumerate(dict.fromkeys(used))}
         return (
-            tuple((path, axes.renamed(names)) for path, axes in self.entries),
+            tuple(
+                (path, Axes(*axes, roles=roles).renamed(names))
+                for (path, axes), roles in zip(self.entries, axis_roles(self), strict=True)
+            ),
             tuple((self.sizes[name], name in self.fixed) for name in names),
+            frozenset(bias_of_each(self).items()),
         )
 
     def resembles(self, other: "PermutationSpec") -> bool:
         """Whether two specs differ in nothing but the sizes and the names of their groups."""
-        axes, groups = self._canonical
-        other_axes, other_groups = other._canonical
+        axes, groups, _ = self._canonical
+        other_axes, other_groups, _ = other._canonical
         kinds, other_kinds = ([fixed for _, fixed in g] for g in (groups, other_groups))
         return axes == other_axes and kinds == other_kinds
 
@@ -287,9 +316,15 @@ class PermutationSpec:
         return f"PermutationSpec({len(self.entries)} tensors, {len(self.groups)} groups)"
 
     def __str__(self) -> str:
-        rows: list[tuple[str, ...]] = [("tensor", "shape", "groups")]
+        told = self.biases or {}
+        rows: list[tuple[str, ...]] = [("tensor", "shape", "groups", *["bias"] * bool(told))]
         rows += [
-            (name_of(path), "×".join(map(str, self.shape(axes))), _groups_text(axes))
+            (
+                name_of(path),
+                "×".join(map(str, self.shape(axes))),
+                _groups_text(axes),
+                *[name_of(told[path]) if path in told else ""] * bool(told),
+            )
             for path, axes in self.entries
         ]
         where: dict[str, list[str]] = {}

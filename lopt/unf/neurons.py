@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from lopt.errors import UserError, suggest
 from lopt.mesh import gathered
 from lopt.symmetry import PermutationSpec
-from lopt.symmetry.axes import ROLES, Axis, Sum, size_of
-from lopt.symmetry.roles import axis_roles
+from lopt.symmetry.axes import Axis, Sum, size_of
+from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
 SHARING = ("tensor", "axis", "group")
 """Who a neuron's outputs depend on: its tensor only, its own axis, all axes of its group."""
@@ -157,12 +157,13 @@ class NeuronNetwork(nn.Module):
         if self.sharing != "tensor":
             channels = max((a.shape[1] for axes in units for a in axes), default=1)
             pool = self.param("pool", fan_in, (self.hidden, self.hidden))
+            roles = len(COARSE_ROLES)
             kernels = _Kernels(
                 unit=self.param("unit", fan_in, (channels, self.hidden)),
                 context=tensors @ self.param("unit_context", fan_in, (features, self.hidden)),
-                role=self.param("unit_role", zeros, (len(ROLES), self.hidden)),
-                own=self.param("own", zeros, (len(ROLES), self.hidden, self.unit_outputs)),
-                shared=self.param("shared", zeros, (len(ROLES), self.hidden, self.unit_outputs))
+                role=self.param("unit_role", zeros, (roles, self.hidden)),
+                own=self.param("own", zeros, (roles, self.hidden, self.unit_outputs)),
+                shared=self.param("shared", zeros, (roles, self.hidden, self.unit_outputs))
                 if self.sharing == "group"
                 else None,
             )
@@ -199,7 +200,7 @@ def _units(
     rows = [a for axes in units for a in axes]
     if not rows:
         return [() for _ in units], jnp.zeros((len(units), kernels.role.shape[1]))
-    role = np.array([ROLES.index(r) for tensor in axis_roles(spec) for r in tensor])
+    role = np.array([COARSE_ROLES.index(r) for tensor in coarse_roles(spec) for r in tensor])
     owner = np.array([t for t, axes in enumerate(units) for _ in axes])
     stacks = _by_size([r.shape[0] for r in rows])
     hidden, means = {}, []

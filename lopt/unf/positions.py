@@ -6,8 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.symmetry import Axes, PermutationSpec
-from lopt.symmetry.axes import ROLES
-from lopt.symmetry.roles import axis_roles
+from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
 
 class PositionEmbedding(nn.Module):
@@ -35,12 +34,12 @@ class PositionEmbedding(nn.Module):
         shape = (self.max_positions, leaves[0].shape[-1])
         tables = {
             role: self.param(role, nn.initializers.normal(0.02), shape).astype(leaves[0].dtype)
-            for role in ROLES
+            for role in COARSE_ROLES
         }
         embedded = [
             self._embed(axes, roles, x, tables)
             for (_, axes), roles, x in zip(
-                self.spec.entries, axis_roles(self.spec), leaves, strict=True
+                self.spec.entries, coarse_roles(self.spec), leaves, strict=True
             )
         ]
         return jax.tree.unflatten(jax.tree.structure(tree), embedded)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lopt.symmetry.axes import ROLES
+from lopt.symmetry.roles import COARSE_ROLES
 from lopt.unf.cpu.averages import mean
 from lopt.unf.cpu.once import concatenate_once
 from lopt.unf.layer import Layer, with_channels
@@ -76,8 +76,8 @@ class RelationalLayer(Layer):
         # The letters are those of the class' formula; C and D have a matrix for each role.
         W = coefficients("own", full, channels)
         into = 1 / math.sqrt(channels)
-        C = [coefficients(f"collect_{role}", into, channels) for role in ROLES]
-        D = [coefficients(f"spread_{role}", cross, self.features) for role in ROLES]
+        C = [coefficients(f"collect_{role}", into, channels) for role in COARSE_ROLES]
+        D = [coefficients(f"spread_{role}", cross, self.features) for role in COARSE_ROLES]
         T = coefficients("tensor", cross, channels)
         N = coefficients("network", cross, channels)
         S = coefficients("space", cross, channels)

@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 
 from lopt.symmetry import PermutationSpec, block_groups
-from lopt.symmetry.axes import ROLES, Product, Sum
+from lopt.symmetry.axes import Product, Sum
 from lopt.symmetry.blocks import all_blocks
-from lopt.symmetry.roles import axis_roles
+from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
     Each axis of a block has the role of the axis of the tensor that it is a part of.
     """
     roles = []
-    for (_, axes), of_axes in zip(spec.entries, axis_roles(spec), strict=True):
+    for (_, axes), of_axes in zip(spec.entries, coarse_roles(spec), strict=True):
         parts: list[tuple[str, ...]] = [()]
         for axis, role in zip(axes, of_axes, strict=True):
             parts = [(*left, *right) for left in parts for right in _parts(axis, role)]
@@ -106,7 +106,7 @@ class Relations:
 
     Attributes:
       shapes: (tensors, *shape) of each stack.
-      roles: the axes of each role, in the order of `ROLES`.
+      roles: the axes of each role, in the order of `COARSE_ROLES`.
       groups: for each group, (role, first unit, size) of each axis that carries it.
     """
 
@@ -121,7 +121,7 @@ def relations_of(stacks: tuple[Stack, ...]) -> Relations:
     members: dict[str, list[tuple[int, int, int]]] = {}
     sides: list[list[tuple[int, int]]] = []
     units: list[list[str]] = []
-    for r, role in enumerate(ROLES):
+    for r, role in enumerate(COARSE_ROLES):
         sides.append(
             [(i, k) for i, s in enumerate(stacks) for k, x in enumerate(s.roles) if x == role]
         )

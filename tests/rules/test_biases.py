@@ -101,7 +101,10 @@ def test_the_biases_of_attention_are_beside_its_kernels():
 
 def test_the_kernels_of_a_cell_have_the_biases_that_are_added_where_they_write():
     found = names_of_pairs(rnn(widths=(4,), embedding=3, length=4).spec)
-    assert {k.split("/")[-2] for k in found} == {"ir", "iz", "in", "hn", "Dense_0"}
+    cells = {k.split("/")[-2]: b.split("/")[-2] for k, b in found.items()}
+    # Of the reset and update gates, what input and state write is added up with one bias.
+    inputs = {"ir": "ir", "hr": "ir", "iz": "iz", "hz": "iz"}
+    assert cells == inputs | {"in": "in", "hn": "hn", "Dense_0": "Dense_0"}
 
 
 def test_two_vectors_that_could_be_the_bias_are_none():

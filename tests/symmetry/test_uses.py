@@ -1,4 +1,4 @@
-"""Which axes a tensor is read along, and which it writes, as inference finds it."""
+"""What a tensor is, as inference finds it from what the function does with it."""
 
 import equinox as eqx
 import jax
@@ -85,7 +85,7 @@ def test_positions_that_are_added_to_are_no_matrix(batched):
 
     fn = jax.vmap(model, (None, 0)) if batched else model
     spec = infer_spec(fn, params, jnp.stack([TOKENS, TOKENS]) if batched else TOKENS)
-    assert [axes.roles for _, axes in spec.entries] == [None, None, None]
+    assert [m.kind for m in matrices(spec)] == ["table", "table", "hidden"]
 
 
 def test_a_table_may_have_its_entries_last():

@@ -1,0 +1,173 @@
+"""What a function does with each tensor: evidence from its products, look-ups, loops and sums."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from lopt.symmetry.views import Value, View, wide_axes
+
+Axes = frozenset[int]
+
+
+@dataclass
+class Product:
+    """One product of a tensor with data.
+
+    Attributes:
+      read: the axes that are summed over.
+      written: the axes that the result has.
+      stacked: those that both operands have, so that each index is a product of its own.
+      biases: tensors that are added to the result, and to what is summed up with it, before
+        anything else reads it.
+    """
+
+    read: Axes
+    written: Axes
+    stacked: Axes
+    biases: set[int] = field(default_factory=set)
+
+
+class Scan(NamedTuple):
+    """A loop over a tensor's axis.
+
+    Attributes:
+      axis: which one.
+      tensors: all tensors that the loop runs over.
+      data: whether it runs over data as well.
+    """
+
+    axis: int
+    tensors: frozenset[int]
+    data: bool
+
+
+@dataclass
+class Uses:
+    """Evidence about one tensor, in the order in which the function has it.
+
+    Attributes:
+      products: with data.
+      picked: the axes of which a look-up takes single entries, its position computed.
+      told: those of them whose position data tell, and not a counter.
+      cut: the axes of which single entries are taken at positions that are written in the code.
+      scans: loops over its axes.
+      sums: for each time that it is added to data, the tensors of the products that it fits.
+    """
+
+    products: list[Product] = field(default_factory=list)
+    picked: set[int] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
+    cut: set[int] = field(default_factory=set)
+    scans: list[Scan] = field(default_factory=list)
+    sums: list[set[int]] = field(default_factory=list)
+
+    @property
+    def main(self) -> Product | None:
+        """The product that tells the tensor's sides.
+
+        Most products with axes to sum over agree. Where as many read the tensor from either side,
+        as in an autoencoder whose decoder is its encoder transposed, the first one tells.
+        """
+        reading = [p for p in self.products if p.read]
+        votes = [sum(q.read == p.read for q in reading) for p in reading]
+        return reading[votes.index(max(votes))] if reading else None
+
+    @property
+    def writing(self) -> Product | None:
+        """The first product that writes, for tensors that nothing reads along but other tensors."""
+        return next((p for p in self.products if p.written), None)
+
+    @property
+    def biases(self) -> set[int]:
+        """The tensors that are added to the products that agree with the main one."""
+        main = self.main or self.writing
+        alike = [p for p in self.products if main and p.read == main.read]
+        found = [p.biases for p in alike if p.biases]
+        # Two of one product have one gradient; of two products with their own, neither tells.
+        return set.intersection(*found) if found else set()
+
+
+class Evidence:
+    """The uses of all tensors of a function.
+
+    Attributes:
+      shapes: of the tensors.
+      of: the uses of each.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]):
+        """Nothing is known of any of them."""
+        self.shapes = list(shapes)
+        self.of = [Uses() for _ in shapes]
+
+    def product(
+        self, weight: Value, read: Iterable[int], batch: Iterable[int], windows: Iterable[int] = ()
+    ) -> list[View]:
+        """Note a product of a value with data.
+
+        Args:
+          weight: with its views.
+          read: the axes that are summed over.
+          batch: those that both operands have.
+          windows: those of a convolution's window.
+
+        Returns:
+          The views, each knowing which product it is in.
+        """
+        taken = frozenset((*read, *batch, *windows))
+        found = []
+        for view in weight.views:
+            written = [i for i, places in enumerate(view.places) if places and not places & taken]
+            products = self.of[view.tensor].products
+            found.append(replace(view, use=len(products)))
+            products.append(Product(view.along(read), frozenset(written), view.along(batch)))
+        return found
+
+    def pick(self, value: Value, axes: Iterable[int], data: bool) -> None:
+        """Note a look-up along some axes of a value, at positions that data tell or a counter."""
+        for view in value.views:
+            along = view.along(axes)
+            self.of[view.tensor].picked |= along
+            self.of[view.tensor].told |= along if data else frozenset()
+
+    def cut(self, value: Value, axes: Iterable[int]) -> None:
+        """Note that single entries are taken along some axes of a value."""
+        for view in value.views:
+            self.of[view.tensor].cut |= view.along(axes)
+
+    def scan(self, values: Sequence[Value]) -> None:
+        """Note a loop over the first axis of some values."""
+        over = [(v, i) for value in values for v in value.views for i in v.along([0])]
+        tensors = frozenset(view.tensor for view, _ in over)
+        data = any(value.data and not value.views for value in values)
+        for view, axis in over:
+            self.of[view.tensor].scans.append(Scan(axis, tensors, data))
+
+    def added(self, view: View) -> View:
+        """Note that a tensor is added to data; returns the view, knowing which sum it is in."""
+        sums = self.of[view.tensor].sums
+        sums.append(set())
+        return replace(view, use=len(sums) - 1)
+
+    def sum(self, total: Value, shape: Sequence[int]) -> None:
+        """Note that products and vectors are added: a vector is the bias of those that fit it.
+
+        It lies along all axes that they wrote, in the same part of what was concatenated.
+        """
+        wide = wide_axes(shape)
+        for vector in total.vectors:
+            fitting = [
+                p
+                for p in total.products
+                if p.covered & wide == vector.covered & wide and p.parts == vector.parts
+            ]
+            self.of[vector.tensor].sums[vector.use] |= {p.tensor for p in fitting}
+            for product in fitting:
+                self.of[product.tensor].products[product.use].biases.add(vector.tensor)
+
+    def bias(self, tensor: int) -> int | None:
+        """The tensor that is added to what another one writes, and to nothing that it does not."""
+        found = sorted(
+            b for b in self.of[tensor].biases if all(tensor in s for s in self.of[b].sums)
+        )
+        return found[0] if found else None
