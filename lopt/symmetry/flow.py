@@ -295,9 +295,9 @@ def _reduced(equation: Equation, x: Value) -> list[Value]:
 
 
 _ENTRY_BY_ENTRY = """
-abs acos acosh and asin asinh atan atan2 atanh cbrt ceil clamp cos cosh div erf erf_inv erfc exp
-exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min ne neg not or pow real
-rem round rsqrt select_n sign sin sinh sqrt square tan tanh xor
+abs acos acosh and asin asinh atan atan2 atanh cbrt ceil clamp complex conj cos cosh div erf
+erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le log log1p logistic lt max
+min ne neg not or pow real rem round rsqrt select_n sign sin sinh sqrt square tan tanh xor
 """
 
 

@@ -1,5 +1,7 @@
 """What each tensor of a spec is, as its uses in a function tell."""
 
+from collections.abc import Mapping
+
 import jax
 
 from lopt.symmetry.axes import Axes
@@ -31,8 +33,8 @@ def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
       of an ensemble writes one axis more than the others where all members see the same data.
     - Any other tensor is a vector.
     """
-    stacks = _stacks(spec, evidence)
     biases = _biases(evidence)
+    stacks = _stacks(spec, evidence, biases)
     vectors = set(biases.values())
     leaves = []
     for t, ((_, axes), by_rule) in enumerate(
@@ -58,7 +60,9 @@ def _biases(evidence: Evidence) -> dict[int, int]:
     return {t: bias for t, bias in found.items() if bias is not None}
 
 
-def _stacks(spec: PermutationSpec, evidence: Evidence) -> list[frozenset[int]]:
+def _stacks(
+    spec: PermutationSpec, evidence: Evidence, biases: Mapping[int, int]
+) -> list[frozenset[int]]:
     """The axes of each tensor along which it is a stack of separate tensors."""
     own = [_own_stack(t, evidence) for t in range(len(evidence.of))]
     # Vectors at a counter's index are stacked if matrices are, as many of them, at some counter's.
@@ -81,6 +85,10 @@ def _stacks(spec: PermutationSpec, evidence: Evidence) -> list[frozenset[int]]:
         # A router of experts writes their axis and no other: it stays one matrix.
         whole = main.read & left and main.written & left if main else bool(left)
         found.append(stack | shared if whole else stack)
+    for matrix, bias in biases.items():
+        of_matrix = {spec.entries[matrix][1][i] for i in found[matrix]}
+        axes = spec.entries[bias][1]
+        found[bias] |= {i for i, axis in enumerate(axes) if axis in of_matrix}
     return found
 
 

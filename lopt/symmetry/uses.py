@@ -18,13 +18,13 @@ class Product:
       written: the axes that the result has.
       stacked: those that both operands have, so that each index is a product of its own.
       biases: tensors that are added to the result, and to what is summed up with it, before
-        anything else reads it.
+        anything else reads it, in this order.
     """
 
     read: Axes
     written: Axes
     stacked: Axes
-    biases: set[int] = field(default_factory=set)
+    biases: list[int] = field(default_factory=list)
 
 
 class Scan(NamedTuple):
@@ -78,13 +78,13 @@ class Uses:
         return next((p for p in self.products if p.written), None)
 
     @property
-    def biases(self) -> set[int]:
+    def biases(self) -> list[int]:
         """The tensors that are added to the products that agree with the main one."""
         main = self.main or self.writing
         alike = [p for p in self.products if main and p.read == main.read]
         found = [p.biases for p in alike if p.biases]
         # Two of one product have one gradient; of two products with their own, neither tells.
-        return set.intersection(*found) if found else set()
+        return [b for b in found[0] if all(b in biases for biases in found)] if found else []
 
 
 class Evidence:
@@ -163,11 +163,11 @@ class Evidence:
             ]
             self.of[vector.tensor].sums[vector.use] |= {p.tensor for p in fitting}
             for product in fitting:
-                self.of[product.tensor].products[product.use].biases.add(vector.tensor)
+                biases = self.of[product.tensor].products[product.use].biases
+                if vector.tensor not in biases:
+                    biases.append(vector.tensor)
 
     def bias(self, tensor: int) -> int | None:
         """The tensor that is added to what another one writes, and to nothing that it does not."""
-        found = sorted(
-            b for b in self.of[tensor].biases if all(tensor in s for s in self.of[b].sums)
-        )
-        return found[0] if found else None
+        biases = self.of[tensor].biases
+        return next((b for b in biases if all(tensor in s for s in self.of[b].sums)), None)

@@ -31,23 +31,25 @@ class Block(nn.Module):
 
 def block(name, i, stacked=""):
     """The tensors of a linen block whose stream is `d`."""
+    # Of stacks the convention knows nothing: all roles are said.
+    unit, read, written = ("~", "<", ">") if stacked else ("", "", "")
     return f"""
-      {name}/norm0/scale          {stacked} d
-      {name}/norm0/bias           {stacked} d
-      {name}/attend/query/kernel  {stacked} d h{i} k{i}
-      {name}/attend/query/bias    {stacked} h{i} k{i}
-      {name}/attend/key/kernel    {stacked} d h{i} k{i}
-      {name}/attend/key/bias      {stacked} h{i} k{i}
-      {name}/attend/value/kernel  {stacked} d h{i} v{i}
-      {name}/attend/value/bias    {stacked} h{i} v{i}
-      {name}/attend/out/kernel    {stacked} h{i} v{i} d
-      {name}/attend/out/bias      {stacked} d
-      {name}/norm1/scale          {stacked} d
-      {name}/norm1/bias           {stacked} d
-      {name}/up/kernel            {stacked} d m{i}
-      {name}/up/bias              {stacked} m{i}
-      {name}/down/kernel          {stacked} m{i} d
-      {name}/down/bias            {stacked} d
+      {name}/norm0/scale          {stacked} {unit}d
+      {name}/norm0/bias           {stacked} {unit}d
+      {name}/attend/query/kernel  {stacked} {read}d {written}h{i} {written}k{i}
+      {name}/attend/query/bias    {stacked} {unit}h{i} {unit}k{i}
+      {name}/attend/key/kernel    {stacked} {read}d {written}h{i} {written}k{i}
+      {name}/attend/key/bias      {stacked} {unit}h{i} {unit}k{i}
+      {name}/attend/value/kernel  {stacked} {read}d {written}h{i} {written}v{i}
+      {name}/attend/value/bias    {stacked} {unit}h{i} {unit}v{i}
+      {name}/attend/out/kernel    {stacked} {read}h{i} {read}v{i} {written}d
+      {name}/attend/out/bias      {stacked} {unit}d
+      {name}/norm1/scale          {stacked} {unit}d
+      {name}/norm1/bias           {stacked} {unit}d
+      {name}/up/kernel            {stacked} {read}d {written}m{i}
+      {name}/up/bias              {stacked} {unit}m{i}
+      {name}/down/kernel          {stacked} {read}m{i} {written}d
+      {name}/down/bias            {stacked} {unit}d
     """
 
 
@@ -81,8 +83,8 @@ def test_linen_transformer_loss(block_type):
         init(model, TOKENS),
         TOKENS,
         expect="""
-          embed/embedding  V d
-          positions        P d
+          embed/embedding  @V >d
+          positions        @P >d
           norm/scale       d
           norm/bias        d
           head/kernel      d Y
@@ -120,8 +122,8 @@ def test_layers_stacked_with_scan():
         Stacked().apply,
         init(Stacked(), TOKENS),
         TOKENS,
-        expect="embed/embedding V d \n head/kernel d Y \n head/bias Y"
-        + block("layers/block", 0, stacked="L"),
+        expect="embed/embedding @V >d \n head/kernel d Y \n head/bias Y"
+        + block("layers/block", 0, stacked="#L"),
         d=8,
         **block_sizes(0),
     )
@@ -185,7 +187,7 @@ def test_gpt_with_fused_projections_and_tied_embeddings(take_apart):
         model.apply,
         init(model, TOKENS),
         TOKENS,
-        expect="embed/embedding V d \n positions/embedding P d"
+        expect="embed/embedding @V >d \n positions/embedding @P >d"
         + layer.format(i=0)
         + layer.format(i=1),
         d=8,
@@ -214,7 +216,7 @@ def test_vision_transformer():
           patches/kernel  H W X d
           patches/bias    d
           first           A B d
-          positions       C P d
+          positions       C @P >d
           norm/scale      d
           norm/bias       d
           head/kernel     d Y
@@ -252,7 +254,7 @@ def test_nnx_transformer_with_split_state():
         rest,
         TOKENS,
         expect="""
-          embed/embedding      V d
+          embed/embedding      @V >d
           norm/scale           d
           norm/bias            d
           attend/query/kernel  d h k

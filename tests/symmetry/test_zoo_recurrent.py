@@ -183,6 +183,6 @@ def test_encoder_hands_its_state_to_the_decoder():
     tensors = (
         linen_gru("encoder", "X", "a")
         + linen_gru("decoder", "e", "a")
-        + "embed/embedding V e \n head/kernel a Y \n head/bias Y"
+        + "embed/embedding @V >e \n head/kernel a Y \n head/bias Y"
     )
     verify(loss, params, SEQUENCES, TOKENS, expect=tensors, a=4, e=6)

@@ -60,7 +60,7 @@ MAMBA = """
   block/select/bias    r+n+n
   block/step/kernel    r i
   block/step/bias      i
-  block/a              i n
+  block/a              ~i ~n
   block/skip           i
   block/out/kernel     i d
   block/out/bias       d
@@ -88,8 +88,8 @@ S5_TENSORS = """
   block/real         p
   block/imaginary    p
   block/step         p
-  block/b            p d C
-  block/c            >d <p+p D
+  block/b            >p <d #C
+  block/c            >d <p+p #D
   block/d            d
   block/gate/kernel  d d
   block/gate/bias    d
@@ -114,10 +114,10 @@ class S4D(nn.Module):
 
 
 S4D_TENSORS = """
-  block/real        d n
-  block/imaginary   d n
+  block/real        ~d ~n
+  block/imaginary   ~d ~n
   block/step        d
-  block/c           d n
+  block/c           ~d ~n
   block/d           d
   block/out/kernel  d d+d
   block/out/bias    d+d
@@ -154,10 +154,10 @@ GRIFFIN = """
   block/into/bias       h*w
   block/conv/kernel     W O h*w
   block/conv/bias       h*w
-  block/open_kernel     h w w
-  block/open_bias       h w
-  block/forget_kernel   h w w
-  block/forget_bias     h w
+  block/open_kernel     #h <w >w
+  block/open_bias       #h ~w
+  block/forget_kernel   #h <w >w
+  block/forget_bias     #h ~w
   block/a               h*w
   block/out/kernel      h*w d
   block/out/bias        d
@@ -251,7 +251,7 @@ def test_blocks_along_time(name):
         model.loss,
         init(model, TOKENS),
         TOKENS,
-        expect="embed/embedding V d \n head/kernel d Y \n head/bias Y" + tensors,
+        expect="embed/embedding @V >d \n head/kernel d Y \n head/bias Y" + tensors,
         d=8,
         **sizes,
     )
