@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lopt.archive import Archive
+from lopt.archive import Archive, require_real
 from lopt.atomic import write_atomically
 from lopt.compare.trials import Setting, Trial
 from lopt.digested import is_number, read_digested, with_digest
@@ -112,7 +112,11 @@ class Store:
             if contents != _identity(task, optimizer, setting):
                 raise UserError(f"{str(file)!r} is another trial")
             metrics = {k.removeprefix(_METRIC): v for k, v in arrays.items() if _METRIC in k}
-            return Trial(setting, arrays["losses"], metrics)
+            losses = arrays["losses"]
+            require_real(arrays)
+            if losses.ndim != 2 or any(m.shape != losses.shape[:1] for m in metrics.values()):
+                raise UserError(f"{str(file)!r} does not hold losses of each seed and step")
+            return Trial(setting, losses, metrics)
         except (UserError, KeyError) as error:
             warnings.warn(f"{error}; it is made again", TrialWarning, stacklevel=2)
             return None

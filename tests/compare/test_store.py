@@ -11,7 +11,7 @@ from regressions import linear_regression
 
 import lopt.compare.runs
 from lopt.compare import compare
-from lopt.compare.store import Store, TrialWarning, WriteError
+from lopt.compare.store import _ARCHIVE, Store, TrialWarning, WriteError
 from lopt.compare.trials import Setting, Trial
 from lopt.errors import UserError
 
@@ -71,6 +71,23 @@ def test_the_trial_of_something_else_is_not_believed(store):
     shutil.copy(file, file.with_name("0.01-cosine-0.2.safetensors"))
     with pytest.warns(TrialWarning, match="is another trial"):
         assert store.load("a task", "adamw", other) is None
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"loss": np.ones(2)},
+        {"losses": np.ones(2)},
+        {"losses": np.ones((2, 3), np.complex64)},
+        {"losses": np.ones((2, 3)), "metric/loss": np.ones(3)},
+    ],
+)
+def test_a_trial_of_other_arrays_is_not_believed(arrays, store):
+    file = only(store, "trials/*/*/*")
+    _, contents = _ARCHIVE.read(file)
+    _ARCHIVE.write(file, arrays, contents)
+    with pytest.warns(TrialWarning, match="it is made again"):
+        assert store.load("a task", "adamw", SETTING) is None
 
 
 @pytest.mark.filterwarnings("ignore::lopt.compare.store.TrialWarning")
