@@ -4,19 +4,24 @@ For each layout: the sizes of what is gathered, beside statistics of neurons and
 be, how many collectives are in loops, whether state and updates lie as the params do, and how far
 params are from those of one device after some steps. One mesh has an axis that the compiler
 divides work over, the other one that types of arrays do.
+
+Beside it, the losses of small models whose params say themselves over which axes they lie.
 """
 
 import json
 import math
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+import lopt
 from lopt.rules import GatesRule
 from lopt.symmetry.roles import axis_roles
 from lopt.tasks import transformer
@@ -132,6 +137,86 @@ def report(task, make, params, grads, layout, kind, alone):
     }
 
 
+class Linen(nn.Module):
+    """Two layers whose params come in boxes with the axes of a mesh that each axis lies over."""
+
+    @nn.compact
+    def __call__(self, x):
+        for features, axes in ((16, (None, "x")), (8, ("x", None))):
+            x = nn.Dense(
+                features,
+                kernel_init=nn.with_partitioning(nn.initializers.lecun_normal(), axes),
+                bias_init=nn.with_partitioning(nn.initializers.zeros, axes[1:]),
+            )(nn.tanh(x))
+        return x
+
+
+class NNX(nnx.Module):
+    """The same in flax nnx, which lays params and the optimizer's state out by itself."""
+
+    def __init__(self, rngs):
+        def layer(n, m, axes):
+            kernel = nnx.with_partitioning(nnx.initializers.lecun_normal(), axes)
+            bias = nnx.with_partitioning(nnx.initializers.zeros_init(), axes[1:])
+            return nnx.Linear(n, m, rngs=rngs, kernel_init=kernel, bias_init=bias)
+
+        self.up, self.down = layer(8, 16, (None, "x")), layer(16, 8, ("x", None))
+
+    def __call__(self, x):
+        return self.down(nnx.tanh(self.up(nnx.tanh(x))))
+
+
+def of_linen(optimizer, x):
+    """Losses of params in boxes, laid out by their partition specs, and whether they stay so."""
+    model = Linen()
+
+    def loss(params):
+        return jnp.mean((model.apply(params, x) - jnp.sin(x)) ** 2)
+
+    def init(key):
+        params = model.init(key, x)
+        return params, optimizer.init(params)
+
+    @jax.jit
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), value
+
+    mesh = jax.make_mesh((jax.device_count(),), ("x",), axis_types=(AxisType.Auto,))
+    specs = nn.get_partition_spec(jax.eval_shape(init, jax.random.key(0)))
+    where = jax.tree.map(lambda s: NamedSharding(mesh, s), specs)
+    start = now = jax.jit(init, out_shardings=where)(jax.random.key(0))
+    losses = []
+    for _ in range(STEPS):
+        now, value = step(*now)
+        losses.append(float(value))
+    pairs = zip(jax.tree.leaves(start), jax.tree.leaves(now), strict=True)
+    stays = all(a.sharding.is_equivalent_to(b.sharding, a.ndim) for a, b in pairs)
+    kernel = nn.unbox(now[0])["params"]["Dense_0"]["kernel"]
+    return {"losses": losses, "stays": stays, "divided": not kernel.sharding.is_fully_replicated}
+
+
+def of_nnx(optimizer, x):
+    """Likewise by `nnx.Optimizer` under a mesh."""
+
+    @nnx.jit
+    def step(model, optimizer):
+        value, grads = nnx.value_and_grad(lambda m: jnp.mean((m(x) - jnp.sin(x)) ** 2))(model)
+        optimizer.update(model, grads)
+        return value
+
+    mesh = jax.make_mesh((jax.device_count(),), ("x",), axis_types=(AxisType.Auto,))
+    with jax.set_mesh(mesh):
+        model = NNX(nnx.Rngs(0))
+        before = model.up.kernel[...].sharding
+        made = nnx.Optimizer(model, optimizer, wrt=nnx.Param)
+        losses = [float(step(model, made)) for _ in range(STEPS)]
+    kernel = model.up.kernel[...].sharding
+    stays = kernel.is_equivalent_to(before, 2)
+    return {"losses": losses, "stays": stays, "divided": not kernel.is_fully_replicated}
+
+
 def main():
     task = transformer(width=32, depth=1, heads=8, length=16, batch_size=8)
     params, state = jax.jit(task.init)(jax.random.key(0))
@@ -150,7 +235,10 @@ def main():
         reports[direction] = {
             name: report(task, make, params, grads, *how, alone) for name, how in LAYOUTS.items()
         }
-    print(json.dumps({"devices": jax.device_count(), "reports": reports}))
+    x = jax.random.normal(jax.random.key(3), (8, 8))
+    base = lopt.optimizer("base", total_steps=100)
+    boxes = {"linen": of_linen(base, x), "nnx": of_nnx(base, x)}
+    print(json.dumps({"devices": jax.device_count(), "reports": reports, "boxes": boxes}))
 
 
 if __name__ == "__main__":

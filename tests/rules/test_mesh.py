@@ -13,10 +13,14 @@ DIRECTIONS = ["orthogonal", "rotated"]
 
 
 @pytest.fixture(scope="module")
-def reports():
+def said():
     result = run("tests/mesh_update.py", devices=8, timeout=900)
     assert result.returncode == 0, result.stderr
-    said = json.loads(result.stdout)
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def reports(said):
     assert said["devices"] == 8
     assert {name: list(found) for name, found in said["reports"].items()} == dict.fromkeys(
         DIRECTIONS, LAYOUTS
@@ -62,3 +66,12 @@ def test_rotations_gather_a_gradient_a_mixture_and_a_basis_of_each_matrix_at_mos
 def test_devices_exchange_nothing_within_loops(direction, layout, reports):
     assert reports[direction][layout]["collectives"] > 0
     assert reports[direction][layout]["in_loops"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["linen", "nnx"])
+def test_params_that_name_the_axes_of_a_mesh_are_trained_and_stay_divided(library, said):
+    found = said["boxes"][library]
+    assert found["losses"][-1] < 0.9 * found["losses"][0]
+    assert found["stays"]
+    assert found["divided"]
