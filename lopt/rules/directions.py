@@ -327,8 +327,9 @@ class Factored(OfMomenta):
 class Weight(Direction):
     """The weights, scaled to unit root mean square: a step along them is weight decay.
 
-    It is zero for tensors that are zero, and not for tensors whose gradients are: with it, unused
-    tensors decay as they do under AdamW (Loshchilov & Hutter, arXiv 1711.05101).
+    It is zero for tensors that are zero. Tensors without a gradient stay as they are, with it too:
+    weight decay that they are to have as well is `lopt.optimizer`'s (as AdamW's, Loshchilov &
+    Hutter, arXiv 1711.05101).
     """
 
     matrices_only = True

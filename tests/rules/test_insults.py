@@ -10,7 +10,7 @@ import pytest
 
 import lopt
 
-STEPS, AT = 200, 60
+STEPS, AT = 300, 60
 
 
 def draw(seed):
@@ -59,7 +59,7 @@ def rank_one(g):
     return jnp.outer(g[:, 0], g[0]) if g.ndim == 2 else g
 
 
-ONCE, FIRST, TEN, HUNDRED = (AT, 1), (0, 1), (AT, 10), (40, 100)
+ONCE, FIRST, TEN, HUNDRED = (AT, 1), (0, 1), (AT, 10), (AT, 100)
 ON, ALWAYS = (AT, STEPS), (0, STEPS)
 
 INSULTS = {

@@ -1,0 +1,91 @@
+"""The unit in which each tensor's gradients are read, and which ones count."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lopt.rules import UNFRule
+from lopt.rules.averages import Average, advance, debiased, init_averages
+from lopt.rules.sizes import init_sizes, read
+
+MOMENTUM, SECOND = Average(1, 0.9), Average(2, 0.9)
+G = jnp.array([[0.5, -2.0], [1.0, 0.25]])
+
+
+def after(grads, stacked=None):
+    """Averages of a tensor in its own unit, that unit, and the last reading."""
+    kept = init_averages((MOMENTUM, SECOND), grads[0])
+    sizes = init_sizes(1 if stacked is None else len(grads[0]))
+    for g in grads:
+        r, sizes = read(sizes, g, stacked)
+        kept = advance(kept, (MOMENTUM, SECOND), r.grad, r.change, r.moves)
+    return kept, r
+
+
+def test_units_do_not_change_averages():
+    scales = (1.0, 30.0, 3.0, 0.01, 2.0)
+    kept, r = after([s * G for s in scales])
+    for average, read_as in ((MOMENTUM, r.unit), (SECOND, r.unit**2)):
+        plain = 0.0
+        for s in scales:
+            plain = 0.9 * plain + 0.1 * (s * G) ** average.order
+        plain = plain / (1 - 0.9 ** len(scales))
+        np.testing.assert_allclose(debiased(kept, average, r.count) * read_as, plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 1.0, 2.0**100])
+def test_a_power_of_two_changes_the_unit_alone(scale):
+    kept, _ = after([G, 3 * G, 2 * G])
+    other, r = after([scale * G, scale * 3 * G, scale * 2 * G])
+    jax.tree.map(np.testing.assert_array_equal, other, kept)
+    assert 0.5 <= float(r.unit) / scale <= 8
+
+
+@pytest.mark.parametrize("nothing", [0.0, 1e-45, 1e-20])
+def test_gradients_that_tell_nothing_leave_averages_as_they_are(nothing):
+    before, _ = after([G, 2 * G])
+    kept, r = after([G, 2 * G, nothing * G])
+    jax.tree.map(np.testing.assert_array_equal, kept, before)
+    assert not r.moves
+    assert int(r.count) == 2
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e20, 1e38])
+def test_a_spike_counts_as_five_times_the_usual_size(scale):
+    _, r = after([G] * 5 + [scale * G])
+    np.testing.assert_allclose(jnp.max(jnp.abs(r.grad)) * r.unit, 5 * 2.0, rtol=1e-3)
+    np.testing.assert_allclose(r.grad / jnp.max(jnp.abs(r.grad)), G / 2.0, rtol=1e-5)
+    assert r.moves
+    assert not r.usual
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_gradients_that_stay_of_another_size_are_usual_in_the_end(scale):
+    _, r = after([G] * 5 + [scale * G] * 150)
+    assert r.usual
+    np.testing.assert_allclose(r.grad * r.unit, scale * G, rtol=1e-5)
+
+
+def test_stacked_tensors_are_read_as_single_ones_are():
+    """A slice without a gradient, one with a spike, one as usual."""
+    steps = [jnp.stack([G, G, G]), jnp.stack([0 * G, 1e20 * G, 2 * G])]
+    kept, r = after(steps, stacked=[1])
+    for i in range(3):
+        alone, one = after([s[i] for s in steps])
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_array_equal(a[i], b), (kept, r), (alone, one)
+        )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e20, 1e38])
+def test_a_rule_over_params_reads_gradients_of_any_size(scale, space):
+    rule = UNFRule(widths=(4,))
+    theta = rule.init(jax.random.key(0), space.spec)
+    optimizer = rule.optimizer(theta, 0.1, space.spec)
+    grads = jax.tree.map(lambda g: scale * jnp.clip(g, -1, 1), space.random(1))
+    state = optimizer.init(space.params)
+    for _ in range(2):
+        updates, state = jax.jit(optimizer.update)(grads, state, space.params)
+    assert all(np.isfinite(u).all() for u in jax.tree.leaves((updates, state)))
+    assert all(np.any(u) for u in jax.tree.leaves(updates))
