@@ -102,8 +102,12 @@ WRAPPERS = {
 TIMES_ADAM = 1.5
 """A loss that counts as no higher than Adam's."""
 
-TIMES_ADAM_OF = {("MultiSteps", "signs, ten steps"): 2.5}
-"""Signs are some thirty times as large as the gradients: no spike yet, and they fill averages."""
+TIMES_ADAM_OF = {
+    ("MultiSteps", "signs, ten steps"): 3.0,
+    ("MultiSteps", "all zero, a hundred steps"): 3.0,
+}
+"""Signs are some thirty times as large as the gradients: no spike yet, and they fill averages. The
+pause takes a third of 150 updates, of which "base" is behind Adam without any insult as well."""
 
 
 @cache
