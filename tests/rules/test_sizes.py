@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import lopt
 from lopt.rules import UNFRule
 from lopt.rules.averages import Average, advance, debiased, init_averages
-from lopt.rules.sizes import init_sizes, read
+from lopt.rules.sizes import Reading, init_sizes, read
 
 MOMENTUM, SECOND = Average(1, 0.9), Average(2, 0.9)
 G = jnp.array([[0.5, -2.0], [1.0, 0.25]])
@@ -89,3 +91,33 @@ def test_a_rule_over_params_reads_gradients_of_any_size(scale, space):
         updates, state = jax.jit(optimizer.update)(grads, state, space.params)
     assert all(np.isfinite(u).all() for u in jax.tree.leaves((updates, state)))
     assert all(np.any(u) for u in jax.tree.leaves(updates))
+
+
+def plainly(kept, grads, stacked=None):
+    """Readings in the unit of the gradients themselves, each of which counts."""
+    count = kept.taken + 1
+    leaves, structure = jax.tree.flatten(grads)
+    one, yes = jnp.float32(1), jnp.bool_(True)
+    found = [Reading(g, one, one, n, yes, yes) for g, n in zip(leaves, count, strict=True)]
+    return jax.tree.unflatten(structure, found), kept._replace(taken=count)
+
+
+def test_without_insults_base_trains_as_if_there_were_no_units(space, monkeypatch):
+    base = lopt.optimizer("base", total_steps=30, spec=space.spec)
+
+    def run():
+        def step(carry, seed):
+            params, state = carry
+            key = jax.random.fold_in(jax.random.key(7), seed)
+            noise = optax.tree.random_like(key, params, jax.random.normal)
+            grads = jax.tree.map(lambda p, n: 1e-3 * (p + 0.1 * n), params, noise)
+            updates, state = base.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), updates
+
+        start = space.params, base.init(space.params)
+        return jax.jit(lambda start: jax.lax.scan(step, start, jnp.arange(20))[1])(start)
+
+    updates = run()
+    monkeypatch.setattr("lopt.rules.gates.read", plainly)
+    for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(run()), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
