@@ -11,6 +11,7 @@ from lopt.compare.controls import tensor_normalized_adam
 from lopt.compare.muon import hidden_matrices, muon
 from lopt.compare.runs import Program, Runs
 from lopt.compare.trials import Setting
+from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import cnn, mlp, rnn, transformer
 
 
@@ -86,6 +87,27 @@ def test_muon_orthogonalizes_what_is_hidden_and_steps_like_adam_elsewhere():
         np.testing.assert_allclose(ours[layer][name], adam[layer][name], rtol=1e-4)
     default = first(optax.contrib.muon(1.0))
     assert np.abs(default["Dense_2"]["kernel"] - ours["Dense_2"]["kernel"]).max() > 0.1
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_muon_orthogonalizes_each_matrix_of_a_stack(axis):
+    roles = ["input", "output"]
+    roles.insert(axis, "stack")
+    axes = ["h", "k"]
+    axes.insert(axis, "layers")
+    sizes = {"layers": 3, "h": 6, "k": 4}
+    grads = jax.random.normal(jax.random.key(0), (3, 6, 4))
+    stacked = PermutationSpec({"w": Axes(*axes, roles=roles)}, sizes)
+    apart = PermutationSpec({str(i): Axes("h", "k") for i in range(3)}, sizes)
+
+    def first(spec, grads):
+        optimizer = muon(1.0, spec)
+        return optimizer.update(grads, optimizer.init(grads), grads)[0]
+
+    found = first(stacked, {"w": jnp.moveaxis(grads, 0, axis)})["w"]
+    expected = first(apart, {str(i): grads[i] for i in range(3)})
+    for i in range(3):
+        np.testing.assert_allclose(jnp.moveaxis(found, axis, 0)[i], expected[str(i)], atol=1e-5)
 
 
 def test_tensor_normalized_adam_has_adams_direction_and_unit_size():

@@ -3,12 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
 from lopt.errors import UserError
 from lopt.rules.matrices import matrices
-from lopt.symmetry import Axes, infer_spec
+from lopt.symmetry import Axes, PermutationSpec, infer_spec
 from lopt.symmetry.roles import axis_roles
 
 TOKENS = jnp.array([0, 2, 1])
@@ -126,3 +127,147 @@ def test_roles_that_do_not_fit_are_refused():
         Axes("h", "in", roles=("ouput", "input"))
     with pytest.raises(UserError, match="2 axes have 1 roles"):
         Axes("h", "in", roles=("output",))
+
+
+def dense(p, x):
+    return jnp.tanh(x @ p["a"]) @ p["b"]
+
+
+MLP = {"a": jnp.ones((5, 6)), "b": jnp.ones((6, 3))}
+BATCH = jax.random.normal(jax.random.key(0), (4, 5))
+NOISE = jax.random.normal(jax.random.key(1), (4, 4))
+
+
+def vae(p, x, key):
+    latent = x @ p["a"]
+    noisy = latent + jax.random.normal(key, latent.shape)
+    return jnp.tanh(noisy @ p["b"]).sum()
+
+
+def with_dropout(p, x, key):
+    kept = jax.random.bernoulli(key, 0.5, p["a"].shape)
+    return dense(p | {"a": p["a"] * kept}, x)
+
+
+def mixing(p, x):
+    """Tokens are mixed, and channels after them."""
+    mixed = jnp.einsum("btc,ts->bsc", x, p["a"])
+    return jnp.tanh(mixed) @ p["b"]
+
+
+def flattened(p, x):
+    image = lax.conv_general_dilated(x, p["k"], (1, 1), "VALID")
+    return image.reshape(2, -1) @ p["a"]
+
+
+def decoded(p, start):
+    """Its own predictions are what a decoder reads next."""
+
+    def step(logits, _):
+        logits = jnp.tanh(jax.nn.softmax(logits) @ p["a"]) @ p["b"]
+        return logits, logits
+
+    return jax.nn.log_softmax(lax.scan(step, start, length=3)[1])
+
+
+DENSE = {
+    "closed over": (lambda p: dense(p, BATCH), MLP),
+    "cast": (lambda p, x: dense(p, x.astype(jnp.float32) / 255), MLP, jnp.ones((4, 5), "uint8")),
+    "standardized": (lambda p, x: dense(p, (x - np.arange(5)) / np.arange(1, 6)), MLP, BATCH),
+    "drawn by index": (lambda p, i: dense(p, BATCH[i]), MLP, TOKENS),
+    "fourier features": (
+        lambda p, x: dense(
+            p, jnp.concatenate([jnp.sin(x * np.arange(1, 3)), x, jnp.cos(2 * x), jnp.cos(x)], 1)
+        ),
+        MLP,
+        BATCH[:, :1],
+    ),
+    "time features": (
+        lambda p, t: dense(p, jnp.sin(t[:, None] * jnp.exp(-jnp.arange(5.0)))),
+        MLP,
+        jnp.arange(4),
+    ),
+    "decoder of a vae": (vae, MLP, BATCH, jax.random.key(0)),
+    "kernel after dropout": (with_dropout, MLP, BATCH, jax.random.key(0)),
+    "mixer": (mixing, {"a": jnp.ones((7, 4)), "b": jnp.ones((5, 3))}, jnp.ones((2, 7, 5))),
+    "linformer": (
+        lambda p, x: jax.nn.softmax((x @ p["q"]) @ (p["e"] @ (x @ p["q"])).T) @ (p["e"] @ x),
+        {"e": jnp.ones((3, 7)), "q": jnp.ones((5, 6))},
+        jax.random.normal(jax.random.key(2), (7, 5)),
+    ),
+    "flattened convolution": (
+        flattened,
+        {"k": jnp.ones((1, 1, 3, 3)), "a": jnp.ones((9, 3))},
+        jnp.ones((2, 1, 5, 5)),
+    ),
+    "logits fed back": (decoded, {"a": jnp.ones((4, 6)), "b": jnp.ones((6, 4))}, NOISE),
+    "low rank beside frozen": (
+        lambda p, x: jnp.tanh(x @ NOISE + x @ p["a"] @ p["b"]),
+        {"a": jnp.ones((4, 2)), "b": jnp.ones((2, 4))},
+        NOISE,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::lopt.symmetry.FixedUnitsWarning")
+@pytest.mark.parametrize("name", DENSE)
+def test_a_matrix_that_data_are_multiplied_with_is_no_table(name):
+    spec = infer_spec(*DENSE[name])
+    assert all(m.inputs and m.kind != "table" for m in matrices(spec))
+
+
+TABLE = {"e": jnp.ones((7, 5)), "a": jnp.ones((5, 6)), "b": jnp.ones((6, 3))}
+
+TABLES = {
+    "index": lambda e, t: e[t],
+    "take": lambda e, t: jnp.take(e, t, axis=0),
+    "one_hot": lambda e, t: jax.nn.one_hot(t, 7) @ e,
+    "identity": lambda e, t: jnp.eye(7)[t] @ e,
+    "comparison": lambda e, t: jnp.einsum("tv,vd->td", t[:, None] == jnp.arange(7), e),
+    "dynamic slice": lambda e, t: lax.dynamic_slice_in_dim(e, t[0], 3),
+    "row for each position": lambda e, t: e[:3] + jnp.take(e, t, axis=0),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_is_looked_up_is_a_table(name):
+    spec = infer_spec(lambda p, t: dense(p, TABLES[name](p["e"], t)), TABLE, TOKENS)
+    kinds = dict(zip("abe", (m.kind for m in matrices(spec)), strict=True))
+    assert kinds == {"a": "hidden", "b": "output", "e": "table"}
+
+
+def test_specs_of_a_table_and_of_a_matrix_differ_and_are_stored():
+    params = {k: jnp.ones(s) for k, s in (("e", (7, 6)), ("w", (6, 3)))}
+    table = infer_spec(lambda p, t: jnp.tanh(p["e"][t]) @ p["w"], params, TOKENS)
+    matrix = infer_spec(lambda p, x: jnp.tanh(x @ p["e"]) @ p["w"], params, jnp.ones((3, 7)))
+    assert table != matrix
+    for spec in (table, matrix):
+        assert PermutationSpec.from_json(spec.to_json()) == spec
+        assert PermutationSpec.from_json(spec.to_json()) != (matrix if spec is table else table)
+
+
+def test_a_spec_by_hand_equals_what_is_found():
+    params = MLP | {"c": jnp.ones(6)}
+
+    def model(p, x):
+        return jnp.tanh(x @ p["a"] + p["c"]) @ p["b"]
+
+    axes = {"a": Axes("in", "h"), "b": Axes("h", "out"), "c": Axes("h")}
+    said = {"a": Axes("in", "h", roles=("input", "output"))}
+    for by_hand in (axes, axes | said):
+        spec = PermutationSpec.for_params(by_hand, params, fixed=("in", "out"))
+        assert infer_spec(model, params, X) == spec
+
+
+def test_biases_are_stored_and_left_out_with_their_matrix():
+    params = {"w": jnp.ones((5, 6)), "v": jnp.ones((6, 6)), "b": jnp.ones(6), "c": jnp.ones(6)}
+
+    def model(p, x):
+        return x + jnp.tanh(jnp.tanh(x @ p["w"] + p["b"]) @ p["v"].T + p["c"]) @ p["w"].T
+
+    spec = infer_spec(model, params, jax.random.normal(jax.random.key(3), (4, 5)))
+    assert spec.biases == {("w",): ("b",), ("v",): ("c",)}
+    assert PermutationSpec.from_json(spec.to_json()).biases == spec.biases
+    assert spec.like({k: params[k] for k in "wvc"}).biases == {("v",): ("c",)}
+    with pytest.raises(UserError, match="biases name b, which is no tensor"):
+        PermutationSpec({"w": Axes("i", "o")}, {"i": 5, "o": 6}, biases={("w",): ("b",)})
