@@ -15,6 +15,8 @@ from jax.extend import core
 from jaxtyping import Array, PyTree
 
 # Importing these registers their rules: without it every primitive would be unknown.
+import lopt.symmetry.flow_places
+import lopt.symmetry.flow_products
 import lopt.symmetry.rules_contraction
 import lopt.symmetry.rules_control
 import lopt.symmetry.rules_elementwise

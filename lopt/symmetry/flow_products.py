@@ -1,0 +1,166 @@
+"""Where tensors meet data: products, sums, and operations entry by entry."""
+
+from collections.abc import Sequence
+
+from lopt.symmetry.flow import Equation, handles
+from lopt.symmetry.views import Value, View, covering, kept, unique
+
+
+@handles("reduce_sum")
+def _sum(equation: Equation, x: Value) -> list[Value]:
+    axes = equation.params["axes"]
+    for factor in x.factors:
+        if factor.along(axes):
+            equation.evidence.product(Value(views=(factor,)), axes, ())
+    to = kept(len(equation.shapes[0]), axes)
+    return [x.changed().moved(to) if not x.data else Value(True)]
+
+
+@handles(*["reduce_prod", "reduce_max", "reduce_min", "reduce_and", "reduce_or", "reduce_xor"])
+def _reduced(equation: Equation, x: Value) -> list[Value]:
+    to = kept(len(equation.shapes[0]), equation.params["axes"])
+    return [x.changed().moved(to) if not x.data else Value(True)]
+
+
+_ENTRY_BY_ENTRY = """
+abs acos acosh and asin asinh atan atan2 atanh cbrt ceil clamp complex conj cos cosh div erf
+erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le log log1p logistic lt max
+min ne neg not or pow real rem round rsqrt select_n sign sin sinh sqrt square tan tanh xor
+"""
+
+
+@handles(*_ENTRY_BY_ENTRY.split())
+def _each(equation: Equation, *operands: Value) -> list[Value]:
+    return [_combined(equation, _aligned(equation, operands))]
+
+
+@handles("mul")
+def _multiply(equation: Equation, a: Value, b: Value) -> list[Value]:
+    a, b = _aligned(equation, (a, b))
+    found = _combined(equation, (a, b))
+    factors = [v for x, y in ((a, b), (b, a)) if not x.data and y.data for v in x.views]
+    return [found._replace(factors=(*factors, *a.factors, *b.factors))]
+
+
+@handles("add", "sub", "add_any")
+def _add(equation: Equation, a: Value, b: Value) -> list[Value]:
+    a, b = _aligned(equation, (a, b))
+    found = _combined(equation, (a, b))
+    plain = [
+        equation.evidence.added(v)
+        for x, y in ((a, b), (b, a))
+        if not x.data and y.data
+        for v in x.views
+        if v.plain
+    ]
+    products = a.products + b.products
+    added = a.vectors + b.vectors + tuple(plain)
+    total = found._replace(
+        products=unique(products, lambda v: (v.tensor, v.parts)),
+        vectors=unique(added, lambda v: (v.tensor, v.parts, v.use)),
+        counts=next((x.counts for x, y in ((a, b), (b, a)) if y == Value()), None),
+    )
+    if total.products and total.vectors:
+        equation.evidence.sum(total, equation.outs[0])
+    return [total]
+
+
+def _aligned(equation: Equation, operands: Sequence[Value]) -> list[Value]:
+    """The operands in the shape of the result: what is stretched along an axis is not along it."""
+    out = equation.outs[0]
+    return [
+        x.moved([(i,) if n == out[i] else () for i, n in enumerate(shape)])
+        for x, shape in zip(operands, equation.shapes, strict=True)
+    ]
+
+
+def _combined(equation: Equation, operands: Sequence[Value]) -> Value:
+    """What is computed from entries at the same place; scalars are everywhere."""
+    data = any(x.data for x in operands)
+    alike = [x for x in operands if not data or covering(x, equation.outs[0])]
+    views = sorted((v for x in alike for v in x.changed().views), key=lambda v: -len(v.covered))
+    return Value(data, unique(views, lambda v: (v.tensor, v.parts)))
+
+
+@handles("dot_general")
+def _dot(equation: Equation, a: Value, b: Value) -> list[Value]:
+    sums, batches = equation.params["dimension_numbers"]
+    data = a.data or b.data
+    tensors = _weights(a, b)
+    places = [
+        _in_product(len(shape), sums[k], batches[k], offset)
+        for k, (shape, offset) in enumerate(zip(equation.shapes, _offsets(equation), strict=True))
+    ]
+    products: tuple[View, ...] = ()
+    views: list[View] = []
+    for k, (x, other) in enumerate(((a, b), (b, a))):
+        rest = x.moved(places[k])
+        if k not in tensors:
+            continue
+        if len(tensors) == 2:
+            # Both are made of tensors alone, as LoRA's factors: what reads the result tells.
+            views += rest.changed().views
+        elif other.one_hot is not None and other.one_hot in sums[1 - k]:
+            i = sums[k][list(sums[1 - k]).index(other.one_hot)]
+            equation.evidence.pick(x, [i], other.data)
+        else:
+            found = equation.evidence.product(x, sums[k], batches[k])
+            products = tuple(v.moved(places[k]) for v in found if v.plain)
+    return [Value(data, tuple(views), products=products)]
+
+
+@handles("ragged_dot_general")
+def _ragged_dot(equation: Equation, a: Value, b: Value, sizes: Value) -> list[Value]:
+    """Rows are multiplied with the matrix of their group: groups of matrices are a stack."""
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    (_, right_sum), (_, right_batch) = numbers.dot_dimension_numbers
+    if b.views and not b.data:
+        groups = numbers.rhs_group_dimensions
+        equation.evidence.product(b, right_sum, [*right_batch, *groups])
+    return [Value(True)]
+
+
+def _weights(a: Value, b: Value) -> list[int]:
+    """Which operands are made of tensors, where the other is not; both if neither is data."""
+    having = [k for k, x in enumerate((a, b)) if x.views]
+    if len(having) == 2 and (a.data or b.data):
+        return [k for k, x in enumerate((a, b)) if not x.data]
+    return having
+
+
+def _offsets(equation: Equation) -> tuple[int, int]:
+    (left_sum, _), (left_batch, _) = equation.params["dimension_numbers"]
+    batch = len(left_batch)
+    return batch, len(equation.shapes[0]) - len(left_sum)
+
+
+def _in_product(
+    rank: int, summed: Sequence[int], batch: Sequence[int], offset: int
+) -> list[tuple[int, ...]]:
+    free = iter(range(offset, offset + rank))
+    return [
+        () if i in summed else (list(batch).index(i),) if i in batch else (next(free),)
+        for i in range(rank)
+    ]
+
+
+@handles("conv_general_dilated")
+def _convolution(equation: Equation, image: Value, kernel: Value) -> list[Value]:
+    numbers = equation.params["dimension_numbers"]
+    out, channels, *windows = numbers.rhs_spec
+    found = equation.evidence.product(kernel, [channels], (), windows)
+    for view in found:
+        _mark_groups(equation, view, out)
+    rank = len(equation.shapes[1])
+    to = [(numbers.out_spec[1],) if i == out else () for i in range(rank)]
+    products = tuple(v.moved(to) for v in found if v.plain)
+    return [Value(image.data or kernel.data, products=products)]
+
+
+def _mark_groups(equation: Equation, view: View, out: int) -> None:
+    """Vmapped kernels become groups of channels: their axis is a part of the output channels."""
+    groups, shape = equation.params["feature_group_count"], equation.evidence.shapes[view.tensor]
+    merged = [i for i, places in enumerate(view.places) if places == {out}]
+    stacked = frozenset([i for i in merged if shape[i] == groups][:1] if len(merged) > 1 else [])
+    product = equation.evidence.of[view.tensor].products[view.use]
+    product.stacked, product.written = stacked, product.written - stacked
