@@ -29,7 +29,7 @@ def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
       added to data and never multiplied: one row for each position.
     - An axis over which a loop runs, which both operands of a product have, or of which single
       entries are matrices or are taken one by one, is a stack of separate tensors. So is, in other
-      tensors, an axis of its group, as long as no tensor is read along that group: the first layer
+      tensors, an axis of its group, as long as no matrix is read along that group: the first layer
       of an ensemble writes one axis more than the others where all members see the same data.
     - Any other tensor is a vector.
     """
@@ -75,7 +75,8 @@ def _stacks(
     ]
     groups = {axes[i] for (_, axes), stack in zip(spec.entries, own, strict=True) for i in stack}
     for (_, axes), stack, uses in zip(spec.entries, own, evidence.of, strict=True):
-        read = uses.main.read - stack if uses.main else ()
+        # Weights of a mixture of members read along their axis, too, and write nothing.
+        read = uses.main.read - stack if uses.main and uses.main.written else ()
         groups -= {axes[i] for i in read} | {part for i in read for part in _within(axes[i])}
     found = []
     for (_, axes), stack, uses in zip(spec.entries, own, evidence.of, strict=True):

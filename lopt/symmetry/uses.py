@@ -1,5 +1,6 @@
 """What a function does with each tensor: evidence from its products, look-ups, loops and sums."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -69,8 +70,8 @@ class Uses:
         as in an autoencoder whose decoder is its encoder transposed, the first one tells.
         """
         reading = [p for p in self.products if p.read]
-        votes = [sum(q.read == p.read for q in reading) for p in reading]
-        return reading[votes.index(max(votes))] if reading else None
+        votes = Counter(p.read for p in reading)
+        return max(reading, key=lambda p: votes[p.read], default=None)
 
     @property
     def writing(self) -> Product | None:

@@ -271,3 +271,14 @@ def test_biases_are_stored_and_left_out_with_their_matrix():
     assert spec.like({k: params[k] for k in "wvc"}).biases == {("v",): ("c",)}
     with pytest.raises(UserError, match="biases name b, which is no tensor"):
         PermutationSpec({"w": Axes("i", "o")}, {"i": 5, "o": 6}, biases={("w",): ("b",)})
+
+
+def test_an_ensemble_with_learned_weights_is_a_stack():
+    params = {"w": jnp.ones((3, 5, 6)), "v": jnp.ones((3, 6, 2)), "mix": jnp.ones(3)}
+
+    def model(p, x):
+        members = jax.vmap(lambda w, v: jnp.tanh(x @ w) @ v)(p["w"], p["v"])
+        return jnp.einsum("e,ebk->bk", p["mix"], members)
+
+    layout = dict(zip(sorted(params), matrices(infer_spec(model, params, BATCH)), strict=True))
+    assert {name: m.copies for name, m in layout.items()} == {"mix": 1, "v": 3, "w": 3}
