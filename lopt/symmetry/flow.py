@@ -11,7 +11,7 @@ from jax.extend import core
 from lopt.symmetry.interpret import live_equations, open_jaxpr, shape_of
 from lopt.symmetry.rules_control import CALLS
 from lopt.symmetry.uses import Evidence
-from lopt.symmetry.views import Value, View, kept
+from lopt.symmetry.views import Value, View, covering, kept, wide_axes
 
 Shape = tuple[int, ...]
 
@@ -143,14 +143,21 @@ def _scan(equation: Equation, *operands: Value) -> list[Value]:
 def _carried(body: core.ClosedJaxpr, start: int, values: Sequence[Value]) -> list[Value]:
     """A loop's carries: those that it hands on unchanged are as before it, others are data.
 
-    A whole number that began as none is a counter.
+    A whole number that began as none is a counter, and a matrix that began as a tensor is one that
+    the loop trains.
     """
     jaxpr, _ = open_jaxpr(body)
     ins = jaxpr.invars[start : start + len(values)]
-    return [
-        value if before is after else Value(value.data or not _is_number(before.aval))
-        for value, before, after in zip(values, ins, jaxpr.outvars, strict=False)
-    ]
+    found = []
+    for value, before, after in zip(values, ins, jaxpr.outvars, strict=False):
+        shape = shape_of(before)
+        if before is after:
+            found.append(value)
+        elif len(wide_axes(shape)) > 1 and covering(value, shape):
+            found.append(Value(True, value.changed().views))
+        else:
+            found.append(Value(value.data or not _is_number(before.aval)))
+    return found
 
 
 def _is_number(aval: Any) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lopt.symmetry.flow import Equation, handles
-from lopt.symmetry.views import Value, View, covering, kept, unique
+from lopt.symmetry.views import Value, View, covering, kept, unique, wide_axes
 
 
 @handles("reduce_sum")
@@ -23,7 +23,7 @@ def _reduced(equation: Equation, x: Value) -> list[Value]:
 
 
 _ENTRY_BY_ENTRY = """
-abs acos acosh and asin asinh atan atan2 atanh cbrt ceil clamp complex conj cos cosh div erf
+abs acos acosh and asin asinh atan atan2 atanh cbrt ceil clamp complex conj cos cosh erf
 erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le log log1p logistic lt max
 min ne neg not or pow real rem round rsqrt select_n sign sin sinh sqrt square tan tanh xor
 """
@@ -31,25 +31,44 @@ min ne neg not or pow real rem round rsqrt select_n sign sin sinh sqrt square ta
 
 @handles(*_ENTRY_BY_ENTRY.split())
 def _each(equation: Equation, *operands: Value) -> list[Value]:
-    return [_combined(equation, _aligned(equation, operands))]
+    found = _combined(equation, _aligned(equation, operands))
+    # After a nonlinearity a product of tensors is no factor of a kernel, but what a layer wrote.
+    return [Value(True) if len(operands) == 1 and _composite(found, equation) else found]
 
 
 @handles("mul")
 def _multiply(equation: Equation, a: Value, b: Value) -> list[Value]:
     a, b = _aligned(equation, (a, b))
-    found = _combined(equation, (a, b))
+    found = _scaled(equation, a, b)
     factors = [v for x, y in ((a, b), (b, a)) if not x.data and y.data for v in x.views]
     return [found._replace(factors=(*factors, *a.factors, *b.factors))]
+
+
+@handles("div")
+def _divide(equation: Equation, a: Value, b: Value) -> list[Value]:
+    return [_scaled(equation, *_aligned(equation, (a, b)))]
+
+
+def _scaled(equation: Equation, a: Value, b: Value) -> Value:
+    """A product of entries; what is scaled by numbers stays a product of its tensors with data."""
+    found = _combined(equation, (a, b))
+    by_numbers = (not b.data and not b.views) or (not a.data and not a.views)
+    return found._replace(products=a.products + b.products) if by_numbers else found
 
 
 @handles("add", "sub", "add_any")
 def _add(equation: Equation, a: Value, b: Value) -> list[Value]:
     a, b = _aligned(equation, (a, b))
+    if any(_composite(x, equation) and y.views for x, y in ((a, b), (b, a))):
+        wide = wide_axes(equation.outs[0])
+        if not any(wide <= v.covered for x in (a, b) for v in x.views):
+            # A vector is added to what a layer wrote: it was no kernel.
+            return [Value(True)]
     found = _combined(equation, (a, b))
     plain = [
         equation.evidence.added(v)
         for x, y in ((a, b), (b, a))
-        if not x.data and y.data
+        if y.data and equation.name != "sub" and not (x.data and covering(x, equation.outs[0]))
         for v in x.views
         if v.plain
     ]
@@ -63,6 +82,12 @@ def _add(equation: Equation, a: Value, b: Value) -> list[Value]:
     if total.products and total.vectors:
         equation.evidence.sum(total, equation.outs[0])
     return [total]
+
+
+def _composite(value: Value, equation: Equation) -> bool:
+    """Whether a value is a product of tensors, and nothing that another one was added to."""
+    wide = wide_axes(equation.outs[0])
+    return value.composite and not any(wide <= v.covered for v in value.views)
 
 
 def _aligned(equation: Equation, operands: Sequence[Value]) -> list[Value]:
@@ -79,7 +104,8 @@ def _combined(equation: Equation, operands: Sequence[Value]) -> Value:
     data = any(x.data for x in operands)
     alike = [x for x in operands if not data or covering(x, equation.outs[0])]
     views = sorted((v for x in alike for v in x.changed().views), key=lambda v: -len(v.covered))
-    return Value(data, unique(views, lambda v: (v.tensor, v.parts)))
+    found = unique(views, lambda v: (v.tensor, v.parts))
+    return Value(data, found, composite=any(x.composite for x in alike))
 
 
 @handles("dot_general")
@@ -100,13 +126,18 @@ def _dot(equation: Equation, a: Value, b: Value) -> list[Value]:
         if len(tensors) == 2:
             # Both are made of tensors alone, as LoRA's factors: what reads the result tells.
             views += rest.changed().views
+            if not batches[k]:
+                equation.evidence.mix(x)
         elif other.one_hot is not None and other.one_hot in sums[1 - k]:
+            data = True
             i = sums[k][list(sums[1 - k]).index(other.one_hot)]
             equation.evidence.pick(x, [i], other.data)
         else:
+            # Inputs may be made in the function, of counts or random numbers.
+            data = True
             found = equation.evidence.product(x, sums[k], batches[k])
-            products = tuple(v.moved(places[k]) for v in found if v.plain)
-    return [Value(data, tuple(views), products=products)]
+            products = tuple(v.moved(places[k]) for v in found)
+    return [Value(data, tuple(views), products=products, composite=len(tensors) == 2)]
 
 
 @handles("ragged_dot_general")
@@ -153,8 +184,8 @@ def _convolution(equation: Equation, image: Value, kernel: Value) -> list[Value]
         _mark_groups(equation, view, out)
     rank = len(equation.shapes[1])
     to = [(numbers.out_spec[1],) if i == out else () for i in range(rank)]
-    products = tuple(v.moved(to) for v in found if v.plain)
-    return [Value(image.data or kernel.data, products=products)]
+    products = tuple(v.moved(to) for v in found)
+    return [Value(True, products=products)]
 
 
 def _mark_groups(equation: Equation, view: View, out: int) -> None:

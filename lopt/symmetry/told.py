@@ -31,7 +31,8 @@ def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
       entries are matrices or are taken one by one, is a stack of separate tensors. So is, in other
       tensors, an axis of its group, as long as no matrix is read along that group: the first layer
       of an ensemble writes one axis more than the others where all members see the same data.
-    - Any other tensor is a vector.
+    - Any other tensor is a vector, but for those that only other tensors were multiplied with: of
+      them the convention tells.
     """
     biases = _biases(evidence)
     stacks = _stacks(spec, evidence, biases)
@@ -40,7 +41,10 @@ def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
     for t, ((_, axes), by_rule) in enumerate(
         zip(spec.entries, conventional_roles(spec), strict=True)
     ):
-        roles = _roles(evidence.of[t], axes, spec, stacks[t], t in vectors)
+        uses = evidence.of[t]
+        roles = _roles(uses, axes, spec, stacks[t], t in vectors)
+        if uses.mixed and set(roles) == {"vector"}:
+            roles = by_rule
         leaves.append(axes if roles == by_rule else Axes(*axes, roles=roles))
     found = PermutationSpec(
         jax.tree.unflatten(jax.tree.structure(spec.axes), leaves), spec.sizes, spec.fixed
@@ -55,7 +59,9 @@ def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
 def _biases(evidence: Evidence) -> dict[int, int]:
     """For each matrix that has one its bias; a table that is also a matrix has none."""
     found = {
-        t: evidence.bias(t) for t, uses in enumerate(evidence.of) if uses.main and not uses.told
+        t: evidence.bias(t)
+        for t, uses in enumerate(evidence.of)
+        if uses.main and (not uses.told or _picks_matrices(uses))
     }
     return {t: bias for t, bias in found.items() if bias is not None}
 
@@ -90,11 +96,21 @@ def _stacks(
         of_matrix = {spec.entries[matrix][1][i] for i in found[matrix]}
         axes = spec.entries[bias][1]
         found[bias] |= {i for i, axis in enumerate(axes) if axis in of_matrix}
+        looked_up = found[matrix] & evidence.of[matrix].picked
+        sizes = {evidence.shapes[matrix][i] for i in looked_up}
+        shape, picked = evidence.shapes[bias], evidence.of[bias].picked
+        found[bias] |= {i for i in picked if shape[i] in sizes}
     return found
 
 
 def _within(axis: object) -> tuple:
     return getattr(axis, "factors", ()) or getattr(axis, "parts", ())
+
+
+def _picks_matrices(uses: Uses) -> bool:
+    """Whether what is left of a tensor after a look-up is read and written."""
+    main = uses.main
+    return main is not None and bool(main.read - uses.picked and main.written - uses.picked)
 
 
 def _own_stack(tensor: int, evidence: Evidence) -> frozenset[int]:
@@ -103,7 +119,7 @@ def _own_stack(tensor: int, evidence: Evidence) -> frozenset[int]:
     main = uses.main
     used = main.read | main.written if main else frozenset()
     stack = set(main.stacked if main else ()) | (uses.cut - used)
-    if main and main.read - uses.picked and main.written - uses.picked:
+    if _picks_matrices(uses):
         stack |= uses.picked - used
     for scan in uses.scans:
         matrices = any(evidence.of[t].main for t in scan.tensors)

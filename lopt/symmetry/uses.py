@@ -18,6 +18,7 @@ class Product:
       read: the axes that are summed over.
       written: the axes that the result has.
       stacked: those that both operands have, so that each index is a product of its own.
+      convolved: whether it is a convolution.
       biases: tensors that are added to the result, and to what is summed up with it, before
         anything else reads it, in this order.
     """
@@ -25,6 +26,7 @@ class Product:
     read: Axes
     written: Axes
     stacked: Axes
+    convolved: bool = False
     biases: list[int] = field(default_factory=list)
 
 
@@ -52,6 +54,7 @@ class Uses:
       told: those of them whose position data tell, and not a counter.
       cut: the axes of which single entries are taken at positions that are written in the code.
       scans: loops over its axes.
+      mixed: whether it was multiplied with another tensor.
       sums: for each time that it is added to data, the tensors of the products that it fits.
     """
 
@@ -60,18 +63,23 @@ class Uses:
     told: set[int] = field(default_factory=set)
     cut: set[int] = field(default_factory=set)
     scans: list[Scan] = field(default_factory=list)
+    mixed: bool = False
     sums: list[set[int]] = field(default_factory=list)
 
     @property
     def main(self) -> Product | None:
         """The product that tells the tensor's sides.
 
-        Most products with axes to sum over agree. Where as many read the tensor from either side,
-        as in an autoencoder whose decoder is its encoder transposed, the first one tells.
+        Derivatives within the function read a tensor from its other side, and so does the power
+        iteration of a spectral norm: one with a bias is the layer's own, and so is a convolution.
+        Otherwise most of those with axes to sum over tell, and of as many, as in an autoencoder
+        whose decoder is its encoder transposed, the first.
         """
         reading = [p for p in self.products if p.read]
         votes = Counter(p.read for p in reading)
-        return max(reading, key=lambda p: votes[p.read], default=None)
+        return max(
+            reading, key=lambda p: (bool(p.biases), p.convolved, votes[p.read]), default=None
+        )
 
     @property
     def writing(self) -> Product | None:
@@ -121,7 +129,9 @@ class Evidence:
             written = [i for i, places in enumerate(view.places) if places and not places & taken]
             products = self.of[view.tensor].products
             found.append(replace(view, use=len(products)))
-            products.append(Product(view.along(read), frozenset(written), view.along(batch)))
+            products.append(
+                Product(view.along(read), frozenset(written), view.along(batch), bool(windows))
+            )
         return found
 
     def pick(self, value: Value, axes: Iterable[int], data: bool) -> None:
@@ -130,6 +140,11 @@ class Evidence:
             along = view.along(axes)
             self.of[view.tensor].picked |= along
             self.of[view.tensor].told |= along if data else frozenset()
+
+    def mix(self, value: Value) -> None:
+        """Note a product with another tensor."""
+        for view in value.views:
+            self.of[view.tensor].mixed = True
 
     def cut(self, value: Value, axes: Iterable[int]) -> None:
         """Note that single entries are taken along some axes of a value."""

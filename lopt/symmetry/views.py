@@ -58,6 +58,7 @@ class Value(NamedTuple):
         which it is a sum.
       vectors: tensors that were added to the products.
       factors: tensors that were multiplied into it entry by entry.
+      composite: whether it is a product of tensors, as LoRA's factors are.
     """
 
     data: bool = False
@@ -67,6 +68,7 @@ class Value(NamedTuple):
     products: tuple[View, ...] = ()
     vectors: tuple[View, ...] = ()
     factors: tuple[View, ...] = ()
+    composite: bool = False
 
     def moved(self, to: Sequence[Iterable[int]]) -> "Value":
         """The value after its axis i became the axes `to[i]`."""
@@ -104,7 +106,7 @@ class Value(NamedTuple):
     def changed(self) -> "Value":
         """The value after something was computed from each entry."""
         views = tuple(replace(v, plain=False) for v in self.views)
-        return Value(self.data, views)
+        return Value(self.data, views, composite=self.composite)
 
 
 def covering(value: Value, shape: Sequence[int]) -> bool:

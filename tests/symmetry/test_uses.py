@@ -10,6 +10,7 @@ from jax import lax
 from lopt.errors import UserError
 from lopt.rules.matrices import matrices
 from lopt.symmetry import Axes, PermutationSpec, infer_spec
+from lopt.symmetry.biases import bias_of_each
 from lopt.symmetry.roles import axis_roles
 
 TOKENS = jnp.array([0, 2, 1])
@@ -282,3 +283,95 @@ def test_an_ensemble_with_learned_weights_is_a_stack():
 
     layout = dict(zip(sorted(params), matrices(infer_spec(model, params, BATCH)), strict=True))
     assert {name: m.copies for name, m in layout.items()} == {"mix": 1, "v": 3, "w": 3}
+
+
+LAYERS = {
+    "w": jnp.ones((5, 6)),
+    "wb": jnp.ones(6),
+    "v": jnp.ones((6, 6)),
+    "vb": jnp.ones(6),
+    "u": jnp.ones((6, 3)),
+    "ub": jnp.ones(3),
+}
+
+
+def layers(p, x):
+    x = jnp.tanh(x @ p["w"] + p["wb"])
+    return jnp.tanh(x @ p["v"] + p["vb"]) @ p["u"] + p["ub"]
+
+
+def residual_of_a_derivative(p, x):
+    slopes = jax.vmap(jax.grad(lambda x: layers(p, x)[0]))(x)
+    return slopes, layers(p, x)
+
+
+def trained_within(p, x):
+    def step(p, _):
+        gradient = jax.grad(lambda p: jnp.mean(layers(p, x) ** 2))(p)
+        return jax.tree.map(lambda a, g: a - 0.1 * g, p, gradient), None
+
+    return layers(lax.scan(step, p, length=2)[0], x)
+
+
+INSIDE = {
+    "drawn inside": (lambda p, key: layers(p, jax.random.normal(key, (4, 5))), jax.random.key(0)),
+    "a grid": (lambda p: layers(p, jnp.stack([jnp.linspace(0, i, 7) for i in range(1, 6)], 1)),),
+    "a scale of each kernel": (
+        lambda p, x: layers(p | {k: p[k] / 3 for k in "wvu"}, x),
+        BATCH,
+    ),
+    "weight norm": (
+        lambda p, x: layers(p | {k: p[k] / jnp.linalg.norm(p[k], axis=0) for k in "wvu"}, x),
+        BATCH,
+    ),
+    "a derivative in the loss": (residual_of_a_derivative, BATCH),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_layers_are_found_wherever_their_inputs_are_from(name):
+    fn, *args = INSIDE[name]
+    spec = infer_spec(fn, LAYERS, *args)
+    kinds = dict(zip(sorted(LAYERS), (m.kind for m in matrices(spec)), strict=True))
+    assert [kinds[k] for k in "wvu"] == ["input", "hidden", "output"]
+    assert bias_of_each(spec) == {("w",): ("wb",), ("v",): ("vb",), ("u",): ("ub",)}
+
+
+def test_layers_that_the_loss_trains_are_found():
+    spec = infer_spec(trained_within, LAYERS, BATCH)
+    kinds = dict(zip(sorted(LAYERS), (m.kind for m in matrices(spec)), strict=True))
+    assert [kinds[k] for k in "wvu"] == ["input", "hidden", "output"]
+
+
+def test_layers_of_learned_inputs_are_matrices():
+    params = LAYERS | {"z": jnp.ones((4, 5))}
+    spec = infer_spec(lambda p, x: layers(p, p["z"]) + x, params, jnp.ones((4, 3)))
+    layout = dict(zip(sorted(params), matrices(spec), strict=True))
+    assert all(layout[k].inputs for k in "wvu")
+    assert not any(layout[k].inputs for k in ("wb", "vb", "ub"))
+
+
+def test_experts_that_are_looked_up_have_stacks_of_biases():
+    params = {"w": jnp.ones((3, 5, 6)), "b": jnp.ones((3, 6)), "v": jnp.ones((6, 2))}
+
+    def model(p, x, expert):
+        hidden = jnp.einsum("bi,bio->bo", x, p["w"][expert]) + p["b"][expert]
+        return jnp.tanh(hidden) @ p["v"]
+
+    spec = infer_spec(model, params, BATCH, jnp.array([0, 2, 1, 1]))
+    layout = dict(zip(sorted(params), matrices(spec), strict=True))
+    assert {k: (m.kind, m.copies) for k, m in layout.items()} == {
+        "b": ("vector", 3),
+        "v": ("output", 1),
+        "w": ("input", 3),
+    }
+
+
+def test_centres_that_are_subtracted_are_no_table():
+    params = {"c": jnp.ones((7, 5)), "v": jnp.ones((7, 2))}
+
+    def model(p, x):
+        return jnp.exp(-jnp.square(x[:, None] - p["c"]).sum(-1)) @ p["v"]
+
+    spec = infer_spec(model, params, BATCH)
+    assert [m.kind for m in matrices(spec)] == ["vector", "output"]
