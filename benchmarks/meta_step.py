@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import optax
 from absl import app, flags
 
+from lopt.base.schedules import scale_over_run
 from lopt.meta import PES, MetaTraining, Problem
 from lopt.rules import GatesRule, Rule, UNFRule
-from lopt.schedules import scale_over_run
 from lopt.tasks import mlp
 
 _PAIRS = flags.DEFINE_integer("pairs", 8, "Antithetic pairs.")

@@ -12,9 +12,9 @@ import time
 import optax
 from absl import app, flags
 
+from lopt.base.parts import build
 from lopt.compare.runs import Program, Runs
 from lopt.compare.trials import Setting
-from lopt.parts import build
 from lopt.tasks import TASKS
 
 _TASK = flags.DEFINE_string("task", "mlp", "What is trained.")

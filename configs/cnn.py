@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from lopt.base.parts import config
 from lopt.meta import ESTIMATORS
-from lopt.parts import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
 

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-import lopt.command_start  # noqa: F401  before the imports below, which take seconds
+import lopt.runs.command_start  # noqa: F401  before the imports below, which take seconds
 from lopt.rules import LearnedOptimizer, load, optimizer, save
 from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec, register_rule
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lopt.archive import digest_of
-from lopt.errors import UserError
+from lopt.base.archive import digest_of
+from lopt.base.errors import UserError
+from lopt.base.parts import describe, name_in
 from lopt.meta.estimator import Theta
-from lopt.parts import describe, name_in
 from lopt.rules import RULES, LearnedOptimizer, Rule, load
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path, name_of
@@ -35,7 +35,7 @@ def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOpt
       >>> load_for("base", GatesRule(sharing="axis"), spec)
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: base holds theta of another rule than the config's: give ...
+      lopt.base.errors.UserError: base holds theta of another rule than the config's: give ...
     """
     learned = load(name_or_path)
     if _plain(learned.rule) != _plain(rule):

@@ -19,11 +19,11 @@ import optax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lopt.archive import UnreadableError
-from lopt.commands import run
-from lopt.errors import UserError
+from lopt.base.archive import UnreadableError
+from lopt.base.errors import UserError
+from lopt.base.parts import Parts, build
+from lopt.base.schedules import scale_by_drawn_rate, scale_over_run
 from lopt.initial_theta import as_types_of, load_for, theta_digest
-from lopt.memory import memory_for
 from lopt.meta import (
     ESTIMATORS,
     OBJECTIVES,
@@ -51,9 +51,9 @@ from lopt.meta.workdir import (
     versions,
     writing_to,
 )
-from lopt.parts import Parts, build
 from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
-from lopt.schedules import scale_by_drawn_rate, scale_over_run
+from lopt.runs.commands import run
+from lopt.runs.memory import memory_for
 from lopt.tasks import MIXTURES, TASKS, Mixture, Task, build_mixture
 from lopt.tasks.task import initial_loss
 

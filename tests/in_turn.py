@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from lopt import commands
+from lopt.runs import commands
 
 app.define_help_flags()
 commands.leave = sys.exit

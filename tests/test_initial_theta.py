@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.initial_theta import as_types_of, load_for, theta_digest
-from lopt.parts import build
 from lopt.rules import RULES, GatesRule, LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
 

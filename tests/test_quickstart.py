@@ -12,9 +12,9 @@ import optax
 import pytest
 from processes import ROOT
 
+from lopt.base.schedules import scale_over_run
 from lopt.meta.unroll import init_run, unroll
 from lopt.rules import load
-from lopt.schedules import scale_over_run
 from lopt.tasks import build_mixture
 
 CONFIG = "configs/quickstart.py"

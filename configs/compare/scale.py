@@ -7,7 +7,7 @@ steps with three (longer); on program text, one seed.
 
 from ml_collections import ConfigDict
 
-from lopt.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest
 
 TEXT = "text(size=1000000, tokens=characters(limit=96))"
 

@@ -12,8 +12,8 @@ meta-learn alpha, beta and the momentum's decay, which the published code keeps 
 
 from ml_collections import ConfigDict
 
+from lopt.base.parts import config
 from lopt.meta import ESTIMATORS, OBJECTIVES
-from lopt.parts import config
 from lopt.rules import RULES
 
 TRUNCATION = 50

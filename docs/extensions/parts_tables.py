@@ -9,7 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
-from lopt.parts import Parts
+from lopt.base.parts import Parts
 
 
 def _comment(name: str, value: Any) -> list[str]:

@@ -16,17 +16,17 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from lopt.commands import run
+from lopt.base.errors import UserError, suggest
+from lopt.base.own import trust
 from lopt.compare.baselines import BASELINES
 from lopt.compare.comparison import compare
 from lopt.compare.contenders import UNTRAINED
 from lopt.compare.progress import show_line
 from lopt.compare.provenance import own_steps, own_tasks
 from lopt.compare.tables import tables, verdicts
-from lopt.errors import UserError, suggest
-from lopt.own import trust
 from lopt.rules import load
-from lopt.signals import resumable
+from lopt.runs.commands import run
+from lopt.runs.signals import resumable
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/compare/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where trials and reports go.")

@@ -7,9 +7,9 @@ from functools import partial
 import optax
 from optax import contrib
 
+from lopt.base.parts import Parts
 from lopt.compare.controls import tensor_normalized_adam
 from lopt.compare.muon import muon
-from lopt.parts import Parts
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from lopt.checks import SIZE, TEXT, is_sequence, named, sequence
+from lopt.base.checks import SIZE, TEXT, is_sequence, named, sequence
+from lopt.base.errors import UserError, suggest
+from lopt.base.parts import build
 from lopt.compare.contenders import Contender, contenders, offered, several
 from lopt.compare.grid import Budget
 from lopt.compare.heat import Heat
@@ -17,8 +19,6 @@ from lopt.compare.results import Comparison
 from lopt.compare.runs import Runs
 from lopt.compare.store import Memory, Store
 from lopt.compare.trials import MEASURES, Entry
-from lopt.errors import UserError, suggest
-from lopt.parts import build
 from lopt.tasks import TASKS, Task
 
 REFERENCE = "adamw"
@@ -50,8 +50,8 @@ def compare(
       steps: of a run; one number for all tasks, or one for each.
       seeds: runs of each setting.
       rates: learning rates that are tried of each schedule and weight decay.
-      schedules: names in `lopt.schedules.SCHEDULES`; the schedule of a learned optimizer that takes
-        part is added to them, so that no row has one that the others are not offered.
+      schedules: names in `lopt.base.schedules.SCHEDULES`; the schedule of a learned optimizer that
+        takes part is added to them, so that no row has one that the others are not offered.
       weight_decays: none for the default of each optimizer.
       reference: the name of the optimizer that speedups refer to; adamw if it takes part,
         otherwise the first.

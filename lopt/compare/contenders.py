@@ -11,13 +11,13 @@ import jax
 import optax
 from jaxtyping import Array
 
-from lopt.checks import POSITIVE, TEXT, shown
+from lopt.base.checks import POSITIVE, TEXT, shown
+from lopt.base.errors import UserError, suggest
+from lopt.base.own import is_own
+from lopt.base.parts import build, own
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.grid import Budget, Search
 from lopt.compare.provenance import own_rate
-from lopt.errors import UserError, suggest
-from lopt.own import is_own
-from lopt.parts import build, own
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, load
 from lopt.symmetry import PermutationSpec
@@ -106,7 +106,7 @@ def offered(entrants: Sequence[Contender], schedules: Sequence[str]) -> tuple[st
 
     Args:
       entrants: who takes part.
-      schedules: names in `lopt.schedules.SCHEDULES`.
+      schedules: names in `lopt.base.schedules.SCHEDULES`.
 
     Example:
       >>> offered(contenders(["adamw", "base"]), ["cosine"])

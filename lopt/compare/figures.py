@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lopt.base.printed import printable
 from lopt.compare.labels import AS_IT_IS, Label, label_lines
 from lopt.compare.palette import Look, ink, looks
 from lopt.compare.results import Comparison
 from lopt.compare.statistics import PROFILE_END, profile
 from lopt.compare.trials import Trial
-from lopt.printed import printable
 
 _PANEL = (4.7, 3.1)
 """Inches of a task's panel, its labels included."""

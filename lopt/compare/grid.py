@@ -6,9 +6,9 @@ from itertools import product
 
 import numpy as np
 
-from lopt.checks import POSITIVE, SIZE, named, number, sequence, set_checked
+from lopt.base.checks import POSITIVE, SIZE, named, number, sequence, set_checked
+from lopt.base.schedules import SCHEDULES
 from lopt.compare.trials import Entry, Setting, Trial
-from lopt.schedules import SCHEDULES
 
 DECADES = 3.0
 """How far a grid of learning rates reaches from its lowest to its highest."""
@@ -26,7 +26,7 @@ class Budget:
 
     Attributes:
       rates: learning rates of each schedule and weight decay.
-      schedules: names in `lopt.schedules.SCHEDULES`.
+      schedules: names in `lopt.base.schedules.SCHEDULES`.
       weight_decays: none for the default of each optimizer.
     """
 

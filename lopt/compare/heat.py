@@ -10,6 +10,7 @@ import jax
 import optax
 from jaxtyping import Array
 
+from lopt.base.errors import UserError
 from lopt.compare.contenders import Contender
 from lopt.compare.cost import StepTimer, step_times
 from lopt.compare.grid import Budget, coarse, tune
@@ -17,7 +18,6 @@ from lopt.compare.progress import Bar, Lines, Silence
 from lopt.compare.runs import Program, Runs
 from lopt.compare.store import Memory, Store, WriteError
 from lopt.compare.trials import Entry, Setting, Trial
-from lopt.errors import UserError
 
 
 class Prepared(NamedTuple):

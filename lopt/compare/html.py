@@ -8,12 +8,12 @@ from html import escape as escaped
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from lopt.base.printed import printable
 from lopt.compare.figures import figures
 from lopt.compare.palette import looks
 from lopt.compare.results import Comparison
 from lopt.compare.tables import Row, columns, on_task, over_all_columns, standings, verdicts
 from lopt.compare.wording import CAPTIONS, COLUMNS, how, title
-from lopt.printed import printable
 
 _STYLE = """
 .lopt { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 84rem;

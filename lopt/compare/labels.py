@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from lopt.base.printed import printable
 from lopt.compare.palette import ink
-from lopt.printed import printable
 
 AS_IT_IS: Mapping[str, Any] = {"parse_math": False, "usetex": False}
 """Properties of a matplotlib text with a name in it: dollars and backslashes stay what they are."""

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lopt.checks import integer
-from lopt.errors import UserError
-from lopt.parts import describe, parse, require_modest
+from lopt.base.checks import integer
+from lopt.base.errors import UserError
+from lopt.base.parts import describe, parse, require_modest
 from lopt.rules import LearnedOptimizer
 from lopt.tasks import MIXTURES, Task, build_untrusted
 

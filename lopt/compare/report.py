@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lopt.atomic import replacing, write_atomically
+from lopt.base.atomic import replacing, write_atomically
+from lopt.base.printed import in_markdown
 from lopt.compare.figures import figures
 from lopt.compare.html import page
 from lopt.compare.results import Comparison
 from lopt.compare.tables import Row, columns, on_task, over_all_columns, standings, verdicts
 from lopt.compare.wording import CAPTIONS, COLUMNS, how, title
-from lopt.printed import in_markdown
 
 
 def write(results: Comparison, folder: Path) -> None:

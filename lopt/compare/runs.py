@@ -12,9 +12,9 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 from optax.contrib import schedule_free_eval_params
 
+from lopt.base.schedules import SCHEDULES
 from lopt.compare.trials import Setting, Trial
 from lopt.meta.unroll import Run, init_run, step, unroll
-from lopt.schedules import SCHEDULES
 from lopt.tasks import Task
 
 Maker = Callable[[optax.Schedule | None, Array | None], optax.GradientTransformation]

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lopt.archive import Archive, require_real
-from lopt.atomic import write_atomically
+from lopt.base.archive import Archive, require_real
+from lopt.base.atomic import write_atomically
+from lopt.base.digested import is_number, read_digested, with_digest
+from lopt.base.errors import UserError
 from lopt.compare.trials import Setting, Trial
-from lopt.digested import is_number, read_digested, with_digest
-from lopt.errors import UserError
 from lopt.meta.workdir import claimed
 
 REPORTS = ("results.json", "report.md", "report.html", "curves.png")

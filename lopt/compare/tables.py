@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lopt.base.printed import printable
 from lopt.compare.results import Comparison
 from lopt.compare.statistics import Interval, standard_error
 from lopt.compare.trials import Trial
-from lopt.printed import printable
 
 Row = tuple[str, ...]
 

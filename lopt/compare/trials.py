@@ -21,7 +21,7 @@ class Setting(NamedTuple):
 
     Attributes:
       learning_rate: the peak; None for an optimizer that brings its own.
-      schedule: a name in `lopt.schedules.SCHEDULES`; empty if the optimizer brings its own.
+      schedule: a name in `lopt.base.schedules.SCHEDULES`; empty if the optimizer brings its own.
       weight_decay: None for the optimizer's default.
     """
 

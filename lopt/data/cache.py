@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lopt.atomic import replacing
-from lopt.errors import UserError
-from lopt.printed import printable
+from lopt.base.atomic import replacing
+from lopt.base.errors import UserError
+from lopt.base.printed import printable
 
 Arrays = dict[str, np.ndarray]
 

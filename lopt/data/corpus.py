@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.data.tokens import TOKENIZERS
-from lopt.errors import UserError
-from lopt.parts import build
 
 
 class Window(NamedTuple):

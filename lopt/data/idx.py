@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 _BYTES = 0x08
 

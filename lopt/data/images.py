@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lopt.checks import integer
-from lopt.errors import UserError
+from lopt.base.checks import integer
+from lopt.base.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lopt.checks import integer
+from lopt.base.checks import integer
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
 

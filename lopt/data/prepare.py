@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lopt.commands import one_line_errors
+from lopt.base.errors import UserError, suggest
 from lopt.data.idx import read_idx
 from lopt.data.prepared import IDX_SETS, data_dir
 from lopt.data.tfds import import_tfds
-from lopt.errors import UserError, suggest
-from lopt.streams import lasting_streams
+from lopt.runs.commands import one_line_errors
+from lopt.runs.streams import lasting_streams
 
 _WHAT = "Prepare a set of tensorflow-datasets, from the network or from its original files."
 

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 
 def data_dir() -> Path:

@@ -6,9 +6,9 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from lopt.checks import require_positive
+from lopt.base.checks import require_positive
+from lopt.base.errors import UserError
 from lopt.data.corpus import Corpus
-from lopt.errors import UserError
 
 _SKIPPED = {
     *("__pycache__", "dist-packages", "site-packages", "test", "tests", "pydoc_data"),

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from lopt.checks import require_positive
+from lopt.base.checks import require_positive
+from lopt.base.errors import UserError
 from lopt.data.cache import Arrays, cached
 from lopt.data.corpus import Corpus
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
 from lopt.data.prepared import identity, require
 from lopt.data.text import split
-from lopt.errors import UserError
 
 _CHUNK = 1000
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Int
 
-from lopt.checks import integer
-from lopt.parts import Parts
+from lopt.base.checks import integer
+from lopt.base.parts import Parts
 
 Ids = Int[np.ndarray, " tokens"]
 

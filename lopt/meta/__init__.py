@@ -1,5 +1,6 @@
 """Meta-training: estimators of the meta-gradient and the loop around them."""
 
+from lopt.base.parts import Parts
 from lopt.meta.es import ES
 from lopt.meta.estimator import Estimator, Metrics, Problem
 from lopt.meta.loop import MetaState, MetaTraining, Report
@@ -8,7 +9,6 @@ from lopt.meta.objectives import OBJECTIVES, Objective
 from lopt.meta.pes import PES
 from lopt.meta.tbptt import TBPTT
 from lopt.meta.validation import Best, Validation, ValidationLoss
-from lopt.parts import Parts
 
 ESTIMATORS = Parts("estimator", Estimator, es=ES, pes=PES, nres=NRES, tbptt=TBPTT)
 """The estimators that a config can name."""

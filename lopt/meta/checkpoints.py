@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.printed import printable
 from lopt.meta.distributed import everywhere
 from lopt.meta.loop import MetaState
 from lopt.meta.validation import Best
-from lopt.printed import printable
 
 _KEEP = 3
 """How many checkpoints stay."""

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta.particles import PAIR, SIGN
 
 

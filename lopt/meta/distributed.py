@@ -21,8 +21,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, PyTree
 
-from lopt.errors import UserError
-from lopt.printed import printable
+from lopt.base.errors import UserError
+from lopt.base.printed import printable
 
 _PATIENCE = 45
 """Seconds in which all processes must have been started."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array
 
-from lopt.checks import POSITIVE, SIZE, set_checked
+from lopt.base.checks import POSITIVE, SIZE, set_checked
 from lopt.meta.estimator import LOSS_CAP, Estimator, Metrics, Problem, Theta
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
 from lopt.meta.unroll import Losses, init_run, unroll

@@ -8,8 +8,8 @@ import jax
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import number, sequence
-from lopt.errors import UserError
+from lopt.base.checks import number, sequence
+from lopt.base.errors import UserError
 from lopt.meta.objectives import MeanLoss, Objective
 from lopt.tasks import Task
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lopt.atomic import write_atomically
-from lopt.errors import UserError
-from lopt.lock import only_process
+from lopt.base.atomic import write_atomically
+from lopt.base.errors import UserError
 from lopt.meta.loop import MetaState, MetaTraining, Report
 from lopt.meta.workdir import CONFIG, first_difference, saved, writing_to
+from lopt.runs.lock import only_process
 
 _LENGTHS = "earlier_lengths"
 """Where `config.json` keeps how many meta-steps the run had before it was extended."""

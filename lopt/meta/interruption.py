@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from lopt.signals import handled, leave
+from lopt.runs.signals import handled, leave
 
 _SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 

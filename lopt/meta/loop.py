@@ -10,8 +10,8 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.checks import DECAY, number
-from lopt.errors import UserError
+from lopt.base.checks import DECAY, number
+from lopt.base.errors import UserError
 from lopt.meta.distributed import replicate
 from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, shares
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array
 
-from lopt.checks import POSITIVE, set_checked
+from lopt.base.checks import POSITIVE, set_checked
 from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import (
     antithetic,

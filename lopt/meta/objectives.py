@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.checks import POSITIVE, number, set_checked
-from lopt.parts import Parts
+from lopt.base.checks import POSITIVE, number, set_checked
+from lopt.base.parts import Parts
 
 _ROUNDING = 1e-6
 """Of the share of a run, a float32: the first step of the last part is in it."""

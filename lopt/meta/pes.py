@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lopt.checks import POSITIVE, set_checked
+from lopt.base.checks import POSITIVE, set_checked
 from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.particles import (
     antithetic,

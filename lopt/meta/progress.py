@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from lopt.printed import printable
+from lopt.base.printed import printable
 
 _COMPILING = "compiling"
 

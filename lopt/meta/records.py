@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lopt.atomic import replacing, write_atomically
-from lopt.digested import is_number, read_digested, with_digest
+from lopt.base.atomic import replacing, write_atomically
+from lopt.base.digested import is_number, read_digested, with_digest
 from lopt.meta.loop import Report
 from lopt.meta.progress import Progress
 from lopt.meta.tensorboard import Events

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta.checkpoints import Checkpoints, Snapshot
 from lopt.meta.distributed import ended_with_the_others, is_first, say
 from lopt.meta.extension import Extended

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lopt.checks import DECAY, FLAG, POSITIVE, SEED, SIZE, Check, integer, named, number
-from lopt.errors import UserError, suggest
-from lopt.schedules import SCHEDULES
+from lopt.base.checks import DECAY, FLAG, POSITIVE, SEED, SIZE, Check, integer, named, number
+from lopt.base.errors import UserError, suggest
+from lopt.base.schedules import SCHEDULES
 
 _PARTS = ("task", "rule", "estimator")
 
@@ -50,13 +50,14 @@ def require_settings(config: Mapping[str, Any]) -> None:
       >>> require_settings({"seed": 0})
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: the config has no 'task'; see configs/quickstart.py
+      lopt.base.errors.UserError: the config has no 'task'; see configs/quickstart.py
     """
     for name in _PARTS:
         part = _value_at(config, name)
         if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
             raise UserError(
-                f"{name} must be the config of a part, as lopt.parts.config makes one, not {part!r}"
+                f"{name} must be the config of a part, as lopt.base.parts.config makes one, "
+                f"not {part!r}"
             )
     for name, check in _VALUES.items():
         check(name, _value_at(config, name))

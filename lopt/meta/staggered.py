@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lopt.checks import SIZE, integer, set_checked
-from lopt.errors import UserError
+from lopt.base.checks import SIZE, integer, set_checked
+from lopt.base.errors import UserError
 from lopt.meta.estimator import LOSS_CAP, Estimator, Problem, Theta
 from lopt.meta.particles import choose, over_particles
 from lopt.meta.unroll import Losses, Run, init_run, unroll

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import SIZE, integer
+from lopt.base.checks import SIZE, integer
 from lopt.meta.distributed import replicate
 from lopt.meta.estimator import LOSS_CAP, Problem, Theta, shares
 from lopt.meta.loop import MetaState, Report

@@ -18,10 +18,10 @@ import jax
 from jaxtyping import Array, PyTree
 from safetensors import SafetensorError
 
-from lopt.atomic import remove_partial, write_atomically
-from lopt.errors import UserError
-from lopt.lock import only_process
+from lopt.base.atomic import remove_partial, write_atomically
+from lopt.base.errors import UserError
 from lopt.meta import distributed
+from lopt.runs.lock import only_process
 
 RESULT = "optimizer.safetensors"
 """The file that a run writes last."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Int
 
-from lopt.checks import integer
-from lopt.errors import UserError
+from lopt.base.checks import integer
+from lopt.base.errors import UserError
 
 CHARACTERS = "0123456789+="
 """The characters of questions and answers, each the token of its place here."""

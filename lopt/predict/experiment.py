@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lopt.checks import (
+from lopt.base.checks import (
     FILE_NAME,
     MAPPING,
     SHARE,
@@ -21,9 +21,9 @@ from lopt.checks import (
     set_checked,
     shown,
 )
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.compare.statistics import Interval, standard_error
-from lopt.errors import UserError
-from lopt.parts import build
 from lopt.predict.fit import Budget, fit, require_scores
 from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_runs, r_squared
 from lopt.predict.models import PREDICTORS, Model

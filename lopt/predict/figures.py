@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from lopt.base.printed import printable
 from lopt.compare.labels import AS_IT_IS, Label, label_lines
 from lopt.compare.palette import Look, looks
 from lopt.predict.experiment import Experiment, Outcome, Standing
-from lopt.printed import printable
 
 Standings = dict[tuple[str, int], Standing]
 

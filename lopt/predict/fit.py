@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lopt.checks import (
+from lopt.base.checks import (
     POSITIVE,
     SEED,
     SHARE,
@@ -22,8 +22,8 @@ from lopt.checks import (
     set_checked,
     shown,
 )
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.predict.metrics import kendall_tau
 from lopt.predict.models import PREDICTORS, Model, Readings
 from lopt.predict.predictor import (

@@ -12,9 +12,9 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array, PyTree
 from safetensors.numpy import load_file
 
-from lopt.archive import nested
-from lopt.errors import UserError, suggest
-from lopt.parts import own
+from lopt.base.archive import nested
+from lopt.base.errors import UserError, suggest
+from lopt.base.parts import own
 from lopt.predict.networks import Networks
 from lopt.symmetry import PermutationSpec, infer_spec
 from lopt.symmetry.paths import leaves_with_path, name_of

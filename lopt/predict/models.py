@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import SIZE, named, number, sequence, set_checked
-from lopt.parts import Parts
+from lopt.base.checks import SIZE, named, number, sequence, set_checked
+from lopt.base.parts import Parts
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged, leaves_with_path
 from lopt.unf import InvariantUNF

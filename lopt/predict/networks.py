@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lopt.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest
 from lopt.predict.arithmetic import all_sums
 from lopt.predict.predictor import require_networks
 from lopt.predict.seq2seq import logits

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lopt.atomic import replacing, write_atomically
+from lopt.base.atomic import replacing, write_atomically
 from lopt.compare.report import table
 from lopt.compare.statistics import Interval
 from lopt.predict.experiment import Experiment, Outcome, Standing, standings

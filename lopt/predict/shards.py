@@ -9,10 +9,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Float, PyTree
 
-from lopt.archive import Archive, nested
-from lopt.atomic import write_atomically
-from lopt.digested import is_number, read_digested, with_digest
-from lopt.errors import UserError
+from lopt.base.archive import Archive, nested
+from lopt.base.atomic import write_atomically
+from lopt.base.digested import is_number, read_digested, with_digest
+from lopt.base.errors import UserError
 
 INDEX = "index.json"
 

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import optax
 
-from lopt.checks import number, shown
-from lopt.errors import UserError
-from lopt.schedules import run_length
+from lopt.base.checks import number, shown
+from lopt.base.errors import UserError
+from lopt.base.schedules import run_length
 
 _RATE = number(0)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lopt.mesh import laid_out_like
+from lopt.base.mesh import laid_out_like
 
 
 class Average(NamedTuple):

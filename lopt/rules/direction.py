@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import jax
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import DECAYS, number, set_checked
+from lopt.base.checks import DECAYS, number, set_checked
 from lopt.rules.averages import Average, debiased
 
 

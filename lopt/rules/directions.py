@@ -7,9 +7,9 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.checks import DECAY, POSITIVE, SIZE, integer, number, set_checked
-from lopt.mesh import gathered
-from lopt.parts import Parts
+from lopt.base.checks import DECAY, POSITIVE, SIZE, integer, number, set_checked
+from lopt.base.mesh import gathered
+from lopt.base.parts import Parts
 from lopt.rules.averages import Average, root
 from lopt.rules.direction import Direction, Memory, OfMomenta, Tensor, matrix_of
 from lopt.rules.orthogonal import orthogonalize

@@ -8,8 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import DECAY, DECAYS, FLAG, POSITIVE, set_checked
-from lopt.parts import Parts
+from lopt.base.checks import DECAY, DECAYS, FLAG, POSITIVE, set_checked
+from lopt.base.parts import Parts
 from lopt.rules.averages import Average, debiased, root
 
 

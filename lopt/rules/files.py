@@ -15,15 +15,15 @@ import optax
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
-from lopt.archive import Archive, nested, require_real
-from lopt.checks import PATH, POSITIVE, instance
-from lopt.errors import UserError
-from lopt.own import from_a_file
-from lopt.parts import build, name_in, require_modest
+from lopt.base.archive import Archive, nested, require_real
+from lopt.base.checks import PATH, POSITIVE, instance
+from lopt.base.errors import UserError
+from lopt.base.own import from_a_file
+from lopt.base.parts import build, name_in, require_modest
+from lopt.base.schedules import require_length, scale_over_run
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting
-from lopt.schedules import require_length, scale_over_run
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.spec import require_spec
 from lopt.symmetry.untrusted import spec_from_file

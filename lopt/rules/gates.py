@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import (
+from lopt.base.checks import (
     DECAYS,
     POSITIVE,
     SIZE,
@@ -22,9 +22,10 @@ from lopt.checks import (
     sequence,
     set_checked,
 )
-from lopt.errors import UserError
-from lopt.mesh import gathered
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.mesh import gathered
+from lopt.base.parts import build
+from lopt.base.schedules import require_length
 from lopt.rules.averages import Average, advance, debiased, init_averages
 from lopt.rules.biases import biases_of, init_ratio, sizes_of_inputs
 from lopt.rules.direction import Direction, Tensor
@@ -44,7 +45,6 @@ from lopt.rules.rule import (
     unrelated,
 )
 from lopt.rules.sizes import Reading, init_sizes, read
-from lopt.schedules import require_length
 from lopt.symmetry import PermutationSpec
 from lopt.unf.cpu.calls import separately
 from lopt.unf.neurons import SHARING, NeuronNetwork, Statistics, statistics

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import POSITIVE, set_checked
-from lopt.parts import Parts
+from lopt.base.checks import POSITIVE, set_checked
+from lopt.base.parts import Parts
 from lopt.rules.steps import inverse_rms
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.mesh import gathered, rows_gathered
+from lopt.base.mesh import gathered, rows_gathered
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of Muon's quintic (Jordan et al., 2024): it brings singular values to between 0.7 and 1.2."""

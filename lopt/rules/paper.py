@@ -1,6 +1,6 @@
 """The paper's optimizers, as its authors' published code has them."""
 
-from lopt.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest
 from lopt.rules.unf_rule import UNFRule
 
 NETWORKS = {

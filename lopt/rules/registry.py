@@ -1,6 +1,6 @@
 """The update rules by name."""
 
-from lopt.parts import Parts
+from lopt.base.parts import Parts
 from lopt.rules.gates import GatesRule
 from lopt.rules.paper import univ_nfn
 from lopt.rules.rule import Rule

@@ -13,8 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from lopt.errors import UserError
-from lopt.mesh import by_compiler, laid_out_like
+from lopt.base.errors import UserError
+from lopt.base.mesh import by_compiler, laid_out_like
 from lopt.rules.arguments import require_arguments
 from lopt.rules.sizes import Sizes
 from lopt.symmetry import Axes, PermutationSpec
@@ -105,7 +105,7 @@ class Rule(abc.ABC):
         Args:
           theta: meta-parameters.
           learning_rate: a number, an optax schedule, or a transformation that scales by minus the
-            rate, as `lopt.schedules.scale_over_run` makes one.
+            rate, as `lopt.base.schedules.scale_over_run` makes one.
           spec: the neuron groups of the params.
           total_steps: the length of the run. `update` takes another as an extra argument of this
             name, which moves what reads it: the rule, and a rate of `scale_over_run`, but no

@@ -7,8 +7,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.checks import POSITIVE, number, set_checked
-from lopt.parts import Parts
+from lopt.base.checks import POSITIVE, number, set_checked
+from lopt.base.parts import Parts
 
 
 class Step(abc.ABC):

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from lopt.checks import POSITIVE, SIZE, TEXT, named, number, sequence, set_checked
-from lopt.errors import UserError
-from lopt.mesh import gathered
-from lopt.parts import build
+from lopt.base.checks import POSITIVE, SIZE, TEXT, named, number, sequence, set_checked
+from lopt.base.errors import UserError
+from lopt.base.mesh import gathered
+from lopt.base.parts import build
 from lopt.rules.averages import Average, advance, init_averages
 from lopt.rules.features import FEATURES, Feature, Read
 from lopt.rules.inputs import NORMALIZATIONS, TIMES, Normalization

@@ -9,8 +9,8 @@ from typing import Any, Union
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from lopt.checks import TEXT, instance, sequence
-from lopt.errors import UserError, suggest
+from lopt.base.checks import TEXT, instance, sequence
+from lopt.base.errors import UserError, suggest
 
 Axis = Union[str, "Product", "Sum"]
 

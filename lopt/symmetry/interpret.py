@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.symmetry.constants import Constant, computed
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, mark_read, settle, size
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from lopt.checks import MAPPING, TEXT, integer, sequence
-from lopt.errors import UserError, suggest
-from lopt.printed import printable
+from lopt.base.checks import MAPPING, TEXT, integer, sequence
+from lopt.base.errors import UserError, suggest
+from lopt.base.printed import printable
 from lopt.symmetry.axes import (
     Axes,
     groups_of,

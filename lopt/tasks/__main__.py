@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from lopt.commands import one_line_errors
-from lopt.errors import UserError
-from lopt.streams import lasting_streams
+from lopt.base.errors import UserError
+from lopt.runs.commands import one_line_errors
+from lopt.runs.streams import lasting_streams
 from lopt.tasks.listing import data_table, show, task_table
 
 _WHAT = "The tasks that optimizers are meta-trained and compared on."

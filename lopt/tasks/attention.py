@@ -3,7 +3,7 @@
 import flax.linen as nn
 from jaxtyping import Array, Bool, Float
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 
 class Block(nn.Module):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from lopt.checks import require_positive, require_widths
+from lopt.base.checks import require_positive, require_widths
+from lopt.base.errors import UserError
+from lopt.base.parts import Parts, build
 from lopt.data import DATASETS
-from lopt.errors import UserError
-from lopt.parts import Parts, build
 from lopt.tasks.classification import Classification
 from lopt.tasks.task import Task
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import FUNCTION, SIZE
-from lopt.errors import UserError
+from lopt.base.checks import FUNCTION, SIZE
+from lopt.base.errors import UserError
 from lopt.tasks.task import Batch, Params, State, Task
 
 

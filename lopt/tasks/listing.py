@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lopt.base.parts import Parts, build, describe
+from lopt.base.printed import printable
 from lopt.data import DATASETS, TEXTS
 from lopt.data.prepared import find
-from lopt.parts import Parts, build, describe
-from lopt.printed import printable
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.tasks.registry import TASKS
 

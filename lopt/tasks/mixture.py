@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lopt.checks import POSITIVE, sequence
-from lopt.errors import UserError
-from lopt.parts import Parts, build, describe, parse
+from lopt.base.checks import POSITIVE, sequence
+from lopt.base.errors import UserError
+from lopt.base.parts import Parts, build, describe, parse
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
 

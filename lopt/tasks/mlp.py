@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from lopt.checks import require_positive, require_widths
+from lopt.base.checks import require_positive, require_widths
+from lopt.base.parts import Parts, build
 from lopt.data import DATASETS
-from lopt.parts import Parts, build
 from lopt.tasks.classification import Classification, Reconstruction
 from lopt.tasks.task import Task
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.checks import number, require_positive
+from lopt.base.checks import number, require_positive
 from lopt.tasks.task import Params, State, Task
 
 

@@ -1,6 +1,6 @@
 """The tasks by name."""
 
-from lopt.parts import Parts
+from lopt.base.parts import Parts
 from lopt.tasks.cnn import cnn
 from lopt.tasks.mlp import autoencoder, mlp, residual_mlp
 from lopt.tasks.quadratic import quadratic

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import require_positive, require_widths
+from lopt.base.checks import require_positive, require_widths
+from lopt.base.parts import Parts, build
 from lopt.data import TEXTS
-from lopt.parts import Parts, build
 from lopt.tasks.language import LanguageModel
 from lopt.tasks.task import Task
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.symmetry import PermutationSpec, infer_spec
 
 Params = PyTree[Array]

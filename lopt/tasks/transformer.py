@@ -5,9 +5,9 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from lopt.checks import require_positive
+from lopt.base.checks import require_positive
+from lopt.base.parts import build
 from lopt.data import TEXTS
-from lopt.parts import build
 from lopt.tasks.attention import Block, require_divisible
 from lopt.tasks.language import LanguageModel
 from lopt.tasks.task import Task

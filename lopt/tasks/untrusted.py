@@ -9,9 +9,9 @@ import jax
 from jax.extend import core
 from jaxtyping import PyTree
 
-from lopt.errors import UserError
-from lopt.own import from_a_file
-from lopt.parts import build, describe, parse, require_modest
+from lopt.base.errors import UserError
+from lopt.base.own import from_a_file
+from lopt.base.parts import build, describe, parse, require_modest
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
 
@@ -31,13 +31,13 @@ def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES)
 
     Raises:
       UserError: for a task that needs more memory, or one of the user's own that only the file
-        names; as `lopt.parts.build` and `require_modest`.
+        names; as `lopt.base.parts.build` and `require_modest`.
 
     Example:
       >>> build_untrusted("mlp(widths=(1_000_000_000,))")
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: what a file names may have widths up to 100,000,000
+      lopt.base.errors.UserError: what a file names may have widths up to 100,000,000
     """
     part = parse(part) if isinstance(part, str) else part
     require_modest(part)

@@ -5,10 +5,10 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from lopt.checks import require_positive
+from lopt.base.checks import require_positive
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.data import DATASETS
-from lopt.errors import UserError
-from lopt.parts import build
 from lopt.tasks.attention import Block, require_divisible
 from lopt.tasks.classification import Classification
 from lopt.tasks.task import Task

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from itertools import accumulate
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import Axis, Product, Sum
 from lopt.symmetry.blocks import block_groups
@@ -34,7 +34,7 @@ def require_listable(spec: PermutationSpec, coefficients: int) -> None:
       >>> require_listable(PermutationSpec({"w": Axes("*".join("hhhhhhhh"))}, {"h": 2}), 1000)
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: this is not the theta of its spec: it is too small for w
+      lopt.base.errors.UserError: this is not the theta of its spec: it is too small for w
     """
     blocks = 0
     for path, axes in spec.entries:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import SIZE
-from lopt.errors import UserError, suggest
+from lopt.base.checks import SIZE
+from lopt.base.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec, SpecError
 from lopt.symmetry.paths import arranged, leaves_with_path, name_of
 from lopt.symmetry.spec import require_spec

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.checks import SIZE, named, sequence
-from lopt.errors import UserError, suggest
+from lopt.base.checks import SIZE, named, sequence
+from lopt.base.errors import UserError, suggest
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged
 from lopt.unf.cpu.activation import relu

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lopt.errors import UserError, suggest
-from lopt.mesh import gathered
+from lopt.base.errors import UserError, suggest
+from lopt.base.mesh import gathered
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import Axis, Sum, size_of
 from lopt.symmetry.roles import COARSE_ROLES, coarse_roles

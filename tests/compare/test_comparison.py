@@ -11,11 +11,11 @@ import optax
 import pytest
 from rich.console import Console
 
+from lopt.base.errors import UserError
 from lopt.compare import compare, contenders
 from lopt.compare.curves import FINAL_SHARE
 from lopt.compare.runs import Program
 from lopt.compare.tables import columns, on_task, over_all_columns, standings, verdicts
-from lopt.errors import UserError
 from lopt.rules import LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import Quadratic, quadratic

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from lopt.base.errors import UserError
 from lopt.compare.grid import DECADES, Budget, Search, coarse, grid, refined, tune
 from lopt.compare.trials import Setting, Trial
-from lopt.errors import UserError
 
 BUDGET = Budget(7, ("constant", "cosine"), (0.0, 0.1))
 

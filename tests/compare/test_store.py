@@ -10,10 +10,10 @@ import pytest
 from regressions import linear_regression
 
 import lopt.compare.runs
+from lopt.base.errors import UserError
 from lopt.compare import compare
 from lopt.compare.store import _ARCHIVE, Store, TrialWarning, WriteError
 from lopt.compare.trials import Setting, Trial
-from lopt.errors import UserError
 
 SETTING = Setting(0.01, "cosine", 0.1)
 LOSSES = np.array([[3.0, 2.0, 1.0], [3.0, np.nan, np.inf]], np.float32)

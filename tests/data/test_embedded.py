@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.data import DATASETS, TEXTS, Dataset, photos, text
 from lopt.data.corpus import Corpus, Window
 from lopt.data.tokens import Bytes, Characters, Words
-from lopt.errors import UserError
-from lopt.parts import build
 
 
 def test_patches_are_of_the_photographs_and_splits_share_no_pixel():

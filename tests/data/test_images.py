@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lopt.base.errors import UserError
 from lopt.data.images import area_weights, preprocess, resize, standardize, to_grey
-from lopt.errors import UserError
 
 
 def test_a_grey_value_weighs_the_channels():

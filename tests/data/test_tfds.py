@@ -13,17 +13,17 @@ import optax
 import pytest
 from processes import assert_refused, run
 
-from lopt.commands import one_line_errors
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.data import DATASETS, TEXTS
 from lopt.data.cache import folder as cache_folder
 from lopt.data.idx import read_idx
 from lopt.data.images import preprocess, standardize
 from lopt.data.prepare import main as prepare
 from lopt.data.prepared import find
-from lopt.errors import UserError
 from lopt.meta.unroll import init_run, unroll
-from lopt.parts import build
 from lopt.rules import load
+from lopt.runs.commands import one_line_errors
 from lopt.tasks import cnn
 
 FASHION_MNIST = Path(os.environ.get("FASHION_MNIST_IDX", "/usr/share/datasets/fashion-mnist"))

@@ -12,9 +12,9 @@ from guides import running
 from jax.flatten_util import ravel_pytree
 from processes import run
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.schedules import scale_over_run
 from lopt.meta.unroll import init_run, unroll
-from lopt.schedules import scale_over_run
 from lopt.symmetry import check_spec
 
 pytest.importorskip("learned_optimization")
@@ -28,9 +28,9 @@ from learned_optimization.outer_trainers import truncation_schedule
 from learned_optimization.tasks import base as their_base
 from learned_optimization.tasks import quadratics
 
+from lopt.base.parts import build
 from lopt.compare import compare
 from lopt.interop.learned_optimization import as_learned_optimizer, optimizer_from, task_from
-from lopt.parts import build
 from lopt.rules import RULES, LearnedOptimizer, UNFRule, load, save
 from lopt.tasks import TASKS, build_untrusted
 
@@ -383,7 +383,7 @@ def test_a_config_names_it():
 META_TRAINING = """
 from ml_collections import ConfigDict
 from lopt.meta import ESTIMATORS
-from lopt.parts import config
+from lopt.base.parts import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.interop import learned_optimization as interop
 from lopt.interop.learned_optimization import library
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import Best, MetaState
 from lopt.meta.checkpoints import Checkpoints, Snapshot, require_keepable
 

@@ -20,7 +20,7 @@ from processes import (
     wait_for_checkpoint,
 )
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import distributed
 from lopt.rules import load
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 from optimized import compiled
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import ES, NRES, PES, TBPTT, Problem
 from lopt.meta.particles import over_pairs, twice
 from lopt.meta.staggered import Staggered

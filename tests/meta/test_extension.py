@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import ES, MetaTraining, Problem
 from lopt.meta.extension import Extended, earlier_lengths, extend
 from lopt.meta.workdir import claimed

@@ -8,10 +8,10 @@ import pytest
 from guides import running
 
 import lopt
-from lopt import own
+from lopt.base import own
+from lopt.base.parts import build
 from lopt.meta import ESTIMATORS
 from lopt.meta.settings import require_settings
-from lopt.parts import build
 from lopt.rules import RULES
 from lopt.tasks import build_mixture
 

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.meta import OBJECTIVES
-from lopt.parts import build
 
 LENGTH = 2000
 LOSSES = jnp.asarray(np.random.RandomState(0).uniform(0.1, 2.0, LENGTH), jnp.float32)

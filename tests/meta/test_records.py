@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from lopt.digested import read_digested, with_digest
-from lopt.errors import UserError
+from lopt.base.digested import read_digested, with_digest
+from lopt.base.errors import UserError
 from lopt.meta import Metrics, Report, ValidationLoss
 from lopt.meta.progress import Progress
 from lopt.meta.records import Recorder, _records_until, meta_loss_figure, plot_meta_loss

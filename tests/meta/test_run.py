@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import ES, MetaTraining, Problem, Validation
 from lopt.meta.checkpoints import Snapshot
 from lopt.meta.run import finish

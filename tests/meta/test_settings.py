@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta.settings import require_settings
 
 CONFIGS = [

@@ -5,7 +5,7 @@ import optax
 import pytest
 from processes import run
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import PES, MetaTraining, Problem, Validation
 from lopt.meta.loop import one_ahead
 from lopt.meta.unroll import init_run, unroll

@@ -9,7 +9,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta.workdir import claimed, require_own, require_space, writing_to
 
 CONFIG = {"seed": 0, "outer": {"steps": 3, "widths": (1, 2)}}

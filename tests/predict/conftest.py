@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 from predicting import KINDS, ZOO, mlps_of
 
-from lopt.parts import config
+from lopt.base.parts import config
 from lopt.predict import PREDICTORS, Budget, fit
 from lopt.predict.zoo import make
 from lopt.symmetry import Axes, PermutationSpec

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.predict.arithmetic import END, all_sums, hold_out, text
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.predict import Budget, fit, save
 from lopt.predict.experiment import Experiment, Job, Outcome, Plan, standings
 from lopt.predict.report import how, main_table, plain

@@ -7,8 +7,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 from predicting import KINDS, Largest, mlps_of
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.predict import PREDICTORS, Budget, fit, load, save
 from lopt.predict.fit import require_scores
 from lopt.predict.metrics import kendall_tau

@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.predict.folder import from_folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from predicting import ZOO
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.predict.networks import from_zoo
 from lopt.predict.shards import _ARCHIVE, Shards
 from lopt.predict.training import draw

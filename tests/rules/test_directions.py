@@ -4,8 +4,8 @@ import numpy as np
 import optax.contrib
 import pytest
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.rules import DIRECTIONS
 from lopt.rules.averages import advance, init_averages
 from lopt.rules.direction import Tensor

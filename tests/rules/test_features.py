@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.rules import FEATURES, Feature
 from lopt.rules.averages import advance, init_averages
 from lopt.rules.features import Read

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lopt
-from lopt.archive import UnreadableError, digest_of
-from lopt.errors import UserError
+from lopt.base.archive import UnreadableError, digest_of
+from lopt.base.errors import UserError
 from lopt.rules import LearnedOptimizer, UNFRule, load, save
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.tasks import mlp

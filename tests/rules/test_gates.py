@@ -8,7 +8,7 @@ import optax
 import pytest
 from optimized import NORMAL
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.rules import GatesRule
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import mlp, transformer

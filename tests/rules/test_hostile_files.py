@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from lopt.base.errors import UserError
 from lopt.compare.provenance import own_rate, own_steps, own_tasks
-from lopt.errors import UserError
 from lopt.predict import load as load_predictor
 from lopt.predict.predictor import _ARCHIVE as PREDICTORS
 from lopt.rules import LearnedOptimizer, UNFRule, load, save

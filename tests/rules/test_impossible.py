@@ -2,8 +2,8 @@
 
 import pytest
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.rules import FEATURES, RULES, STEPS, UNFRule
 
 

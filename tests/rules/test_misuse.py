@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.rules import GatesRule, UNFRule
 from lopt.symmetry import infer_spec
 

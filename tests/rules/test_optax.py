@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 import lopt
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 RATE = 0.1
 BASE = lopt.optimizer("base", RATE, total_steps=20)

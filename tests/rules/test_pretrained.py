@@ -9,9 +9,9 @@ import optax
 import pytest
 
 import lopt
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.meta.unroll import init_run, unroll
-from lopt.parts import build
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES
 from lopt.tasks import autoencoder

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 import lopt
-from lopt.errors import UserError
-from lopt.schedules import scale_over_run
+from lopt.base.errors import UserError
+from lopt.base.schedules import scale_over_run
 
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 6).reshape(3, 2), "b": jnp.zeros(2)}
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 from optimized import NORMAL
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.rules import UNFRule
 from lopt.symmetry import SpecError
 from lopt.tasks import mlp

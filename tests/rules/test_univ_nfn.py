@@ -7,7 +7,7 @@ import pytest
 from authors import BETA, CASES, COUNTS, FILE, GROUPS, RATE, SIZES, Pointwise
 from optimized import NORMAL
 
-from lopt.parts import build
+from lopt.base.parts import build
 from lopt.rules import RULES
 from lopt.symmetry import Axes, PermutationSpec, block_groups
 from lopt.unf.plan import plan_for

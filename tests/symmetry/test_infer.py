@@ -13,7 +13,7 @@ from jax.interpreters import mlir
 from zoo import random_params
 
 import lopt.symmetry.interpret as interpret
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.symmetry import (
     Axes,
     FixedUnitsWarning,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.rules.matrices import matrices
 from lopt.symmetry import Axes, PermutationSpec, infer_spec
 from lopt.symmetry.biases import bias_of_each

@@ -6,11 +6,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build
+from lopt.base.schedules import SCHEDULES
 from lopt.meta import ESTIMATORS, OBJECTIVES
-from lopt.parts import build
 from lopt.rules import RULES
-from lopt.schedules import SCHEDULES
 from lopt.tasks import build_mixture
 
 FOLDER = Path(__file__).parents[2] / "configs"

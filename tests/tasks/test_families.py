@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.tasks import (
     TASKS,
     build_mixture,

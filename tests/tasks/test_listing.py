@@ -3,8 +3,8 @@ import pytest
 from processes import assert_refused
 from rich.console import Console
 
-from lopt.commands import one_line_errors
 from lopt.data import DATASETS, TEXTS
+from lopt.runs.commands import one_line_errors
 from lopt.tasks import TASKS
 from lopt.tasks.__main__ import main
 from lopt.tasks.listing import data_table

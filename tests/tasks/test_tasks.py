@@ -9,9 +9,9 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.meta.unroll import init_run, unroll
-from lopt.parts import build
 from lopt.symmetry import check_spec
 from lopt.tasks import TASKS, mlp, quadratic, rnn
 from lopt.tasks.held_out import mean_over

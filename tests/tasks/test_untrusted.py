@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.tasks import TASKS, build_untrusted, training_bytes
 
 TOO_LARGE = "to train, and a task that a file names may take 2 GiB; name it yourself"

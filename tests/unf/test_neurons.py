@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.unf.neurons import NeuronNetwork, statistics
 

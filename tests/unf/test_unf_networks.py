@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.unf import UNF, ExactLayer, InvariantUNF, RelationalLayer
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lopt.errors import UserError
-from lopt.parts import Parts
+from lopt.base.errors import UserError
+from lopt.base.parts import Parts
 
 LIBRARY = "learned_optimization"
 

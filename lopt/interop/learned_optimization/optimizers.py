@@ -12,9 +12,9 @@ import optax
 from flax import serialization
 from jaxtyping import Array, Int, PyTree
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.interop.learned_optimization.library import ANY, LIBRARY, their
-from lopt.parts import build
 from lopt.rules.rule import Theta
 from lopt.tasks.task import Params
 

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
+from lopt.base.parts import build, name_in
+from lopt.base.schedules import scale_over_run
 from lopt.interop.learned_optimization.library import their
-from lopt.parts import build, name_in
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, Rule, load
 from lopt.rules.rule import Theta
-from lopt.schedules import scale_over_run
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks.task import Params
 
@@ -40,7 +40,7 @@ def as_learned_optimizer(
         `meta_train.py`, or what it holds; a name in `lopt.pretrained.PRETRAINED`.
       learning_rate: a number, or an optax schedule. By default, of a file, its
         `default_rate`, on its schedule.
-      schedule: a name in `lopt.schedules.SCHEDULES` that a number follows over `num_steps`.
+      schedule: a name in `lopt.base.schedules.SCHEDULES` that a number follows over `num_steps`.
       spec: the neuron groups of the params, such as `task_from(their_task).spec`, which a rule
         with relational or exact layers needs.
 

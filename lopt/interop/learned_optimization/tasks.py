@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.checks import require_positive
-from lopt.errors import UserError
+from lopt.base.checks import require_positive
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.interop.learned_optimization.library import ANY, LIBRARY, raw, their
-from lopt.parts import build
 from lopt.tasks import Task
 from lopt.tasks.families.family import Drawn
 from lopt.tasks.task import Batch, Params

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lopt.checks import SIZE, sequence
+from lopt.base.checks import SIZE, sequence
+from lopt.base.errors import UserError
 from lopt.data import Examples, View, Window
-from lopt.errors import UserError
 from lopt.tasks.classification import Reconstruction
 from lopt.tasks.families.family import (
     DrawingFamily,

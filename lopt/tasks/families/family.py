@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from lopt.errors import UserError
-from lopt.parts import build
+from lopt.base.errors import UserError
+from lopt.base.parts import build
 from lopt.symmetry import PermutationSpec
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Batch, Params, State, Task

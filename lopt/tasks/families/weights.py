@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.parts import Parts
+from lopt.base.parts import Parts
 from lopt.tasks.families.family import (
     DrawingFamily,
     Drawn,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from lopt.mesh import mesh_of
+from lopt.base.mesh import mesh_of
 from lopt.unf import backend
 
 

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from lopt.printed import printable
+from lopt.base.printed import printable
 
 _LONGEST = 1000
 """Characters of a message: what it repeats may be the contents of a file."""

@@ -8,9 +8,9 @@ from absl import flags
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from lopt.commands import one_line_errors
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 from lopt.meta import progress
+from lopt.runs.commands import one_line_errors
 from lopt.symmetry import Axes, PermutationSpec
 
 NAME = "\x1b[31m[/red] \a\x9b"

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from processes import heeded, launch, run
 
-from lopt.command_start import is_command
+from lopt.runs.command_start import is_command
 from lopt.meta import interruption
 from lopt.meta.interruption import Interruption
-from lopt.signals import handled
+from lopt.runs.signals import handled
 
 
 def wait_until(condition):
@@ -105,8 +105,8 @@ def test_a_signal_is_noted_and_a_second_one_ends_the_process(name, monkeypatch):
 
 PROGRAM = """
 import threading, time
-from lopt.commands import run
-from lopt.errors import UserError
+from lopt.runs.commands import run
+from lopt.base.errors import UserError
 def main(argv):
     threading.Thread(target=time.sleep, args=(600,)).start()
     print("started", flush=True)

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from lopt.atomic import remove_partial, replacing, write_atomically
-from lopt.errors import UserError
+from lopt.base.atomic import remove_partial, replacing, write_atomically
+from lopt.base.errors import UserError
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):

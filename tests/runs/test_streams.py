@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lopt.streams import lasting_streams
+from lopt.runs.streams import lasting_streams
 
 
 def without_space():

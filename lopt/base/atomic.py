@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
 """The name of a file that is being written, after that of the file whose place it will take."""

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 from processes import assert_refused, run
 
 import lopt
-from lopt import own
+from lopt.base import own
+from lopt.base.errors import UserError
+from lopt.base.parts import build, config, describe, parse
 from lopt.compare import contenders
-from lopt.errors import UserError
-from lopt.parts import build, config, describe, parse
 from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule, LearnedOptimizer, load, save
 from lopt.rules.files import ARCHIVE
 from lopt.tasks import TASKS, build_mixture, build_untrusted, quadratic
@@ -254,7 +254,7 @@ def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
 CONFIG = """
 from ml_collections import ConfigDict
 from lopt.meta import ESTIMATORS
-from lopt.parts import config
+from lopt.base.parts import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
 

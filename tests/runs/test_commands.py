@@ -12,7 +12,7 @@ from processes import assert_refused, run, run_in_turn
 
 import lopt
 from lopt.initial_theta import theta_digest
-from lopt.lock import only_process
+from lopt.runs.lock import only_process
 from lopt.rules import load
 
 TINY = (
@@ -128,7 +128,7 @@ def test_a_damaged_optimizer_is_no_finished_run(workdir, tmp_path):
 
 UNREADABLE = """
 import pathlib, sys
-import lopt.archive, lopt.meta_train
+import lopt.base.archive, lopt.meta_train
 
 def refuse(*_):
     raise PermissionError(13, "Permission denied")
@@ -136,7 +136,7 @@ def refuse(*_):
 pathlib.Path.open = refuse
 try:
     lopt.meta_train.has_result(pathlib.Path(sys.argv[1]))
-except lopt.archive.UnreadableError as error:
+except lopt.base.archive.UnreadableError as error:
     print(error)
 """
 

@@ -13,12 +13,12 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from lopt.config_file import ConfigFile
-from lopt.errors import UserError
-from lopt.memory import memory_for
-from lopt.parts import Parts
-from lopt.signals import handled, leave
-from lopt.streams import lasting_streams
+from lopt.runs.config_file import ConfigFile
+from lopt.base.errors import UserError
+from lopt.runs.memory import memory_for
+from lopt.base.parts import Parts
+from lopt.runs.signals import handled, leave
+from lopt.runs.streams import lasting_streams
 
 _HELP = ("help", "helpshort", "helpfull")
 

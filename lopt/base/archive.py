@@ -12,8 +12,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from lopt.atomic import replacing
-from lopt.errors import UserError
+from lopt.base.atomic import replacing
+from lopt.base.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 

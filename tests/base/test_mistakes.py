@@ -7,15 +7,15 @@ import optax
 import pytest
 
 import lopt
+from lopt.base.errors import UserError
+from lopt.base.schedules import scale_over_run
 from lopt.compare import Budget, Search, compare, contenders
-from lopt.errors import UserError
 from lopt.meta import ES, NRES, PES, MetaTraining, Problem, Validation
 from lopt.predict import Budget as TrainingBudget
 from lopt.predict import NeuronModel, StatNNModel, UNFModel, fit
 from lopt.predict.experiment import Plan
 from lopt.predict.zoo import Zoo
 from lopt.rules import GatesRule, UNFRule
-from lopt.schedules import scale_over_run
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import from_arrays, mlp, quadratic
 from lopt.unf import UNF, RelationalLayer

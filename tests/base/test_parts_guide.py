@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from guides import running
 
-from lopt import own
+from lopt.base import own
+from lopt.base.parts import build, config
 from lopt.meta import ESTIMATORS
-from lopt.parts import build, config
 from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule
 
 

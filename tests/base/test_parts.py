@@ -5,10 +5,10 @@ from contextlib import suppress
 import pytest
 from ml_collections import ConfigDict
 
+from lopt.base.errors import UserError
+from lopt.base.parts import Parts, build, config, describe, parse
 from lopt.data import DATASETS, TEXTS, TOKENIZERS
-from lopt.errors import UserError
 from lopt.meta import ESTIMATORS, OBJECTIVES
-from lopt.parts import Parts, build, config, describe, parse
 from lopt.rules import DIRECTIONS, FEATURES, RULES, STEPS
 from lopt.tasks import MIXTURES, TASKS
 

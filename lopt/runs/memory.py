@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import jax
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def memory_for(what: str, fix: str) -> Iterator[None]:
       ...     np.empty(2**58)
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: this array asks for 2.00 EiB at a time, more memory than is free; ...
+      lopt.base.errors.UserError: this array asks for 2.00 EiB at a time, more memory than is free; ...
     """
     try:
         yield

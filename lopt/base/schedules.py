@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from lopt.checks import POSITIVE, number
-from lopt.errors import UserError
-from lopt.parts import Parts
+from lopt.base.checks import POSITIVE, number
+from lopt.base.errors import UserError
+from lopt.base.parts import Parts
 
 _WARMUP = 0.05
 """The share of a run over which a schedule warms up."""

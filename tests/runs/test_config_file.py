@@ -2,10 +2,10 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lopt.commands import parse_flags
-from lopt.errors import UserError
+from lopt.runs.commands import parse_flags
+from lopt.base.errors import UserError
 from lopt.meta import ESTIMATORS, OBJECTIVES
-from lopt.parts import Parts, build, config
+from lopt.base.parts import Parts, build, config
 from lopt.predict import PREDICTORS
 from lopt.rules import RULES
 from lopt.tasks import MIXTURES, TASKS

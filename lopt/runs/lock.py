@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lopt.errors import UserError
+from lopt.base.errors import UserError
 
 _FILE = ".lock"
 
@@ -49,7 +49,7 @@ def only_process(folder: str | os.PathLike) -> Iterator[None]:
       ...     pass
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: ...: process ... is writing there; ...
+      lopt.base.errors.UserError: ...: process ... is writing there; ...
     """
     with _opened(Path(folder)) as file:
         try:

@@ -6,12 +6,12 @@ import socket
 import pytest
 from processes import launch
 
-from lopt.errors import UserError
-from lopt.lock import only_process
+from lopt.base.errors import UserError
+from lopt.runs.lock import only_process
 
 HOLD = (
-    "import sys, time, lopt.lock\n"
-    "with lopt.lock.only_process(sys.argv[1]):\n"
+    "import sys, time, lopt.runs.lock\n"
+    "with lopt.runs.lock.only_process(sys.argv[1]):\n"
     "    print('inside', flush=True)\n"
     "    time.sleep(600)\n"
 )

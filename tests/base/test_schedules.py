@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.errors import UserError
-from lopt.schedules import SCHEDULES, scale_by_drawn_rate
+from lopt.base.errors import UserError
+from lopt.base.schedules import SCHEDULES, scale_by_drawn_rate
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from lopt.checks import integer, is_sequence, number, shown
-from lopt.errors import UserError, suggest
-from lopt.own import is_own, name_of_class, own_function, trust_class
+from lopt.base.checks import integer, is_sequence, number, shown
+from lopt.base.errors import UserError, suggest
+from lopt.base.own import is_own, name_of_class, own_function, trust_class
 
 _SHOWN = 200
 """Characters of an unreadable text that its error message repeats."""
@@ -59,7 +59,7 @@ class Parts(dict[str, Any]):
     >>> ESTIMATORS["as"]
     Traceback (most recent call last):
         ...
-    lopt.errors.UserError: unknown estimator 'as'; did you mean es? valid: es
+    lopt.base.errors.UserError: unknown estimator 'as'; did you mean es? valid: es
     """
 
     def __init__(self, kind: str, makes: type = object, /, **parts: Any):
@@ -85,7 +85,7 @@ class Parts(dict[str, Any]):
         """The function of a part, imported if it is the user's own.
 
         Raises:
-          UserError: for an unknown name; as `lopt.own.own_function`.
+          UserError: for an unknown name; as `lopt.base.own.own_function`.
         """
         return own_function(name) if is_own(name) else self[name]
 
@@ -188,7 +188,7 @@ def own(text: str) -> Callable[..., Any]:
 
     Raises:
       UserError: if the text cannot be read, or the function has no such argument; as
-        `lopt.own.own_function`.
+        `lopt.base.own.own_function`.
 
     Example:
       >>> own("math:prod(start=2)")([3, 4])
@@ -210,7 +210,7 @@ def name_in(parts: Parts, made: Any) -> str:
     """The name of what is a part's class: among the parts, or `module:class` of the user's own.
 
     Raises:
-      UserError: as `lopt.own.name_of_class`.
+      UserError: as `lopt.base.own.name_of_class`.
     """
     ours = (name for name, kind in parts.items() if kind is type(made))
     return next(ours, None) or name_of_class(type(made))
@@ -267,7 +267,7 @@ def require_modest(part: str | Mapping[str, Any], coefficients: int | None = Non
       >>> require_modest("transformer(depth=1000)")
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: what a file names may have depth up to 64
+      lopt.base.errors.UserError: what a file names may have depth up to 64
     """
     _require_modest("parts", part, 0)
     if coefficients is not None and isinstance(part, str | Mapping | ConfigDict):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from lopt.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest
 
 _TRUSTED: set[str] = set()
 """What this process' configs, flags and code have named."""
@@ -36,7 +36,7 @@ def own_function(name: str) -> Callable[..., Any]:
     if _IN_A_FILE.get() and name not in _TRUSTED:
         raise UserError(
             f"{name} is named in a file, and nothing is imported for a file; if it is yours, say "
-            f"so first: --trust={name}, or lopt.own.trust({name!r}) in Python"
+            f"so first: --trust={name}, or lopt.base.own.trust({name!r}) in Python"
         )
     module, _, attribute = name.partition(":")
     try:
@@ -56,7 +56,7 @@ def own_function(name: str) -> Callable[..., Any]:
 def trust(*names: str) -> None:
     """Let the files of optimizers name these functions of the user's own, as `"module:function"`.
 
-    What a config, a flag or `lopt.parts.build` named in this process is trusted already.
+    What a config, a flag or `lopt.base.parts.build` named in this process is trusted already.
 
     Raises:
       UserError: as `own_function`.

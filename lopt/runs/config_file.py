@@ -14,8 +14,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from lopt.errors import UserError, suggest
-from lopt.parts import Parts, read_config, with_name
+from lopt.base.errors import UserError, suggest
+from lopt.base.parts import Parts, read_config, with_name
 
 
 class ConfigFile(flags.ArgumentParser):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
-from lopt.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest
 
 Made = TypeVar("Made")
 
@@ -34,7 +34,7 @@ class Check:
       >>> integer(1)("steps", 2.5)
       Traceback (most recent call last):
           ...
-      lopt.errors.UserError: steps must be a positive integer, not 2.5
+      lopt.base.errors.UserError: steps must be a positive integer, not 2.5
     """
 
     words: str
@@ -130,11 +130,11 @@ def sequence(each: Check, least: int = 0) -> Check:
     >>> sequence(integer(1))("widths", 3)
     Traceback (most recent call last):
         ...
-    lopt.errors.UserError: widths must be a sequence, such as (3,), not 3
+    lopt.base.errors.UserError: widths must be a sequence, such as (3,), not 3
     >>> sequence(integer(1))("widths", (3, 0))
     Traceback (most recent call last):
         ...
-    lopt.errors.UserError: each of widths must be a positive integer, not 0
+    lopt.base.errors.UserError: each of widths must be a positive integer, not 0
     """
     return _Sequence("a sequence", tuple, each, least)
 
@@ -161,7 +161,7 @@ def named(kind: str, valid: Iterable[str]) -> Check:
     >>> named("rate", ["low", "high"])("rate", "hihg")
     Traceback (most recent call last):
         ...
-    lopt.errors.UserError: unknown rate 'hihg'; did you mean high? valid: high, low
+    lopt.base.errors.UserError: unknown rate 'hihg'; did you mean high? valid: high, low
     """
     return _Named(f"the name of a {kind}", str, kind, tuple(valid))
 

@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.checks import FILE_NAME, PATH, SEED, SIZE, integer, named, number, sequence, shown
-from lopt.errors import UserError
+from lopt.base.checks import FILE_NAME, PATH, SEED, SIZE, integer, named, number, sequence, shown
+from lopt.base.errors import UserError
 
 NAN, INF = float("nan"), float("inf")
 
