@@ -1,0 +1,1 @@
+"""What long commands share: locks, signals, streams, config files, memory."""
