@@ -13,10 +13,10 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from lopt.runs.config_file import ConfigFile
 from lopt.base.errors import UserError
-from lopt.runs.memory import memory_for
 from lopt.base.parts import Parts
+from lopt.runs.config_file import ConfigFile
+from lopt.runs.memory import memory_for
 from lopt.runs.signals import handled, leave
 from lopt.runs.streams import lasting_streams
 

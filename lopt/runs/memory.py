@@ -22,11 +22,11 @@ def memory_for(what: str, fix: str) -> Iterator[None]:
 
     Example:
       >>> import numpy as np
-      >>> with memory_for("this array", "make it smaller"):
+      >>> with memory_for("it", "make it smaller"):
       ...     np.empty(2**58)
       Traceback (most recent call last):
           ...
-      lopt.base.errors.UserError: this array asks for 2.00 EiB at a time, more memory than is free; ...
+      lopt.base.errors.UserError: it asks for 2.00 EiB at a time, more memory than is free; ...
     """
     try:
         yield

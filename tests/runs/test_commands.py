@@ -12,8 +12,8 @@ from processes import assert_refused, run, run_in_turn
 
 import lopt
 from lopt.initial_theta import theta_digest
-from lopt.runs.lock import only_process
 from lopt.rules import load
+from lopt.runs.lock import only_process
 
 TINY = (
     "--config=configs/relational.py",

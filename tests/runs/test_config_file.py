@@ -2,12 +2,12 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lopt.runs.commands import parse_flags
 from lopt.base.errors import UserError
-from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.base.parts import Parts, build, config
+from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.predict import PREDICTORS
 from lopt.rules import RULES
+from lopt.runs.commands import parse_flags
 from lopt.tasks import MIXTURES, TASKS
 
 QUICKSTART = "configs/quickstart.py"
