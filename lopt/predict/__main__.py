@@ -25,7 +25,7 @@ from lopt.base.checks import MAPPING
 from lopt.base.errors import UserError
 from lopt.meta.progress import Progress
 from lopt.meta.workdir import claimed, writing_to
-from lopt.predict.experiment import FOLDER, Experiment, Plan
+from lopt.predict.experiment import FOLDER, Experiment, Settings
 from lopt.predict.folder import from_folder
 from lopt.predict.models import PREDICTORS
 from lopt.predict.networks import Networks, from_zoo
@@ -51,14 +51,14 @@ def main(argv: Sequence[str]) -> None:
     """Train all predictors of the config, and write report.md and results.json to the workdir."""
     del argv
     config = _CONFIG.value
-    plan = Plan.from_config(_block(config))
+    settings = Settings.from_config(_block(config))
     if _NETWORKS.value is not None and "zoo" in config and not _given("predict.sizes"):
-        plan = replace(plan, sizes=())  # those of the config are of its zoo
+        settings = replace(settings, sizes=())  # those of the config are of its zoo
     workdir = Path(_WORKDIR.value).expanduser()
     networks, others = _networks(config, workdir)
-    experiment = Experiment(plan, networks, others, workdir / FOLDER)
+    experiment = Experiment(settings, networks, others, workdir / FOLDER)
     claim = {
-        "predict": {**config.predict.to_dict(), "sizes": plan.sizes},
+        "predict": {**config.predict.to_dict(), "sizes": settings.sizes},
         "networks": _digest([networks, *others.values()]),
     }
     with (

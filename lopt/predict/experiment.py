@@ -24,7 +24,7 @@ from lopt.base.checks import (
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.compare.statistics import Interval, standard_error
-from lopt.predict.fit import Budget, fit, require_scores
+from lopt.predict.fit import TrainingBudget, fit, require_scores
 from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_runs, r_squared
 from lopt.predict.models import PREDICTORS, Model
 from lopt.predict.networks import Networks
@@ -39,7 +39,7 @@ _TEST_SEED = 1_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class Settings:
     """What an experiment trains.
 
     Attributes:
@@ -52,15 +52,15 @@ class Plan:
     """
 
     predictors: Mapping[str, Model]
-    budget: Budget
+    budget: TrainingBudget
     seeds: int = 3
     test: float = 0.2
     sizes: Sequence[int] = ()
     loss: str = "cross_entropy"
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "Plan":
-        """The plan of a config's block.
+    def from_config(cls, config: Mapping[str, Any]) -> "Settings":
+        """The settings of a config's block.
 
         Raises:
           UserError: if it cannot work.
@@ -69,7 +69,7 @@ class Plan:
         parts = block["predictors"]
         if MAPPING.holds(parts):
             block["predictors"] = {name: build(PREDICTORS, part) for name, part in parts.items()}
-        block["budget"] = made_of(Budget, "predict.budget", block["budget"])
+        block["budget"] = made_of(TrainingBudget, "predict.budget", block["budget"])
         return made_of(cls, "predict", block)
 
     def __post_init__(self):
@@ -141,13 +141,13 @@ class Experiment:
     """Predictors, and the networks that they are trained and measured on.
 
     Attributes:
-      plan: what is trained.
+      settings: what is trained.
       networks: all that splits are made of.
       others: networks of other widths, on which nothing is trained.
       folder: where predictors are kept.
     """
 
-    plan: Plan
+    settings: Settings
     networks: Networks
     others: Mapping[str, Networks]
     folder: Path
@@ -159,16 +159,16 @@ class Experiment:
           UserError: if not.
         """
         for networks in (self.networks, *self.others.values()):
-            require_scores(networks.scores, len(networks), self.plan.loss, networks.names)
+            require_scores(networks.scores, len(networks), self.settings.loss, networks.names)
         most = int(np.sum(~self.tested))
-        for size in self.plan.sizes:
+        for size in self.settings.sizes:
             if not 0 < size <= most:
                 raise UserError(f"sizes are 1 to {most}, the networks to train on, not {size}")
 
     @property
     def tested(self) -> Bool[np.ndarray, " networks"]:
         """Which networks are for the test."""
-        return choose(self.networks.runs, self.plan.test, _TEST_SEED)
+        return choose(self.networks.runs, self.settings.test, _TEST_SEED)
 
     def training(self, size: int) -> Int[np.ndarray, " some"]:
         """The first training networks, whole runs, of which there are at least so many."""
@@ -183,12 +183,12 @@ class Experiment:
 
     def jobs(self) -> list[Job]:
         """All trainings, the smaller ones first."""
-        sizes = sorted(set(self.plan.sizes) or {int(np.sum(~self.tested))})
+        sizes = sorted(set(self.settings.sizes) or {int(np.sum(~self.tested))})
         return [
             Job(name, size, seed)
             for size in sizes
-            for name in self.plan.predictors
-            for seed in range(self.plan.seeds)
+            for name in self.settings.predictors
+            for seed in range(self.settings.seeds)
         ]
 
     def run(self) -> Iterator[Outcome]:
@@ -226,10 +226,10 @@ class Experiment:
             own.params,
             own.scores,
             own.spec,
-            self.plan.predictors[job.name],
+            self.settings.predictors[job.name],
             runs=own.runs,
-            loss=self.plan.loss,
-            budget=self.plan.budget,
+            loss=self.settings.loss,
+            budget=self.settings.budget,
             seed=job.seed,
         )
         told = {**predictor.provenance, "seconds": time.monotonic() - start}
@@ -246,7 +246,7 @@ def _training_of(provenance: Mapping[str, Any]) -> tuple[float, int, float]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Summary:
     """How a predictor does at one number of training networks.
 
     Attributes:
@@ -280,9 +280,9 @@ class Standing:
         return standard_error(self.taus)
 
 
-def standings(
+def summaries(
     experiment: Experiment, outcomes: Sequence[Outcome]
-) -> dict[tuple[str, int], Standing]:
+) -> dict[tuple[str, int], Summary]:
     """How all predictors do at all sizes, from all outcomes, by name and size."""
     test = experiment.networks[experiment.tested]
     grouped: dict[tuple[str, int], list[Outcome]] = {}
@@ -318,7 +318,7 @@ def standings(
         def behind(index: np.ndarray, key: tuple = key, lead: tuple = lead) -> float:
             return means[lead](index) - means[key](index)
 
-        found[key] = Standing(
+        found[key] = Summary(
             np.array([kendall_tau(o.predictions, test.scores) for o in own]),
             interval(means[key], key[1]),
             np.array([r_squared(o.predictions, test.scores) for o in own]),

@@ -9,9 +9,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from lopt.base.printed import printable
 from lopt.compare.labels import AS_IT_IS, Label, label_lines
 from lopt.compare.palette import Look, looks
-from lopt.predict.experiment import Experiment, Outcome, Standing
+from lopt.predict.experiment import Experiment, Outcome, Summary
 
-Standings = dict[tuple[str, int], Standing]
+Summaries = dict[tuple[str, int], Summary]
 
 _PANEL = (2.4, 2.5)
 """Inches of a predictor's scatter."""
@@ -27,11 +27,11 @@ CAPTIONS = {
 
 
 def figures(
-    experiment: Experiment, outcomes: Sequence[Outcome], found: Standings
+    experiment: Experiment, outcomes: Sequence[Outcome], found: Summaries
 ) -> dict[str, Figure]:
     """All pictures by name."""
     pictures = {"scores": scores(experiment), "scatter": scatter(experiment, outcomes)}
-    if len(experiment.plan.sizes) > 1:
+    if len(experiment.settings.sizes) > 1:
         pictures["sizes"] = sizes(experiment, found)
     return pictures
 
@@ -42,7 +42,7 @@ def scores(experiment: Experiment) -> Figure:
     axes = figure.subplots()
     values, tested = experiment.networks.scores, experiment.tested
     edges = np.linspace(values.min(), values.max(), 21)
-    if experiment.plan.loss == "cross_entropy":
+    if experiment.settings.loss == "cross_entropy":
         edges = np.linspace(0, 1, 21)
     axes.hist(
         [values[~tested], values[tested]],
@@ -59,7 +59,10 @@ def scores(experiment: Experiment) -> Figure:
 
 def scatter(experiment: Experiment, outcomes: Sequence[Outcome]) -> Figure:
     """Predicted against true scores, a panel for each predictor."""
-    names, true = list(experiment.plan.predictors), experiment.networks.scores[experiment.tested]
+    names, true = (
+        list(experiment.settings.predictors),
+        experiment.networks.scores[experiment.tested],
+    )
     largest = max(o.job.size for o in outcomes)
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
@@ -79,7 +82,7 @@ def scatter(experiment: Experiment, outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def sizes(experiment: Experiment, found: Standings) -> Figure:
+def sizes(experiment: Experiment, found: Summaries) -> Figure:
     """Tau against the number of training networks."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -89,9 +92,9 @@ def sizes(experiment: Experiment, found: Standings) -> Figure:
         own = [found[name, size] for size in counts]
         means = [s.taus.mean() for s in own]
         axes.plot(counts, means, color=look.color, linestyle=look.line, linewidth=1.4)
-        for size, standing in zip(counts, own, strict=True):
-            each = np.full(len(standing.taus), size)
-            axes.plot(each, standing.taus, ".", color=look.color, markersize=4)
+        for size, summary in zip(counts, own, strict=True):
+            each = np.full(len(summary.taus), size)
+            axes.plot(each, summary.taus, ".", color=look.color, markersize=4)
         labels.append(Label(counts[-1], means[-1], name, look.color))
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{n:,}" for n in counts])
@@ -104,5 +107,5 @@ def sizes(experiment: Experiment, found: Standings) -> Figure:
 
 
 def _looks(experiment: Experiment) -> dict[str, Look]:
-    names = list(experiment.plan.predictors)
+    names = list(experiment.settings.predictors)
     return {name: looks(names, names[0])[name] for name in names}

@@ -42,7 +42,7 @@ from lopt.unf import backend
 
 
 @dataclass(frozen=True)
-class Budget:
+class TrainingBudget:
     """What each predictor may spend; the same for all that are compared.
 
     Attributes:
@@ -84,7 +84,7 @@ def fit(
     *,
     runs: Sequence[Hashable] | np.ndarray | None = None,
     loss: str = "cross_entropy",
-    budget: Budget | None = None,
+    budget: TrainingBudget | None = None,
     seed: int = 0,
 ) -> Predictor:
     """Train a predictor of networks' scores from their weights.
@@ -120,9 +120,9 @@ def fit(
       >>> 0 < fitted({"w": params["w"][0]}) < 1
       True
     """
-    budget = Budget() if budget is None else budget
-    if not isinstance(budget, Budget):
-        raise UserError(f"budget must be a lopt.predict.Budget, not {shown(budget)}")
+    budget = TrainingBudget() if budget is None else budget
+    if not isinstance(budget, TrainingBudget):
+        raise UserError(f"budget must be a lopt.predict.TrainingBudget, not {shown(budget)}")
     seed = SEED("seed", seed)
     model = predictor if isinstance(predictor, Model) else build(PREDICTORS, predictor)
     params = stacked(params)
@@ -223,7 +223,7 @@ class _Training:
     model: Model
     spec: PermutationSpec
     loss: str
-    budget: Budget
+    budget: TrainingBudget
     readings: Readings
     targets: Float[np.ndarray, " networks"]
     held_out: Bool[np.ndarray, " networks"]

@@ -11,8 +11,8 @@ import numpy as np
 from lopt.base.atomic import replacing, write_atomically
 from lopt.compare.report import table
 from lopt.compare.statistics import Interval
-from lopt.predict.experiment import Experiment, Outcome, Standing, standings
-from lopt.predict.figures import CAPTIONS, Standings, figures
+from lopt.predict.experiment import Experiment, Outcome, Summary, summaries
+from lopt.predict.figures import CAPTIONS, Summaries, figures
 from lopt.predict.metrics import are_binary
 
 WRITTEN = ("report.md", "results.json", "predictors")
@@ -28,7 +28,7 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> 
     Raises:
       OSError: if it cannot be written.
     """
-    found = standings(experiment, outcomes)
+    found = summaries(experiment, outcomes)
     pictures = figures(experiment, outcomes, found)
     for name, figure in pictures.items():
         with replacing(folder / f"{name}.png") as partial:
@@ -39,19 +39,19 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> 
     return "\n".join(main_table(experiment, found))
 
 
-def markdown(experiment: Experiment, found: Standings, pictures: Sequence[str]) -> str:
+def markdown(experiment: Experiment, found: Summaries, pictures: Sequence[str]) -> str:
     """The report as a page of Markdown, its pictures as `NAME.png` beside it."""
     lines = ["# Scores predicted from weights", "", *main_table(experiment, found), ""]
     lines += [how(experiment), ""]
     for name in pictures:
         lines += [f"![{CAPTIONS[name]}]({name}.png)", "", CAPTIONS[name], ""]
-    if len(experiment.plan.sizes) > 1:
+    if len(experiment.settings.sizes) > 1:
         lines += ["## Tau against the number of training networks", ""]
         lines += [*size_table(experiment, found), ""]
     return "\n".join(lines)
 
 
-def main_table(experiment: Experiment, found: Standings) -> list[str]:
+def main_table(experiment: Experiment, found: Summaries) -> list[str]:
     """A row for each predictor at all training networks, the best first."""
     widths = list(experiment.others)
     binary = any(len(own.aucs) for own in found.values())
@@ -85,20 +85,20 @@ def main_table(experiment: Experiment, found: Standings) -> list[str]:
     return table(header, rows)
 
 
-def size_table(experiment: Experiment, found: Standings) -> list[str]:
+def size_table(experiment: Experiment, found: Summaries) -> list[str]:
     """A row for each predictor, a column for each number of training networks."""
     counts = sorted({size for _, size in found})
     rows = [
         (name, *(spread(found[name, n].taus, 3) for n in counts))
-        for name in experiment.plan.predictors
+        for name in experiment.settings.predictors
     ]
     return table(("predictor", *(f"{n:,}" for n in counts)), rows)
 
 
 def how(experiment: Experiment) -> str:
     """How the numbers came about, in a paragraph."""
-    plan, networks, tested = experiment.plan, experiment.networks, experiment.tested
-    budget, runs = plan.budget, networks.runs
+    settings, networks, tested = experiment.settings, experiment.networks, experiment.tested
+    budget, runs = settings.budget, networks.runs
     rates = ", ".join(f"{r:g}" for r in budget.learning_rates)
     trained, unseen = len(set(runs[~tested].tolist())), len(set(runs[tested].tolist()))
     return (
@@ -106,9 +106,10 @@ def how(experiment: Experiment) -> str:
         f"{int(np.sum(~tested)):,} of {trained} runs to train on, "
         f"{100 * budget.validation:.0f} % of these runs for validation, and "
         f"{int(np.sum(tested)):,} of {unseen} runs for the test, which no "
-        f"training and no choice saw. Every predictor has the same budget at each of {plan.seeds} "
-        f"seeds: Adam at {rates}, batches of {budget.batch_size}, at most {budget.epochs} epochs, "
-        f"stopped after {budget.patience} without a better tau on validation, and the parameters "
+        "training and no choice saw. Every predictor has the same budget at each of "
+        f"{settings.seeds} seeds: Adam at {rates}, batches of {budget.batch_size}, at most "
+        f"{budget.epochs} epochs, stopped after {budget.patience} without a better tau on "
+        "validation, and the parameters "
         "of the best epoch and rate kept. The numbers are means over seeds ± the standard error. "
         "Intervals resample the runs of the test, 95 %; how far a predictor is behind the best is "
         "resampled in pairs. Seconds are those of one training, whatever else the machine did."
@@ -127,9 +128,9 @@ def _of_binary(scores: np.ndarray) -> str:
     )
 
 
-def plain(experiment: Experiment, found: Standings) -> dict[str, Any]:
+def plain(experiment: Experiment, found: Summaries) -> dict[str, Any]:
     """The results as plain data."""
-    plan, tested = experiment.plan, experiment.tested
+    settings, tested = experiment.settings, experiment.tested
     counts, edges = np.histogram(experiment.networks.scores, 20)
     return {
         "networks": len(experiment.networks),
@@ -137,8 +138,8 @@ def plain(experiment: Experiment, found: Standings) -> dict[str, Any]:
         "runs": len(set(experiment.networks.runs.tolist())),
         "test_runs": len(set(experiment.networks.runs[tested].tolist())),
         "scores": {"edges": edges.tolist(), "networks": counts.tolist()},
-        "seeds": plan.seeds,
-        "budget": {k: getattr(plan.budget, k) for k in plan.budget.__dataclass_fields__},
+        "seeds": settings.seeds,
+        "budget": {k: getattr(settings.budget, k) for k in settings.budget.__dataclass_fields__},
         "results": [
             {"predictor": name, "training_networks": size, **_plain(own)}
             for (name, size), own in found.items()
@@ -165,12 +166,12 @@ def between(interval: Interval) -> str:
     return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
-def _largest(found: Standings) -> dict[str, Standing]:
+def _largest(found: Summaries) -> dict[str, Summary]:
     most = max(size for _, size in found)
     return {name: own for (name, size), own in found.items() if size == most}
 
 
-def _plain(own: Standing) -> dict[str, Any]:
+def _plain(own: Summary) -> dict[str, Any]:
     binary = {"aucs": _listed(own.aucs), "accuracies": _listed(own.accuracies)}
     elsewhere: Mapping[str, Any] = {k: v.tolist() for k, v in own.elsewhere.items()}
     return {

@@ -11,9 +11,8 @@ from lopt.base.errors import UserError
 from lopt.base.schedules import scale_over_run
 from lopt.compare import Budget, Search, compare, contenders
 from lopt.meta import ES, NRES, PES, MetaTraining, Problem, Validation
-from lopt.predict import Budget as TrainingBudget
-from lopt.predict import NeuronModel, StatNNModel, UNFModel, fit
-from lopt.predict.experiment import Plan
+from lopt.predict import NeuronModel, StatNNModel, TrainingBudget, UNFModel, fit
+from lopt.predict.experiment import Settings
 from lopt.predict.zoo import Zoo
 from lopt.rules import GatesRule, UNFRule
 from lopt.symmetry import Axes, PermutationSpec
@@ -42,7 +41,7 @@ def fitted(**changed):
 
 
 def planned(**changed):
-    return Plan.from_config({"predictors": {"mine": {"name": "stat_nn"}}, **changed})
+    return Settings.from_config({"predictors": {"mine": {"name": "stat_nn"}}, **changed})
 
 
 def validation(**changed):

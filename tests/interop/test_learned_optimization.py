@@ -19,8 +19,8 @@ from lopt.symmetry import check_spec
 
 pytest.importorskip("learned_optimization")
 
+import external_tasks
 import own_parts
-import their_tasks
 from flax import serialization
 from learned_optimization.learned_optimizers import base as their_learned
 from learned_optimization.optimizers import base as their_optimizers
@@ -66,7 +66,7 @@ def what_a_run_sees(task, run, steps=STEPS):
     return batches, [jax.random.key_data(loss_key) for _, loss_key in keys]
 
 
-@pytest.fixture(scope="module", params=[their_tasks.Digits, their_tasks.NormalizedDigits])
+@pytest.fixture(scope="module", params=[external_tasks.Digits, external_tasks.NormalizedDigits])
 def tasks(request):
     theirs = request.param()
     return theirs, task_from(theirs, batches=8, held_out=2)
@@ -130,7 +130,7 @@ def rules(tasks):
 
 
 @pytest.mark.parametrize("name", ["base", "unf"])
-def test_our_rules_train_their_tasks_under_their_interface_as_through_optax(tasks, rules, name):
+def test_our_rules_train_external_tasks_under_their_interface_as_through_optax(tasks, rules, name):
     theirs, task = tasks
     learned = as_learned_optimizer(rules[name], spec=task.spec)
     assert isinstance(learned, their_learned.LearnedOptimizer)
@@ -387,7 +387,7 @@ from lopt.base.parts import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
 
-THEIRS = "their_tasks:NormalizedDigits(width=4)"
+THEIRS = "external_tasks:NormalizedDigits(width=4)"
 
 def get_config():
     task_from = "lopt.interop.learned_optimization:task_from"
@@ -411,7 +411,7 @@ def test_a_rule_is_meta_trained_on_a_task_of_theirs_from_a_config(tmp_path, monk
     assert result.returncode == 0, result.stderr
     provenance = load(tmp_path / "run" / "optimizer.safetensors").provenance
     assert provenance["sources"] == ["NormalizedDigits of learned_optimization"]
-    assert provenance["task"]["theirs"] == "their_tasks:NormalizedDigits(width=4)"
+    assert provenance["task"]["theirs"] == "external_tasks:NormalizedDigits(width=4)"
 
 
 def test_a_file_of_ours_is_a_learned_optimizer_of_theirs(tmp_path):

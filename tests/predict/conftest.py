@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from predicting import KINDS, ZOO, mlps_of
 
 from lopt.base.parts import config
-from lopt.predict import PREDICTORS, Budget, fit
+from lopt.predict import PREDICTORS, TrainingBudget, fit
 from lopt.predict.zoo import make
 from lopt.symmetry import Axes, PermutationSpec
 
@@ -57,5 +57,7 @@ def mlps():
 @pytest.fixture(scope="session", params=KINDS)
 def trained(request, mlps):
     """A trained predictor of each kind."""
-    budget = Budget(learning_rates=(1e-2,), epochs=12, batch_size=4, patience=12, validation=0.2)
+    budget = TrainingBudget(
+        learning_rates=(1e-2,), epochs=12, batch_size=4, patience=12, validation=0.2
+    )
     return fit(mlps.params, mlps.scores, mlps.spec, request.param, runs=mlps.runs, budget=budget)

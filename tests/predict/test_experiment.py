@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from lopt.base.errors import UserError
-from lopt.predict import Budget, fit, save
-from lopt.predict.experiment import Experiment, Job, Outcome, Plan, standings
+from lopt.predict import TrainingBudget, fit, save
+from lopt.predict.experiment import Experiment, Job, Outcome, Settings, summaries
 from lopt.predict.report import how, main_table, plain
 
 
 @pytest.fixture
 def experiment(mlps, small_config, tmp_path):
-    return Experiment(Plan.from_config(small_config.predict), mlps, {}, tmp_path)
+    return Experiment(Settings.from_config(small_config.predict), mlps, {}, tmp_path)
 
 
 def test_no_run_is_both_trained_on_and_tested(experiment):
@@ -47,13 +47,13 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_of_whole_runs(experi
 )
 def test_a_plan_that_cannot_work_is_refused(small_config, change, words):
     with pytest.raises(UserError, match=words):
-        Plan.from_config({**small_config.predict.to_dict(), **change})
+        Settings.from_config({**small_config.predict.to_dict(), **change})
 
 
 def test_sizes_beyond_the_training_networks_are_refused(mlps, small_config, tmp_path):
-    plan = Plan.from_config({**small_config.predict.to_dict(), "sizes": (43,)})
+    settings = Settings.from_config({**small_config.predict.to_dict(), "sizes": (43,)})
     with pytest.raises(UserError, match="sizes are 1 to 42"):
-        Experiment(plan, mlps, {}, tmp_path)
+        Experiment(settings, mlps, {}, tmp_path)
 
 
 def test_scores_that_are_no_probabilities_are_named(mlps, small_config, tmp_path):
@@ -61,7 +61,7 @@ def test_scores_that_are_no_probabilities_are_named(mlps, small_config, tmp_path
     scores[5] = np.float64(1.5)
     changed = type(mlps)(mlps.params, scores, mlps.runs, mlps.names, mlps.spec)
     with pytest.raises(UserError, match=r"network network-5: its score 1\.5 must be between"):
-        Experiment(Plan.from_config(small_config.predict), changed, {}, tmp_path)
+        Experiment(Settings.from_config(small_config.predict), changed, {}, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -83,23 +83,25 @@ def test_a_kept_predictor_that_does_not_say_how_it_was_trained_is_named(told, ex
 
 @pytest.fixture(scope="module")
 def stat_nn(mlps):
-    return fit(mlps.params, mlps.scores, mlps.spec, "stat_nn(hidden=(4,))", budget=Budget(epochs=1))
+    return fit(
+        mlps.params, mlps.scores, mlps.spec, "stat_nn(hidden=(4,))", budget=TrainingBudget(epochs=1)
+    )
 
 
 def found_by(experiment, predicted):
-    """The standings of predictors that all predict the same."""
+    """The summaries of predictors that all predict the same."""
     test = experiment.networks[experiment.tested]
     jobs = experiment.jobs()
     outcomes = [Outcome(job, predicted(test.scores), {}, 1.0, 1, 1e-3) for job in jobs]
-    return standings(experiment, outcomes)
+    return summaries(experiment, outcomes)
 
 
 def test_binary_scores_have_auc_and_accuracy_in_the_report_and_others_do_not(
     mlps, small_config, tmp_path
 ):
-    plan = Plan.from_config({**small_config.predict.to_dict(), "sizes": ()})
+    settings = Settings.from_config({**small_config.predict.to_dict(), "sizes": ()})
     binary = replace(mlps, scores=(mlps.scores > 0.5).astype(float))
-    experiment = Experiment(plan, binary, {}, tmp_path)
+    experiment = Experiment(settings, binary, {}, tmp_path)
     found = found_by(experiment, lambda scores: 0.2 + 0.2 * scores)  # in order, below a half
     (own, *_) = plain(experiment, found)["results"]
     zeros = np.mean(binary.scores[experiment.tested] == 0)
@@ -108,7 +110,7 @@ def test_binary_scores_have_auc_and_accuracy_in_the_report_and_others_do_not(
     assert "| AUC | accuracy |" in main_table(experiment, found)[0]
     assert "All scores are 0 or 1" in how(experiment)
 
-    experiment = Experiment(plan, mlps, {}, tmp_path)
+    experiment = Experiment(settings, mlps, {}, tmp_path)
     found = found_by(experiment, lambda scores: scores)
     assert not {"aucs", "accuracies"} & plain(experiment, found)["results"][0].keys()
     assert "AUC" not in main_table(experiment, found)[0]

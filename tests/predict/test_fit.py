@@ -9,14 +9,14 @@ from predicting import KINDS, Largest, mlps_of
 
 from lopt.base.errors import UserError
 from lopt.base.parts import build
-from lopt.predict import PREDICTORS, Budget, fit, load, save
+from lopt.predict import PREDICTORS, TrainingBudget, fit, load, save
 from lopt.predict.fit import require_scores
 from lopt.predict.metrics import kendall_tau
 from lopt.predict.predictor import read, standard_of, standardized
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.unf import backend
 
-QUICK = Budget(epochs=1)
+QUICK = TrainingBudget(epochs=1)
 
 
 def test_a_trained_predictor_orders_networks_that_it_has_not_seen(trained, mlps):
@@ -65,7 +65,7 @@ def test_networks_one_by_one_as_on_a_cpu_and_together_train_the_same(mlps, monke
     class Again(Largest):
         """Equal to no `Largest`, so that nothing that was compiled for one is reused."""
 
-    budget = Budget(learning_rates=(1e-2,), epochs=2, batch_size=4)
+    budget = TrainingBudget(learning_rates=(1e-2,), epochs=2, batch_size=4)
     found = []
     for cpu, kind in ((True, Largest), (False, Again)):
         monkeypatch.setattr(backend, "on_cpu", lambda cpu=cpu: cpu)
@@ -99,7 +99,7 @@ def test_a_fresh_perceptron_reads_features_of_mean_zero_and_variance_one(kind, m
 
 
 def test_training_leaves_what_standardizes(mlps):
-    budget = Budget(learning_rates=(1e-2,), epochs=2, batch_size=4)
+    budget = TrainingBudget(learning_rates=(1e-2,), epochs=2, batch_size=4)
     found = [
         fit(mlps.params, mlps.scores, mlps.spec, KINDS[2], budget=b).theta
         for b in (budget, replace(budget, epochs=1))
@@ -109,7 +109,7 @@ def test_training_leaves_what_standardizes(mlps):
 
 
 def test_squared_loss_predicts_scores_of_any_size(mlps):
-    budget = Budget(learning_rates=(1e-2,), epochs=12, batch_size=4, patience=12)
+    budget = TrainingBudget(learning_rates=(1e-2,), epochs=12, batch_size=4, patience=12)
     scores = 100 * mlps.scores - 300
     found = fit(
         mlps.params, scores, mlps.spec, "stat_nn(hidden=(8,))", loss="squared", budget=budget
@@ -128,13 +128,13 @@ def test_the_same_seed_gives_the_same_predictor(mlps):
 
 
 def test_the_learning_rate_that_is_best_on_validation_is_kept(mlps):
-    budget = Budget(learning_rates=(1e-9, 1e-2), epochs=6, batch_size=4)
+    budget = TrainingBudget(learning_rates=(1e-9, 1e-2), epochs=6, batch_size=4)
     found = fit(mlps.params, mlps.scores, mlps.spec, "stat_nn(hidden=(8,))", budget=budget)
     assert found.provenance["learning_rate"] == 1e-2
 
 
 def test_a_kind_of_predictor_of_the_users_own_is_fitted_saved_and_loaded(mlps, tmp_path):
-    budget = Budget(learning_rates=(0.3,), epochs=6, batch_size=4)
+    budget = TrainingBudget(learning_rates=(0.3,), epochs=6, batch_size=4)
     model = "predicting:Largest(power=0.5)"
     found = fit(mlps.params, mlps.scores, mlps.spec, model, budget=budget)
     assert kendall_tau(found.many(mlps.params), mlps.scores) > 0.5

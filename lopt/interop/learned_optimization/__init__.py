@@ -5,14 +5,14 @@ optimizers here. docs/interop.md says how to install the library, which is impor
 these is called.
 """
 
-from lopt.interop.learned_optimization.optimizers import StateOfTheirs, optimizer_from
-from lopt.interop.learned_optimization.rules import RunOfTheirs, as_learned_optimizer
-from lopt.interop.learned_optimization.tasks import TaskOfTheirs, task_from
+from lopt.interop.learned_optimization.optimizers import ExternalState, optimizer_from
+from lopt.interop.learned_optimization.rules import ExternalRun, as_learned_optimizer
+from lopt.interop.learned_optimization.tasks import ExternalTask, task_from
 
 __all__ = [
-    "RunOfTheirs",
-    "StateOfTheirs",
-    "TaskOfTheirs",
+    "ExternalRun",
+    "ExternalState",
+    "ExternalTask",
     "as_learned_optimizer",
     "optimizer_from",
     "task_from",

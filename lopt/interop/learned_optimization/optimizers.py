@@ -19,7 +19,7 @@ from lopt.rules.rule import Theta
 from lopt.tasks.task import Params
 
 
-class StateOfTheirs(NamedTuple):
+class ExternalState(NamedTuple):
     """The state of an optimizer of theirs as an optax transformation.
 
     Attributes:
@@ -80,26 +80,26 @@ def optimizer_from(
             return state._replace(params=params)
         return made.set_params(state, params)
 
-    def init(params: Params) -> StateOfTheirs:
+    def init(params: Params) -> ExternalState:
         key = jax.random.PRNGKey(0)
         state = jax.tree.map(jnp.asarray, made.init(params, num_steps=total_steps, key=key))
-        return StateOfTheirs(with_params(state, ()), jnp.zeros((), jnp.int32))
+        return ExternalState(with_params(state, ()), jnp.zeros((), jnp.int32))
 
     def update(
         updates: PyTree[Array],
-        state: StateOfTheirs,
+        state: ExternalState,
         params: Params | None = None,
         *,
         value: Array | None = None,
         **extra_args: Any,
-    ) -> tuple[PyTree[Array], StateOfTheirs]:
+    ) -> tuple[PyTree[Array], ExternalState]:
         if params is None:
             raise UserError(f"an optimizer of {LIBRARY} reads the params: pass them to update")
         key = jax.random.fold_in(jax.random.PRNGKey(1), state.count)
         inner = with_params(state.inner, params)
         inner = made.update(inner, updates, loss=value, model_state=None, key=key)
         step = jax.tree.map(lambda new, old: new - old, made.get_params(inner), params)
-        return step, StateOfTheirs(with_params(inner, ()), state.count + 1)
+        return step, ExternalState(with_params(inner, ()), state.count + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -78,21 +78,21 @@ def as_learned_optimizer(
             num_steps: int | None = None,
             key: Array | None = None,
             **kwargs: Any,
-        ) -> RunOfTheirs:
+        ) -> ExternalRun:
             """The state before the first step; `num_steps` may be traced."""
             steps = None if num_steps is None else jnp.asarray(num_steps, jnp.int32)
             inner = self._transformation.init(params)
-            return RunOfTheirs(params, model_state, inner, jnp.zeros((), jnp.int32), steps)
+            return ExternalRun(params, model_state, inner, jnp.zeros((), jnp.int32), steps)
 
         def update(
             self,
-            opt_state: RunOfTheirs,
+            opt_state: ExternalRun,
             grad: PyTree[Array],
             loss: Array | None = None,
             model_state: Any = None,
             key: Array | None = None,
             **kwargs: Any,
-        ) -> RunOfTheirs:
+        ) -> ExternalRun:
             """The state after a step."""
             updates, inner = self._transformation.update(
                 grad,
@@ -109,7 +109,7 @@ def as_learned_optimizer(
                 iteration=opt_state.iteration + 1,
             )
 
-        def set_params(self, state: RunOfTheirs, params: Params) -> RunOfTheirs:
+        def set_params(self, state: ExternalRun, params: Params) -> ExternalRun:
             """The state with other params."""
             return dataclasses.replace(state, params=params)
 
@@ -141,7 +141,7 @@ def as_learned_optimizer(
 
 
 @flax.struct.dataclass
-class RunOfTheirs:
+class ExternalRun:
     """The state of an `Optimizer` of theirs that is one of our rules.
 
     Attributes:

@@ -21,7 +21,7 @@ _EVALUATIONS = 8
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class TaskOfTheirs(Task):
+class ExternalTask(Task):
     """A family of tasks of theirs, or a single one; see `task_from`.
 
     A run's state has what the family drew for it, and the model's state.
@@ -72,7 +72,7 @@ class TaskOfTheirs(Task):
         return f"{self.family.name} of {LIBRARY}"
 
 
-def task_from(theirs: Any, batches: int = 64, held_out: int = 8) -> TaskOfTheirs:
+def task_from(theirs: Any, batches: int = 64, held_out: int = 8) -> ExternalTask:
     """A task of theirs, or a family of tasks, as one of ours.
 
     Their data come from iterators on the host. As many batches as are asked for are drawn from
@@ -103,9 +103,9 @@ def task_from(theirs: Any, batches: int = 64, held_out: int = 8) -> TaskOfTheirs
     if not isinstance(made, base.TaskFamily):
         raise UserError(f"{theirs} is a {type(made).__name__}, no Task or TaskFamily of {LIBRARY}")
     if made.datasets is None:
-        return TaskOfTheirs(None, None, made)
+        return ExternalTask(None, None, made)
     test = (made.eval_datasets or made.datasets).test
-    return TaskOfTheirs(_stack(made.datasets.train, batches), _stack(test, held_out), made)
+    return ExternalTask(_stack(made.datasets.train, batches), _stack(test, held_out), made)
 
 
 def _stack(iterator: Any, number: int) -> Batch:
