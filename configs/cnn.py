@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.meta import ESTIMATORS
 from lopt.rules import RULES
 from lopt.tasks import TASKS

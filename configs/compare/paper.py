@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from lopt.base import describe
 from lopt.base.errors import UserError, suggest
-from lopt.base.parts import describe
 
 SMALL = Path(__file__).parents[1] / "paper" / "small"
 

@@ -7,7 +7,7 @@ import runpy
 
 from ml_collections import ConfigDict
 
-from lopt.base.parts import describe
+from lopt.base import describe
 
 RULES = {"UNF": "relational", "Deep Sets": "pointwise"}
 SEEDS = 3

@@ -12,7 +12,7 @@ meta-learn alpha, beta and the momentum's decay, which the published code keeps 
 
 from ml_collections import ConfigDict
 
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.rules import RULES
 

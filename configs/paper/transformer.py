@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.tasks import TASKS
 
 SETTINGS = runpy.run_path(str(Path(__file__).with_name("_settings.py")))

@@ -6,7 +6,7 @@ width 128 and networks of 16 channels that read them, which want an accelerator.
 
 from ml_collections import ConfigDict
 
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.predict import PREDICTORS
 
 

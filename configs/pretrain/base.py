@@ -6,7 +6,7 @@ About a quarter of an hour on one core. It needs FashionMNIST:
 
 from ml_collections import ConfigDict
 
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.meta import ESTIMATORS, OBJECTIVES
 from lopt.rules import RULES
 from lopt.tasks import MIXTURES, TASKS

@@ -312,8 +312,8 @@ SEED = integer(0, 2**32 - 1)
 POSITIVE = number(above=0)
 """Learning rates, and scales."""
 
-SHARE = number(above=0, below=1)
-"""A part that leaves some."""
+FRACTION = number(above=0, below=1)
+"""Portions that leave some, such as of data for a test."""
 
 DECAY = number(0, below=1)
 """Of averages."""

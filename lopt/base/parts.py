@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from lopt.base.checks import integer, is_sequence, number, shown
 from lopt.base.errors import UserError, suggest
-from lopt.base.own import is_own, name_of_class, own_function, trust_class
+from lopt.base.user_defined import import_function, is_user_defined, name_of_class, trust_class
 
 _SHOWN = 200
 """Characters of an unreadable text that its error message repeats."""
@@ -85,9 +85,9 @@ class Parts(dict[str, Any]):
         """The function of a part, imported if it is the user's own.
 
         Raises:
-          UserError: for an unknown name; as `lopt.base.own.own_function`.
+          UserError: for an unknown name; as `lopt.base.user_defined.import_function`.
         """
-        return own_function(name) if is_own(name) else self[name]
+        return import_function(name) if is_user_defined(name) else self[name]
 
 
 def config(parts: Parts, name: str, **arguments: Any) -> ConfigDict:
@@ -173,7 +173,7 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
         if parameters[k].default is not inspect.Parameter.empty:
             _require_kind(name, k, parameters[k].default, value)
     made = make(**arguments)
-    if is_own(name):
+    if is_user_defined(name):
         if not isinstance(made, parts.makes):
             wanted = f"{parts.makes.__module__}.{parts.makes.__qualname__}"
             raise UserError(f"{name} makes a {type(made).__name__}, not a {wanted}")
@@ -181,22 +181,22 @@ def build(parts: Parts, part: str | Mapping[str, Any]) -> Any:
     return made
 
 
-def own(text: str) -> Callable[..., Any]:
+def user_function(text: str) -> Callable[..., Any]:
     """The function that `"module:function"` names, or `"module:function(argument=value)"`.
 
     What arguments the text gives are no longer among those of the function's signature.
 
     Raises:
       UserError: if the text cannot be read, or the function has no such argument; as
-        `lopt.base.own.own_function`.
+        `lopt.base.user_defined.import_function`.
 
     Example:
-      >>> own("math:prod(start=2)")([3, 4])
+      >>> user_function("math:prod(start=2)")([3, 4])
       24
     """
     arguments = parse(text)
     name = arguments.pop("name")
-    make = own_function(name)
+    make = import_function(name)
     if not arguments:
         return make
     parameters = _parameters(make, name, arguments)
@@ -210,7 +210,7 @@ def name_in(parts: Parts, made: Any) -> str:
     """The name of what is a part's class: among the parts, or `module:class` of the user's own.
 
     Raises:
-      UserError: as `lopt.base.own.name_of_class`.
+      UserError: as `lopt.base.user_defined.name_of_class`.
     """
     ours = (name for name, kind in parts.items() if kind is type(made))
     return next(ours, None) or name_of_class(type(made))
@@ -300,7 +300,7 @@ def _require_modest(name: str, value: Any, depth: int) -> None:
 
 def _require_as_wide(part: Mapping[str, Any], coefficients: int) -> None:
     """Refuse widths whose theta would be larger, unless the part is of the user's own."""
-    if is_own(str(part.get("name"))):
+    if is_user_defined(str(part.get("name"))):
         return
     for name in (name for name in _WIDE if name in part):
         widths = part[name] if isinstance(part[name], list | tuple) else [part[name]]

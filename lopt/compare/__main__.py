@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from lopt.base.errors import UserError, suggest
-from lopt.base.own import trust
+from lopt.base.user_defined import trust
 from lopt.compare.baselines import BASELINES
 from lopt.compare.comparison import compare
 from lopt.compare.contenders import UNTRAINED

@@ -13,8 +13,8 @@ from jaxtyping import Array
 
 from lopt.base.checks import POSITIVE, TEXT, shown
 from lopt.base.errors import UserError, suggest
-from lopt.base.own import is_own
-from lopt.base.parts import build, own
+from lopt.base.parts import build, user_function
+from lopt.base.user_defined import is_user_defined
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.grid import Budget, Search
 from lopt.compare.provenance import own_rate
@@ -181,8 +181,8 @@ def _resolved(given: Any) -> Any:
         return given
     if given in BASELINES:
         return BASELINES[given]
-    if is_own(given):
-        return own(given)
+    if is_user_defined(given):
+        return user_function(given)
     raise UserError(
         f"unknown optimizer {given!r}; {suggest(given, (*BASELINES, *PRETRAINED, UNTRAINED))}; or "
         "a file of lopt.save, or module:function"

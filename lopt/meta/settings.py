@@ -56,8 +56,7 @@ def require_settings(config: Mapping[str, Any]) -> None:
         part = _value_at(config, name)
         if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
             raise UserError(
-                f"{name} must be the config of a part, as lopt.base.parts.config makes one, "
-                f"not {part!r}"
+                f"{name} must be the config of a part, as lopt.base.config makes one, not {part!r}"
             )
     for name, check in _VALUES.items():
         check(name, _value_at(config, name))

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from lopt.base.checks import (
     FILE_NAME,
+    FRACTION,
     MAPPING,
-    SHARE,
     SIZE,
     made_of,
     named,
@@ -89,7 +89,7 @@ class Settings:
             self,
             "predict",
             seeds=SIZE,
-            test=SHARE,
+            test=FRACTION,
             sizes=sequence(SIZE),
             loss=named("loss", LOSSES),
         )

@@ -12,9 +12,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from lopt.base.checks import (
+    FRACTION,
     POSITIVE,
     SEED,
-    SHARE,
     SIZE,
     is_sequence,
     named,
@@ -72,7 +72,7 @@ class TrainingBudget:
             epochs=SIZE,
             batch_size=SIZE,
             patience=SIZE,
-            validation=SHARE,
+            validation=FRACTION,
         )
 
 

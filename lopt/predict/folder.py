@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from lopt.base.archive import nested
 from lopt.base.errors import UserError, suggest
-from lopt.base.parts import own
+from lopt.base.parts import user_function
 from lopt.predict.networks import Networks
 from lopt.symmetry import PermutationSpec, infer_spec
 from lopt.symmetry.paths import leaves_with_path, name_of
@@ -161,4 +161,4 @@ def _spec(given: str, params: PyTree[Array]) -> PermutationSpec:
             ) from error
     if ":" not in given:
         raise UserError(f"spec must be module:function or a .json file, not {given!r}")
-    return infer_spec(own(given), params)
+    return infer_spec(user_function(given), params)

@@ -18,8 +18,8 @@ from scipy.special import expit
 from lopt.base.archive import Archive, nested, require_real
 from lopt.base.checks import PATH, instance
 from lopt.base.errors import UserError, suggest
-from lopt.base.own import from_a_file
 from lopt.base.parts import build, name_in, require_modest
+from lopt.base.user_defined import from_a_file
 from lopt.predict.models import FEATURES, PREDICTORS, STANDARD, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path

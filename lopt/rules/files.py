@@ -18,9 +18,9 @@ from jaxtyping import Array, PyTree
 from lopt.base.archive import Archive, nested, require_real
 from lopt.base.checks import PATH, POSITIVE, instance
 from lopt.base.errors import UserError
-from lopt.base.own import from_a_file
 from lopt.base.parts import build, name_in, require_modest
 from lopt.base.schedules import require_length, scale_over_run
+from lopt.base.user_defined import from_a_file
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting

@@ -10,8 +10,8 @@ from jax.extend import core
 from jaxtyping import PyTree
 
 from lopt.base.errors import UserError
-from lopt.base.own import from_a_file
 from lopt.base.parts import build, describe, parse, require_modest
+from lopt.base.user_defined import from_a_file
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task
 
@@ -31,7 +31,7 @@ def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES)
 
     Raises:
       UserError: for a task that needs more memory, or one of the user's own that only the file
-        names; as `lopt.base.parts.build` and `require_modest`.
+        names; as `lopt.base.build` and `require_modest`.
 
     Example:
       >>> build_untrusted("mlp(widths=(1_000_000_000,))")

@@ -1,4 +1,4 @@
-"""The guide to parts of one's own, run as printed: it asserts that its rules are equivariant."""
+"""The guide to user-defined parts, run as printed: it asserts that its rules are equivariant."""
 
 import sys
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from guides import running
 
-from lopt.base import own
+from lopt.base import user_defined
 from lopt.base.parts import build, config
 from lopt.meta import ESTIMATORS
 from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule
@@ -18,7 +18,7 @@ from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule
 def guide(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guide")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own, "_TRUSTED", set())
+        patch.setattr(user_defined, "TRUSTED", set())
         with running("docs/parts.md", folder) as names:
             yield names
 

@@ -20,7 +20,7 @@ from lopt.symmetry import check_spec
 pytest.importorskip("learned_optimization")
 
 import external_tasks
-import own_parts
+import user_parts
 from flax import serialization
 from learned_optimization.learned_optimizers import base as their_learned
 from learned_optimization.optimizers import base as their_optimizers
@@ -212,7 +212,7 @@ def their_newest(*modules):
 def descents():
     """Gradient descent with a learned rate: as a rule of ours, and as a class of theirs."""
     return (
-        as_learned_optimizer(own_parts.OneRate(), learning_rate=0.05),
+        as_learned_optimizer(user_parts.OneRate(), learning_rate=0.05),
         their_learned.LearnableSGD(0.05),
     )
 
@@ -354,12 +354,12 @@ def test_mistakes_are_one_line(momentum, tmp_path):
         (lambda: optimizer_from(learned, tmp_path / "text"), "holds no theta"),
         (lambda: optimizer_from(learned, tmp_path / "other"), "not of this optimizer's theta"),
         (lambda: optimizer_from(learned, tmp_path / "shape"), "theta: shapes differ"),
-        (lambda: optimizer_from("own_parts:bowl"), "own_parts:bowl is a Quadratic, no optimizer"),
-        (lambda: optimizer_from("own_parts:descent"), "needs the argument 'learning_rate'"),
+        (lambda: optimizer_from("user_parts:bowl"), "user_parts:bowl is a Quadratic, no optimizer"),
+        (lambda: optimizer_from("user_parts:descent"), "needs the argument 'learning_rate'"),
         (lambda: task_from("quadratic"), "unknown part of learned_optimization 'quadratic'"),
         (lambda: optimizer_from(3), "no optimizer of learned_optimization"),
         (lambda: task_from(3), "no Task or TaskFamily of learned_optimization"),
-        (lambda: task_from("own_parts:bowl"), "a Quadratic, no Task or TaskFamily"),
+        (lambda: task_from("user_parts:bowl"), "a Quadratic, no Task or TaskFamily"),
         (lambda: as_learned_optimizer("gates"), "pass learning_rate"),
         (lambda: as_learned_optimizer("gate", 0.1), "unknown rule 'gate'; did you mean gates"),
         (lambda: as_learned_optimizer(3, 0.1), "is a int, no rule"),
@@ -383,7 +383,7 @@ def test_a_config_names_it():
 META_TRAINING = """
 from ml_collections import ConfigDict
 from lopt.meta import ESTIMATORS
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
 

@@ -8,7 +8,7 @@ import pytest
 from guides import running
 
 import lopt
-from lopt.base import own
+from lopt.base import user_defined
 from lopt.base.parts import build
 from lopt.meta import ESTIMATORS
 from lopt.meta.settings import require_settings
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def guide(folder):
     with pytest.MonkeyPatch.context() as patch, running("docs/meta-training.md", folder) as names:
-        patch.setattr(own, "_TRUSTED", set())
+        patch.setattr(user_defined, "TRUSTED", set())
         yield names
 
 

@@ -164,8 +164,8 @@ def test_a_part_is_swapped_by_its_name_and_keeps_the_arguments_that_both_have():
 
 
 def test_a_part_of_the_users_own_is_swapped_in():
-    found = swapped("--config.rule=own_parts:OneRate(start=3.0)", "--config.rule.start=2.5")
-    assert found.rule.to_dict() == {"name": "own_parts:OneRate", "start": 2.5}
+    found = swapped("--config.rule=user_parts:OneRate(start=3.0)", "--config.rule.start=2.5")
+    assert found.rule.to_dict() == {"name": "user_parts:OneRate", "start": 2.5}
 
 
 def test_tasks_mixtures_and_parts_within_parts_are_swapped_in():
@@ -198,7 +198,7 @@ def test_a_part_that_is_a_text_stays_one():
         ("--config.rule=unf(", ("cannot read 'unf('",)),
         ("--config.rule=", ("cannot read ''",)),
         ("--config.rule=nowhere.rules:Clipped", ("cannot import 'nowhere.rules'",)),
-        ("--config.rule=own_parts:Nothing", ("own_parts has no function 'Nothing'",)),
+        ("--config.rule=user_parts:Nothing", ("user_parts has no function 'Nothing'",)),
         ("--config.validation.task=mlp", ("--config.validation.task: no key 'validation'",)),
         ("--config.validation.task.name=mlp", ("no key 'validation'",)),
     ],

@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import jax
 import numpy as np
-import own_parts
 import pytest
+import user_parts
 from ml_collections import ConfigDict
 from processes import assert_refused, run
 
 import lopt
-from lopt.base import own
+from lopt.base import user_defined
 from lopt.base.errors import UserError
 from lopt.base.parts import build, config, describe, parse
 from lopt.compare import contenders
@@ -27,39 +27,39 @@ def trap(tmp_path, monkeypatch):
     """A module that tells that it was imported; nothing is trusted yet."""
     (tmp_path / "trap.py").write_text(TRAP + "def spring(**arguments):\n    raise SystemExit\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(own, "_TRUSTED", set())
+    monkeypatch.setattr(user_defined, "TRUSTED", set())
     yield tmp_path / "trap.imported"
     sys.modules.pop("trap", None)
 
 
 def test_a_task_is_named_by_module_and_function():
-    expected = own_parts.bowl(4)
+    expected = user_parts.bowl(4)
     for part in (
-        "own_parts:bowl(dimension=4)",
-        {"name": "own_parts:bowl", "dimension": 4},
-        config(TASKS, "own_parts:bowl", dimension=4),
+        "user_parts:bowl(dimension=4)",
+        {"name": "user_parts:bowl", "dimension": 4},
+        config(TASKS, "user_parts:bowl", dimension=4),
     ):
         np.testing.assert_array_equal(build(TASKS, part).curvature, expected.curvature)
-    assert build(TASKS, "own_parts:flexible(dimension=2)").curvature.shape == (2,)
-    assert build(TASKS, "own_parts:bowl").curvature.shape == (3,)
+    assert build(TASKS, "user_parts:flexible(dimension=2)").curvature.shape == (2,)
+    assert build(TASKS, "user_parts:bowl").curvature.shape == (3,)
 
 
 def test_its_config_lists_its_arguments():
-    found = config(TASKS, "own_parts:bowl", dimension=4)
+    found = config(TASKS, "user_parts:bowl", dimension=4)
     assert isinstance(found, ConfigDict)
-    assert found.to_dict() == {"name": "own_parts:bowl", "dimension": 4, "condition": 2.0}
+    assert found.to_dict() == {"name": "user_parts:bowl", "dimension": 4, "condition": 2.0}
 
 
-NESTED = "initial_scale(task=own_parts:bowl(dimension=5), scale=(1.0, 1.0))"
+NESTED = "initial_scale(task=user_parts:bowl(dimension=5), scale=(1.0, 1.0))"
 
 
 def test_it_stands_within_other_parts():
-    assert parse(NESTED)["task"] == {"name": "own_parts:bowl", "dimension": 5}
+    assert parse(NESTED)["task"] == {"name": "user_parts:bowl", "dimension": 5}
     assert parse(describe(parse(NESTED))) == parse(NESTED)
-    for part in (NESTED, "initial_scale(task='own_parts:bowl(dimension=5)', scale=(1.0, 1.0))"):
+    for part in (NESTED, "initial_scale(task='user_parts:bowl(dimension=5)', scale=(1.0, 1.0))"):
         params, _ = build(TASKS, part).init(jax.random.key(0))
         assert params["x"].shape == (5,)
-    assert len(build_mixture("mixture(tasks=(own_parts:bowl, quadratic))").tasks) == 2
+    assert len(build_mixture("mixture(tasks=(user_parts:bowl, quadratic))").tasks) == 2
 
 
 def test_a_quoted_text_stays_as_it_is():
@@ -71,21 +71,21 @@ def test_a_quoted_text_stays_as_it_is():
     ("part", "message"),
     [
         ("no_such_module:bowl", "cannot import 'no_such_module' of 'no_such_module:bowl': Module"),
-        ("own_parts.deeper:bowl", "cannot import 'own_parts.deeper'"),
-        ("own_parts:bowll", r"own_parts has no function 'bowll'; did you mean bowl\? valid: "),
-        ("own_parts:TRAP", "own_parts has no function 'TRAP'"),
-        ("own_parts:nothing", r"own_parts:nothing makes a int, not a lopt\.tasks\.task\.Task"),
-        ("own_parts:Sign", r"own_parts:Sign makes a Sign, not a lopt\.tasks\.task\.Task"),
-        ("own_parts:bowl(size=3)", "own_parts:bowl has no argument 'size'"),
-        ("own_parts:bowl(dimension=x)", "own_parts:bowl: dimension must be an integer"),
-        ("own_parts:descent", "own_parts:descent needs the argument 'learning_rate'"),
+        ("user_parts.deeper:bowl", "cannot import 'user_parts.deeper'"),
+        ("user_parts:bowll", r"user_parts has no function 'bowll'; did you mean bowl\? valid: "),
+        ("user_parts:TRAP", "user_parts has no function 'TRAP'"),
+        ("user_parts:nothing", r"user_parts:nothing makes a int, not a lopt\.tasks\.task\.Task"),
+        ("user_parts:Sign", r"user_parts:Sign makes a Sign, not a lopt\.tasks\.task\.Task"),
+        ("user_parts:bowl(size=3)", "user_parts:bowl has no argument 'size'"),
+        ("user_parts:bowl(dimension=x)", "user_parts:bowl: dimension must be an integer"),
+        ("user_parts:descent", "user_parts:descent needs the argument 'learning_rate'"),
         ("builtins:dict", "builtins:dict does not say which arguments it has"),
-        ("own_parts:bowl(3)", r"cannot read 'own_parts:bowl\(3\)'"),
-        ("own_parts:", "cannot read 'own_parts:'"),
+        ("user_parts:bowl(3)", r"cannot read 'user_parts:bowl\(3\)'"),
+        ("user_parts:", "cannot read 'user_parts:'"),
         (":bowl", "cannot read ':bowl'"),
         ("a:b:c", "cannot read 'a:b:c'"),
-        ("own_parts:bowl.x", "cannot read"),
-        (".own_parts:bowl", "cannot read"),
+        ("user_parts:bowl.x", "cannot read"),
+        (".user_parts:bowl", "cannot read"),
     ],
 )
 def test_a_mistake_is_one_line(part, message):
@@ -101,20 +101,20 @@ def test_a_module_that_cannot_run_is_one_line(tmp_path, monkeypatch):
         build(TASKS, "broken_module:bowl")
 
 
-def test_a_direction_of_ones_own_is_part_of_a_rule_and_of_its_file(tmp_path):
-    rule = build(RULES, "gates(directions=(adam, own_parts:Sign(scale=0.5)), weights=(0, 1))")
-    assert build(DIRECTIONS, rule.directions[1]) == own_parts.Sign(0.5)
-    assert build(RULES, "own_parts:signs(width=4)").directions == rule.directions
+def test_a_direction_is_part_of_a_rule_and_of_its_file(tmp_path):
+    rule = build(RULES, "gates(directions=(adam, user_parts:Sign(scale=0.5)), weights=(0, 1))")
+    assert build(DIRECTIONS, rule.directions[1]) == user_parts.Sign(0.5)
+    assert build(RULES, "user_parts:signs(width=4)").directions == rule.directions
     theta = rule.init(jax.random.key(0), quadratic().spec)
     save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {}))
     assert load(tmp_path / "o.safetensors").rule == rule
     with pytest.raises(UserError, match=r"makes a Sign, not a lopt\.rules\.features\.Feature"):
-        build(FEATURES, "own_parts:Sign")
+        build(FEATURES, "user_parts:Sign")
 
 
-def test_a_feature_of_ones_own_is_read_by_a_rule_over_parameters():
-    rule = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient, own_parts:Cube))")
-    assert build(FEATURES, rule.features[1]) == own_parts.Cube()
+def test_a_feature_is_read_by_a_rule_over_parameters():
+    rule = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient, user_parts:Cube))")
+    assert build(FEATURES, rule.features[1]) == user_parts.Cube()
     params = {"x": np.ones(3, np.float32)}
     theta = rule.init(jax.random.key(0), quadratic(3).spec)
     plain = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient,))")
@@ -129,26 +129,26 @@ def test_a_feature_of_ones_own_is_read_by_a_rule_over_parameters():
 
 
 def saved_rule(path):
-    rule = own_parts.OneRate(0.5)
+    rule = user_parts.OneRate(0.5)
     save(path, LearnedOptimizer(rule, rule.init(None, None), None, {}))
     return rule
 
 
-def test_a_rule_of_ones_own_loads_where_it_is_trusted(tmp_path, monkeypatch):
+def test_a_rule_loads_where_it_is_trusted(tmp_path, monkeypatch):
     path = tmp_path / "o.safetensors"
     rule = saved_rule(path)
-    monkeypatch.setattr(own, "_TRUSTED", set())
-    with pytest.raises(UserError, match=r"own_parts:OneRate is named in a file, .*--trust=own_pa"):
+    monkeypatch.setattr(user_defined, "TRUSTED", set())
+    with pytest.raises(UserError, match=r"user_parts:OneRate is named in a file, .*--trust=user_"):
         load(path)
-    own.trust("own_parts:OneRate")
+    user_defined.trust("user_parts:OneRate")
     assert load(path).rule == rule
-    monkeypatch.setattr(own, "_TRUSTED", set())
-    assert build(RULES, "own_parts:OneRate(start=0.25)") == own_parts.OneRate(0.25)
+    monkeypatch.setattr(user_defined, "TRUSTED", set())
+    assert build(RULES, "user_parts:OneRate(start=0.25)") == user_parts.OneRate(0.25)
     assert load(path).rule == rule
 
 
 def test_a_class_within_a_function_is_not_saved(tmp_path):
-    class Local(own_parts.OneRate):
+    class Local(user_parts.OneRate):
         pass
 
     with pytest.raises(UserError, match="define the class at the top level of its module"):
@@ -231,9 +231,9 @@ def test_a_text_in_a_name_does_not_get_round_the_limits_of_a_file():
 def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
     fixed, tuned, plain = contenders(
         {
-            "fixed": "own_parts:descent(learning_rate=0.5)",
-            "tuned": "own_parts:descent(momentum=0.5)",
-            "plain": "own_parts:descent",
+            "fixed": "user_parts:descent(learning_rate=0.5)",
+            "tuned": "user_parts:descent(momentum=0.5)",
+            "plain": "user_parts:descent",
         }
     )
     assert fixed.search is None
@@ -248,21 +248,21 @@ def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
         steps[contender.name] = float(updates[0])
     assert steps == pytest.approx({"fixed": -0.5, "tuned": -0.15, "plain": -0.2})
     with pytest.raises(UserError, match="has no argument 'rate'"):
-        contenders(["own_parts:descent(rate=0.5)"])
+        contenders(["user_parts:descent(rate=0.5)"])
 
 
 CONFIG = """
 from ml_collections import ConfigDict
 from lopt.meta import ESTIMATORS
-from lopt.base.parts import config
+from lopt.base import config
 from lopt.rules import RULES
 from lopt.tasks import TASKS
 
 def get_config():
     return ConfigDict({
         "seed": 0,
-        "task": config(TASKS, "own_parts:bowl"),
-        "rule": config(RULES, "own_parts:OneRate"),
+        "task": config(TASKS, "user_parts:bowl"),
+        "rule": config(RULES, "user_parts:OneRate"),
         "inner": {"learning_rate": 0.1, "schedule": "constant", "normalize": False},
         "estimator": config(ESTIMATORS, "es", pairs=2, horizon=4),
         "outer": {"steps": 2, "learning_rate": 0.1, "clip": 1.0, "checkpoint_every": 1,
@@ -271,7 +271,7 @@ def get_config():
 """
 
 
-def test_the_command_lines_take_parts_of_ones_own(tmp_path, monkeypatch):
+def test_the_command_lines_take_parts(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"tests:{':'.join(sys.path[1:])}")
     (tmp_path / "config.py").write_text(CONFIG)
     workdir = tmp_path / "run"
@@ -284,9 +284,9 @@ def test_the_command_lines_take_parts_of_ones_own(tmp_path, monkeypatch):
 
     file = workdir / "optimizer.safetensors"
     comparison = ("-m", "lopt.compare", f"--optimizer={file}", f"--workdir={tmp_path / 'c'}")
-    assert_refused(run(*comparison), "own_parts:OneRate is named in a file", "--trust=own_parts:")
-    small = ("--baselines=sgd", "--rates=1", "--seeds=1", "--trust=own_parts:OneRate")
-    assert_refused(run(*comparison, *small), "own_parts:bowl is named in a file", "--trust")
-    result = run(*comparison, *small, "--task=own_parts:bowl(dimension=2)")
+    assert_refused(run(*comparison), "user_parts:OneRate is named in a file", "--trust=user_parts:")
+    small = ("--baselines=sgd", "--rates=1", "--seeds=1", "--trust=user_parts:OneRate")
+    assert_refused(run(*comparison, *small), "user_parts:bowl is named in a file", "--trust")
+    result = run(*comparison, *small, "--task=user_parts:bowl(dimension=2)")
     assert result.returncode == 0, result.stderr
-    assert "own_parts:bowl(dimension=2)" in (tmp_path / "c" / "report.md").read_text()
+    assert "user_parts:bowl(dimension=2)" in (tmp_path / "c" / "report.md").read_text()

@@ -1,4 +1,4 @@
-"""Functions of the user's own by name, `module:function`: in configs and flags, not in files."""
+"""User-defined functions by name, `module:function`: in configs and flags, not in files."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -8,18 +8,18 @@ from typing import Any
 
 from lopt.base.errors import UserError, suggest
 
-_TRUSTED: set[str] = set()
+TRUSTED: set[str] = set()
 """What this process' configs, flags and code have named."""
 
 _IN_A_FILE = ContextVar("in_a_file", default=False)
 
 
-def is_own(name: str) -> bool:
+def is_user_defined(name: str) -> bool:
     """Whether a name is one of a module's function, and not of a part of the package."""
     return ":" in name
 
 
-def own_function(name: str) -> Callable[..., Any]:
+def import_function(name: str) -> Callable[..., Any]:
     """Import the function or class that `"module:function"` names.
 
     The module is found as by `import`: in the current folder under `python -m`, in installed
@@ -30,13 +30,13 @@ def own_function(name: str) -> Callable[..., Any]:
         it was named nowhere else before.
 
     Example:
-      >>> own_function("math:hypot")(3, 4)
+      >>> import_function("math:hypot")(3, 4)
       5.0
     """
-    if _IN_A_FILE.get() and name not in _TRUSTED:
+    if _IN_A_FILE.get() and name not in TRUSTED:
         raise UserError(
             f"{name} is named in a file, and nothing is imported for a file; if it is yours, say "
-            f"so first: --trust={name}, or lopt.base.own.trust({name!r}) in Python"
+            f"so first: --trust={name}, or lopt.base.trust({name!r}) in Python"
         )
     module, _, attribute = name.partition(":")
     try:
@@ -49,32 +49,32 @@ def own_function(name: str) -> Callable[..., Any]:
     if not callable(found):
         valid = [k for k, v in vars(imported).items() if callable(v) and not k.startswith("_")]
         raise UserError(f"{module} has no function {attribute!r}; {suggest(attribute, valid)}")
-    _TRUSTED.add(name)
+    TRUSTED.add(name)
     return found
 
 
 def trust(*names: str) -> None:
-    """Let the files of optimizers name these functions of the user's own, as `"module:function"`.
+    """Let the files of optimizers name these user-defined functions, as `"module:function"`.
 
-    What a config, a flag or `lopt.base.parts.build` named in this process is trusted already.
+    What a config, a flag or `lopt.base.build` named in this process is trusted already.
 
     Raises:
-      UserError: as `own_function`.
+      UserError: as `import_function`.
 
     Example:
       >>> trust("math:hypot")
     """
     for name in names:
-        own_function(name)
+        import_function(name)
 
 
 def trust_class(made: Any) -> None:
     """Let files name the class of something that a trusted function made."""
-    _TRUSTED.add(name_of_class(type(made)))
+    TRUSTED.add(name_of_class(type(made)))
 
 
 def name_of_class(kind: type) -> str:
-    """The name by which `own_function` finds a class.
+    """The name by which `import_function` finds a class.
 
     Raises:
       UserError: for a class within a function or another class.

@@ -1,4 +1,4 @@
-"""A module of a user's own: a task, a direction, a rule, and functions that make something else."""
+"""A module of a user: a task, a direction, a rule, and functions that make something else."""
 
 from dataclasses import dataclass
 
@@ -64,8 +64,8 @@ class OneRate(Rule):
 
 
 def signs(width=4):
-    """A rule of gates with a direction of one's own."""
-    return GatesRule(("adam", "own_parts:Sign(scale=0.5)"), (0.0, 1.0), width=width)
+    """A rule of gates with a user-defined direction."""
+    return GatesRule(("adam", "user_parts:Sign(scale=0.5)"), (0.0, 1.0), width=width)
 
 
 def descent(learning_rate, momentum=0.0):
