@@ -2,8 +2,8 @@
 
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.comparison import compare
-from lopt.compare.contenders import Contender, contenders
 from lopt.compare.controls import tensor_normalized_adam
+from lopt.compare.entries import Entry, entries
 from lopt.compare.grid import Budget, Search
 from lopt.compare.muon import muon
 from lopt.compare.results import Comparison, Standing
@@ -13,11 +13,11 @@ __all__ = [
     "Baseline",
     "Budget",
     "Comparison",
-    "Contender",
+    "Entry",
     "Search",
     "Standing",
     "compare",
-    "contenders",
+    "entries",
     "muon",
     "tensor_normalized_adam",
 ]

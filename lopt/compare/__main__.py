@@ -20,7 +20,7 @@ from lopt.base.errors import UserError, suggest
 from lopt.base.user_defined import trust
 from lopt.compare.baselines import BASELINES
 from lopt.compare.comparison import compare
-from lopt.compare.contenders import UNTRAINED
+from lopt.compare.entries import UNTRAINED
 from lopt.compare.progress import show_line
 from lopt.compare.provenance import own_steps, own_tasks
 from lopt.compare.tables import tables, verdicts

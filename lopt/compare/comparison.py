@@ -11,14 +11,14 @@ from rich.console import Console
 from lopt.base.checks import SIZE, TEXT, is_sequence, named, sequence
 from lopt.base.errors import UserError, suggest
 from lopt.base.parts import build
-from lopt.compare.contenders import Contender, contenders, offered, several
+from lopt.compare.entries import Entry, entries, offered, several
 from lopt.compare.grid import Budget
-from lopt.compare.heat import Heat
 from lopt.compare.progress import progress
 from lopt.compare.results import Comparison
 from lopt.compare.runs import Runs
 from lopt.compare.store import Memory, Store
-from lopt.compare.trials import MEASURES, Entry
+from lopt.compare.sweep import Sweep
+from lopt.compare.trials import MEASURES, Outcome
 from lopt.tasks import TASKS, Task
 
 REFERENCE = "adamw"
@@ -43,7 +43,7 @@ def compare(
     """Train every optimizer on every task, tuned alike, from the same seeds on the same batches.
 
     Args:
-      optimizers: one or several, as `lopt.compare.contenders` takes them: names of baselines,
+      optimizers: one or several, as `lopt.compare.entries` takes them: names of baselines,
         files of learned optimizers, optax transformations, functions of `learning_rate`.
       tasks: one or several, each a `Task`, a text such as `"mlp(widths=(64,))"`, or
         `"module:function(argument=value)"`. As a mapping they have names of their own.
@@ -77,51 +77,51 @@ def compare(
       >>> found.reference, found.standings["slow"].speedup.mean < 0.6
       ('sgd', True)
     """
-    entrants, built = contenders(optimizers), _tasks(tasks)
+    taking_part, built = entries(optimizers), _tasks(tasks)
     lengths = _lengths(steps, len(built))
     budget = Budget(rates, schedules, weight_decays)
-    budget = replace(budget, schedules=offered(entrants, budget.schedules))
+    budget = replace(budget, schedules=offered(taking_part, budget.schedules))
     seeds = SIZE("seeds", seeds)
     measure = named("measure", MEASURES)("measure", measure)
-    names = [c.name for c in entrants]
+    names = [c.name for c in taking_part]
     if reference is None:
         reference = REFERENCE if REFERENCE in names else names[0]
     if TEXT("reference", reference) not in names:
         raise UserError(
             f"the reference {reference!r} does not take part; {suggest(reference, names)}"
         )
-    for contender in entrants:
-        _require_one_fits(contender, built.values(), lengths)
+    for entry in taking_part:
+        _require_one_fits(entry, built.values(), lengths)
     length_of = dict(zip(built, lengths, strict=True))
     plan = {
         "kind": "comparison",
         "tasks": length_of,
-        "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in entrants},
+        "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in taking_part},
         "seeds": seeds,
         "rates": budget.rates,
         "schedules": list(budget.schedules),
         "weight_decays": list(budget.weight_decays),
         "measure": measure,
     }
-    entries: dict[tuple[str, str], Entry] = {}
+    outcomes: dict[tuple[str, str], Outcome] = {}
     store = Memory() if workdir is None else Store(workdir, plan)
     with store, progress(console) as shown:
-        shown.of(sum(c.trials(budget) for c in entrants) * len(built))
+        shown.of(sum(c.trials(budget) for c in taking_part) * len(built))
         for (name, task), length in zip(built.items(), lengths, strict=True):
             runs = Runs(task, length, seeds)
-            heat = Heat(name, runs, budget, measure, time_steps, store, shown)
-            found = heat.entries(entrants)
-            entries |= {(name, optimizer): entry for optimizer, entry in found.items()}
+            sweep = Sweep(name, runs, budget, measure, time_steps, store, shown)
+            found = sweep.outcomes(taking_part)
+            outcomes |= {(name, optimizer): outcome for optimizer, outcome in found.items()}
     return Comparison(
-        kinds={c.name: c.kind for c in entrants},
+        kinds={c.name: c.kind for c in taking_part},
         steps=length_of,
-        entries=entries,
+        outcomes=outcomes,
         reference=reference,
         measure=measure,
         seeds=seeds,
         budget=budget.trials,
         sources={name: task.source for name, task in built.items()},
-        digests={c.name: c.identity["sha256"] for c in entrants if "sha256" in c.identity},
+        digests={c.name: c.identity["sha256"] for c in taking_part if "sha256" in c.identity},
     )
 
 
@@ -151,14 +151,14 @@ def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
     return list(lengths)
 
 
-def _require_one_fits(contender: Contender, tasks: Iterable[Task], lengths: Sequence[int]) -> None:
+def _require_one_fits(entry: Entry, tasks: Iterable[Task], lengths: Sequence[int]) -> None:
     """Raise the `UserError` of an optimizer that can be made for none of the tasks."""
     mistakes = []
     for task, length in zip(tasks, lengths, strict=True):
         try:
-            rate = None if contender.search is None else (lambda count: 0.0)
+            rate = None if entry.search is None else (lambda count: 0.0)
             params, _ = jax.eval_shape(task.init, jax.random.key(0))
-            jax.eval_shape(contender.make(rate, None, task, length).init, params)
+            jax.eval_shape(entry.make(rate, None, task, length).init, params)
             return
         except UserError as error:
             mistakes.append(error)

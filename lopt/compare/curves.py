@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-FINAL_SHARE = 0.05
-"""The share of a run that losses are averaged over; the final loss is the mean of the last."""
+FINAL_FRACTION = 0.05
+"""The fraction of a run that losses are averaged over; the final loss is the mean of the last."""
 
 
 def window(steps: int) -> int:
@@ -13,7 +13,7 @@ def window(steps: int) -> int:
     >>> window(1000), window(10)
     (50, 1)
     """
-    return max(1, round(FINAL_SHARE * steps))
+    return max(1, round(FINAL_FRACTION * steps))
 
 
 def smooth(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... steps"]:

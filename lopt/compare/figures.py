@@ -67,7 +67,7 @@ def rates(results: Comparison) -> Figure:
             if best is None or best.setting.learning_rate is None:
                 continue
             first.append(float(best.losses[:, 0].mean()))
-            labels.append(_sensitivity(axes, name, look, results.entries[task, name].trials, best))
+            labels.append(_sensitivity(axes, name, look, results.outcomes[task, name].trials, best))
         axes.set(xscale="log", xlabel="learning rate / the best of its optimizer")
         axes.set_ylabel("final loss")
         axes.axvline(1, color="#BBBBBB", linewidth=0.8, zorder=0)
@@ -116,7 +116,7 @@ def speedups(results: Comparison) -> Figure:
 
 
 def performance_profile(results: Comparison) -> Figure:
-    """The share of tasks on which an optimizer needs at most so many times the least steps."""
+    """The fraction of tasks on which an optimizer needs at most so many times the least steps."""
     figure = Figure(figsize=(6.2, 3.6), layout="constrained")
     axes = figure.add_subplot()
     names = results.optimizers
@@ -130,7 +130,7 @@ def performance_profile(results: Comparison) -> Figure:
     axes.set(xscale="log", xlim=(1, PROFILE_END), ylim=(-0.03, 1.03))
     label = f"steps to the final loss of {printable(results.reference)} / those of the fastest"
     axes.set_xlabel(label, **AS_IT_IS)
-    axes.set_ylabel("share of tasks")
+    axes.set_ylabel("fraction of tasks")
     _plain_ticks(axes.xaxis, 1, PROFILE_END)
     _bare(axes)
     label_lines(axes, labels)

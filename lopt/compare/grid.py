@@ -8,7 +8,7 @@ import numpy as np
 
 from lopt.base.checks import POSITIVE, SIZE, named, number, sequence, set_checked
 from lopt.base.schedules import SCHEDULES
-from lopt.compare.trials import Entry, Setting, Trial
+from lopt.compare.trials import Outcome, Setting, Trial
 
 DECADES = 3.0
 """How far a grid of learning rates reaches from its lowest to its highest."""
@@ -89,7 +89,7 @@ def tune(
     budget: Budget,
     measure: str,
     run: Callable[[Sequence[Setting]], list[Trial]],
-) -> Entry:
+) -> Outcome:
     """Try an optimizer at a grid, then around the best of it.
 
     Of each schedule and weight decay all rates but two are spread evenly on a log axis. The last
@@ -105,7 +105,7 @@ def tune(
     trials = run(coarse(search, budget))
     if later := finer(search, budget, trials, measure):
         trials = trials + run(later)
-    return Entry(tuple(trials), at_edge=edge(trials, measure))
+    return Outcome(tuple(trials), at_edge=edge(trials, measure))
 
 
 def coarse(search: Search, budget: Budget) -> list[Setting]:

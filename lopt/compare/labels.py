@@ -52,9 +52,9 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     shown.sort(key=lambda label: label.y)
     if not shown:
         return
-    to_share = axes.transScale.transform
-    bottom, top = (to_share((axes.get_xlim()[1], y))[1] for y in (low, high))
-    ends = [to_share((label.x, np.clip(label.y, low, high)))[1] for label in shown]
+    to_fraction = axes.transScale.transform
+    bottom, top = (to_fraction((axes.get_xlim()[1], y))[1] for y in (low, high))
+    ends = [to_fraction((label.x, np.clip(label.y, low, high)))[1] for label in shown]
     wanted = (np.array(ends) - bottom) / (top - bottom)
     figure: Any = axes.figure
     inches = figure.get_figheight() / max(1, axes.get_gridspec().nrows) * 0.72

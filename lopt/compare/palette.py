@@ -44,8 +44,8 @@ def ink(color: str) -> str:
     """
     channels = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     light = 0.3 * channels[0] + 0.59 * channels[1] + 0.11 * channels[2]
-    share = min(1.0, 130 / light) if light else 1.0
-    return "#" + "".join(f"{int(share * c):02X}" for c in channels)
+    dark = min(1.0, 130 / light) if light else 1.0
+    return "#" + "".join(f"{int(dark * c):02X}" for c in channels)
 
 
 def looks(optimizers: Sequence[str], reference: str) -> dict[str, Look]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from lopt.compare.curves import smooth, speedup, steps_to
 from lopt.compare.statistics import Interval, interquartile_mean, profile_scores
-from lopt.compare.trials import Entry, Trial
+from lopt.compare.trials import Outcome, Trial
 
 _POINTS = 100
 """Steps of a curve that are written."""
@@ -48,7 +48,7 @@ class Comparison:
     Attributes:
       kinds: "baseline", "control", "learned" or "own" for the name of each optimizer.
       steps: of a run of each task, by the task's name.
-      entries: what each optimizer did on each task.
+      outcomes: what each optimizer did on each task.
       reference: the name of the optimizer that speedups refer to.
       measure: what an optimizer's best setting is lowest in.
       seeds: runs of each setting.
@@ -59,7 +59,7 @@ class Comparison:
 
     kinds: Mapping[str, str]
     steps: Mapping[str, int]
-    entries: Mapping[tuple[str, str], Entry]
+    outcomes: Mapping[tuple[str, str], Outcome]
     reference: str
     measure: str
     seeds: int
@@ -79,8 +79,8 @@ class Comparison:
 
     def best(self, task: str, optimizer: str) -> Trial | None:
         """The trial at an optimizer's best setting on a task; None if it could not run."""
-        entry = self.entries[task, optimizer]
-        return entry.best(self.measure) if entry.trials else None
+        outcome = self.outcomes[task, optimizer]
+        return outcome.best(self.measure) if outcome.trials else None
 
     def speedups(self, task: str, optimizer: str) -> Float[np.ndarray, " seeds"]:
         """In steps, of each seed; NaN if the reference could not run.
@@ -97,7 +97,7 @@ class Comparison:
 
     def slowdown(self, task: str, optimizer: str) -> float:
         """The time of a step over that of the reference."""
-        own, reference = (self.entries[task, name].step_ms for name in (optimizer, self.reference))
+        own, reference = (self.outcomes[task, name].step_ms for name in (optimizer, self.reference))
         return own / reference
 
     def on_task(self, task: str, optimizer: str) -> Interval:
@@ -183,7 +183,7 @@ class Comparison:
         scores = np.stack([self.speedups(task, name) for task in judged])
         times = np.array([[self.slowdown(task, name)] for task in judged])
         each = [interquartile_mean(row[None]) for row in scores]
-        entries = [self.entries[task, name] for task in self.tasks]
+        outcomes = [self.outcomes[task, name] for task in self.tasks]
         return Standing(
             interquartile_mean(scores),
             interquartile_mean(scores / times),
@@ -192,7 +192,7 @@ class Comparison:
             sum(i.mean < 1 and not i.is_tie for i in each),
             sum(name in winners[task] for task in judged),
             score,
-            sum(bool(e.error) or all(t.diverged.all() for t in e.trials) for e in entries),
+            sum(bool(e.error) or all(t.diverged.all() for t in e.trials) for e in outcomes),
         )
 
     def table(self) -> Any:
@@ -241,22 +241,22 @@ class Comparison:
                     "name": task,
                     "steps": self.steps[task],
                     "source": self.sources[task],
-                    "optimizers": [self._entry(task, name) for name in self.optimizers],
+                    "optimizers": [self._outcome(task, name) for name in self.optimizers],
                 }
                 for task in self.tasks
             ],
         }
 
-    def _entry(self, task: str, name: str) -> dict[str, Any]:
-        entry, best = self.entries[task, name], self.best(task, name)
+    def _outcome(self, task: str, name: str) -> dict[str, Any]:
+        outcome, best = self.outcomes[task, name], self.best(task, name)
         return {
             "name": name,
-            "error": entry.error,
-            "at_edge": entry.at_edge,
+            "error": outcome.error,
+            "at_edge": outcome.at_edge,
             "speedup": _plain(self.on_task(task, name)._asdict()),
             "speedup_per_seed": _plain(self.speedups(task, name)),
-            "step_ms": _plain(entry.step_ms),
-            "state_bytes": entry.state_bytes,
+            "step_ms": _plain(outcome.step_ms),
+            "state_bytes": outcome.state_bytes,
             "trials": [
                 {
                     **t.setting._asdict(),
@@ -266,7 +266,7 @@ class Comparison:
                     "diverged": [bool(d) for d in t.diverged],
                     **{f"held_out_{k}": _plain(v) for k, v in t.metrics.items()},
                 }
-                for t in entry.trials
+                for t in outcome.trials
             ],
             "curve": _thinned(smooth(best.losses).mean(0)) if best else None,
         }

@@ -26,8 +26,8 @@ _FIRST_SEED = 1_000_000
 _CACHE = 2**22
 """Bytes that the runs of one call may work on, on a CPU: more at a time are no faster."""
 
-_SHARE = 0.25
-"""The share of an accelerator's memory that they may."""
+_FRACTION = 0.25
+"""The fraction of an accelerator's memory that they may."""
 
 
 class Runs:
@@ -236,4 +236,4 @@ def default_room() -> int:
     device = jax.devices()[0]
     if device.platform == "cpu":
         return _CACHE
-    return int(_SHARE * (device.memory_stats() or {}).get("bytes_limit", 2**32))
+    return int(_FRACTION * (device.memory_stats() or {}).get("bytes_limit", 2**32))

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 TRIM = 0.25
-"""The share that an interquartile mean leaves out at either end."""
+"""The fraction that an interquartile mean leaves out at either end."""
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 2000
@@ -81,7 +81,7 @@ def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
 def profile(
     steps: Float[np.ndarray, "optimizers tasks"], factors: Float[np.ndarray, " factors"]
 ) -> Float[np.ndarray, "optimizers factors"]:
-    """The share of tasks on which an optimizer needs at most so many times the least steps.
+    """The fraction of tasks on which an optimizer needs at most so many times the least steps.
 
     These are the performance profiles of Dolan & Moré (2002) that AlgoPerf scores with
     (arXiv 2306.07179).

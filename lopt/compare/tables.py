@@ -144,11 +144,11 @@ def interval(value: Interval) -> str:
 
 
 def _row(results: Comparison, task: str, name: str) -> Row:
-    entry, best = results.entries[task, name], results.best(task, name)
+    outcome, best = results.outcomes[task, name], results.best(task, name)
     if best is None:
-        return (name, *[""] * (len(_ON_TASK) - 2), f"failed: {entry.error}")
-    diverged = np.concatenate([t.diverged for t in entry.trials])
-    reference = results.entries[task, results.reference]
+        return (name, *[""] * (len(_ON_TASK) - 2), f"failed: {outcome.error}")
+    diverged = np.concatenate([t.diverged for t in outcome.trials])
+    reference = results.outcomes[task, results.reference]
     speedup, slowdown = results.on_task(task, name), results.slowdown(task, name)
     in_time = Interval(*(value / slowdown for value in speedup))
     return (
@@ -159,11 +159,11 @@ def _row(results: Comparison, task: str, name: str) -> Row:
         _with_error(best.mean_losses),
         _held_out(best)[1],
         str(best.setting),
-        str(len(entry.trials)),
+        str(len(outcome.trials)),
         f"{diverged.mean():.0%}",
-        f"{number(entry.step_ms)} (×{number(slowdown)})",
-        f"{_size(entry.state_bytes)} (×{_ratio(entry.state_bytes, reference.state_bytes)})",
-        _note(entry.at_edge, best),
+        f"{number(outcome.step_ms)} (×{number(slowdown)})",
+        f"{_size(outcome.state_bytes)} (×{_ratio(outcome.state_bytes, reference.state_bytes)})",
+        _note(outcome.at_edge, best),
     )
 
 

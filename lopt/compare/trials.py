@@ -87,7 +87,7 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class Outcome:
     """All that an optimizer did on a task.
 
     Attributes:

@@ -1,6 +1,6 @@
 """What a report says of its numbers and pictures."""
 
-from lopt.compare.curves import FINAL_SHARE
+from lopt.compare.curves import FINAL_FRACTION
 from lopt.compare.results import Comparison
 
 COLUMNS = {
@@ -12,7 +12,7 @@ COLUMNS = {
     "the steps of the fastest: 1 if it is the fastest on every task, 0 if it never comes within 4 "
     "times.",
     "failed on": "the tasks on which it could not run, or diverged at every setting.",
-    "diverged": "the share of all its trials and seeds whose final loss is more than twice the "
+    "diverged": "the fraction of all its trials and seeds whose final loss is more than twice the "
     "first, or not finite.",
     "state": "what it keeps beside the params; in brackets, times the reference's, as the "
     "milliseconds of a step are.",
@@ -25,8 +25,8 @@ CAPTIONS = {
     "seeds.",
     "rates": "Final loss against the learning rate, in multiples of each optimizer's best.",
     "speedups": "Times as fast as the reference, with 95 % intervals.",
-    "profile": "The share of tasks on which an optimizer needs at most so many times the steps of "
-    "the fastest.",
+    "profile": "The fraction of tasks on which an optimizer needs at most so many times the steps "
+    "of the fastest.",
 }
 """What each picture shows."""
 
@@ -44,7 +44,7 @@ def how(results: Comparison) -> str:
         f"Every tuned optimizer has {results.budget} trials on each task and is shown at the one "
         f"of the lowest {results.measure.replace('_', ' ')}; all start from the same params and "
         f"see the same batches, with {results.seeds} seeds of each setting. Losses are training "
-        f"losses, the final one the mean of the last {100 * FINAL_SHARE:g} % of the steps, with "
+        f"losses, the final one the mean of the last {100 * FINAL_FRACTION:g} % of the steps, with "
         "the standard error over seeds. Times as fast: the steps (or the time) that the reference "
         "needs to its own final loss over those that the optimizer needs; over tasks the "
         "interquartile mean, with a 95 % bootstrap interval over tasks and seeds. In every table "

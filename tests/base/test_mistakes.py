@@ -9,7 +9,7 @@ import pytest
 import lopt
 from lopt.base.errors import UserError
 from lopt.base.schedules import scale_over_run
-from lopt.compare import Budget, Search, compare, contenders
+from lopt.compare import Budget, Search, compare, entries
 from lopt.meta import ES, NRES, PES, MetaTraining, Problem, Validation
 from lopt.predict import NeuronModel, StatNNModel, TrainingBudget, UNFModel, fit
 from lopt.predict.experiment import Settings
@@ -70,7 +70,7 @@ MAKERS = {
     "network": lambda features: RelationalLayer(SPEC, features).init(KEY, READ),
     "networks": lambda features: UNF(SPEC, features).init(KEY, READ),
     "compare": compared,
-    "contenders": contenders,
+    "entries": entries,
     "compare budget": Budget,
     "search": Search,
     "zoo": Zoo,
@@ -120,7 +120,7 @@ MISTAKES = {
     ("compare", "weight_decays"): (0.1, "0.1", None, (NAN,), (-1.0,), (INF,), ("a",), (None,)),
     ("compare", "reference"): ("adamw", 3, ["sgd"]),
     ("compare", "measure"): ("loss", None, 3, ["final_loss"]),
-    ("contenders", "optimizers"): (None, 3),
+    ("entries", "optimizers"): (None, 3),
     ("compare budget", "rates"): NO_SIZE,
     ("search", "centre"): NO_RATE,
     ("zoo", "widths"): NO_SIZES,
@@ -246,8 +246,8 @@ def test_the_line_names_the_argument_and_what_it_should_be(make, words):
 
 def test_one_optimizer_alone_is_one_optimizer():
     for given in (optax.sgd(0.1), "adamw", optax.sgd):
-        (found,) = contenders(given)
-        (in_a_list,) = contenders([given])
+        (found,) = entries(given)
+        (in_a_list,) = entries([given])
         assert found.name == in_a_list.name
 
 

@@ -14,7 +14,7 @@ import lopt
 from lopt.base import user_defined
 from lopt.base.errors import UserError
 from lopt.base.parts import build, config, describe, parse
-from lopt.compare import contenders
+from lopt.compare import entries
 from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule, LearnedOptimizer, load, save
 from lopt.rules.files import ARCHIVE
 from lopt.tasks import TASKS, build_mixture, build_untrusted, quadratic
@@ -229,7 +229,7 @@ def test_a_text_in_a_name_does_not_get_round_the_limits_of_a_file():
 
 
 def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
-    fixed, tuned, plain = contenders(
+    fixed, tuned, plain = entries(
         {
             "fixed": "user_parts:descent(learning_rate=0.5)",
             "tuned": "user_parts:descent(momentum=0.5)",
@@ -240,15 +240,15 @@ def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
     assert tuned.search is not None
     grads = np.ones(1, np.float32)
     steps = {}
-    for contender, rate in ((fixed, None), (tuned, lambda count: 0.1), (plain, lambda count: 0.2)):
-        optimizer = contender.make(rate, None, quadratic(), 10)
+    for entry, rate in ((fixed, None), (tuned, lambda count: 0.1), (plain, lambda count: 0.2)):
+        optimizer = entry.make(rate, None, quadratic(), 10)
         state = optimizer.init(grads)
         for _ in range(2):
             updates, state = optimizer.update(grads, state, grads)
-        steps[contender.name] = float(updates[0])
+        steps[entry.name] = float(updates[0])
     assert steps == pytest.approx({"fixed": -0.5, "tuned": -0.15, "plain": -0.2})
     with pytest.raises(UserError, match="has no argument 'rate'"):
-        contenders(["user_parts:descent(rate=0.5)"])
+        entries(["user_parts:descent(rate=0.5)"])
 
 
 CONFIG = """

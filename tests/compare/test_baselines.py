@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.compare import BASELINES, Budget, contenders
+from lopt.compare import BASELINES, Budget, entries
 from lopt.compare.controls import tensor_normalized_adam
 from lopt.compare.muon import hidden_matrices, muon
 from lopt.compare.runs import Program, Runs
@@ -17,13 +17,13 @@ from lopt.tasks import cnn, mlp, rnn, transformer
 
 @pytest.mark.parametrize("name", list(BASELINES))
 def test_a_baseline_learns_within_its_grid(name, regression):
-    (contender,) = contenders([name])
-    search = contender.search
+    (entry,) = entries([name])
+    search = entry.search
     schedule = search.combinations(Budget(1))[0][0]
     settings = [Setting(search.centre * x, schedule) for x in (0.1, 1.0, 10.0)]
     runs = Runs(regression, steps=400, seeds=1)
     program = Program(
-        runs, lambda rate, decay: contender.make(rate, decay, regression, 400), settings[0], 3
+        runs, lambda rate, decay: entry.make(rate, decay, regression, 400), settings[0], 3
     )
     trials = list(program(settings))
     best = min(t.score("final_loss") for t in trials)
@@ -31,7 +31,7 @@ def test_a_baseline_learns_within_its_grid(name, regression):
 
 
 def test_baselines_that_have_a_weight_decay_are_tuned_with_it():
-    searches = {c.name: c.search for c in contenders(["adam", "adamw", "muon", "lion", "prodigy"])}
+    searches = {c.name: c.search for c in entries(["adam", "adamw", "muon", "lion", "prodigy"])}
     assert [name for name, s in searches.items() if s.decays] == [
         "adamw",
         "muon",

@@ -5,7 +5,7 @@ import re
 from guides import ROOT, running
 
 from lopt.compare import BASELINES
-from lopt.compare.contenders import UNTRAINED
+from lopt.compare.entries import UNTRAINED
 
 GUIDE = (ROOT / "docs" / "comparing.md").read_text()
 

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from lopt.base.errors import UserError
-from lopt.compare import compare, contenders
-from lopt.compare.curves import FINAL_SHARE
+from lopt.compare import compare, entries
+from lopt.compare.curves import FINAL_FRACTION
 from lopt.compare.runs import Program
 from lopt.compare.tables import columns, on_task, over_all_columns, standings, verdicts
 from lopt.rules import LearnedOptimizer, UNFRule, save
@@ -92,7 +92,7 @@ def test_adam_that_stands_still_at_every_other_step_is_half_as_fast():
         time_steps=False,
     )
     handicapped = found.standings["handicapped"].speedup
-    assert handicapped.mean == pytest.approx(0.5, abs=FINAL_SHARE / 2)
+    assert handicapped.mean == pytest.approx(0.5, abs=FINAL_FRACTION / 2)
     assert handicapped.high < 0.55
 
 
@@ -106,7 +106,7 @@ def test_gradient_descent_on_a_bowl_is_as_fast_as_its_closed_form_says():
         seeds=2,
         time_steps=False,
     )
-    window = round(FINAL_SHARE * steps)
+    window = round(FINAL_FRACTION * steps)
 
     def smoothed(rate):
         losses = (1 - rate) ** (2.0 * np.arange(steps))
@@ -180,11 +180,17 @@ def test_a_file_without_provenance_is_tuned_and_one_with_it_is_run_at_its_defaul
     names = ["sgdm", "untrained", *files]
     found = compare(names, {"mine": regression}, steps=10, seeds=2, rates=5, time_steps=False)
     assert found.optimizers == ("sgdm", "untrained", "bare, tuned", "told", "told, tuned")
-    assert [len(found.entries["mine", name].trials) for name in found.optimizers] == [5, 5, 5, 1, 5]
+    assert [len(found.outcomes["mine", name].trials) for name in found.optimizers] == [
+        5,
+        5,
+        5,
+        1,
+        5,
+    ]
     assert found.kinds["told"] == "learned"
     assert len(verdicts(found)) == 3
     at_default = found.best("mine", "told")
-    same = [t for t in found.entries["mine", "told, tuned"].trials if t.setting[0] == 0.02]
+    same = [t for t in found.outcomes["mine", "told, tuned"].trials if t.setting[0] == 0.02]
     np.testing.assert_allclose(at_default.losses, same[0].losses, rtol=1e-4)
 
 
@@ -196,7 +202,7 @@ def test_every_tuned_row_is_tried_with_the_schedule_that_a_row_brings_itself(reg
     found = compare(optimizers, {"mine": regression}, **arguments)
     assert found.budget == 2
     tried = {
-        name: [t.setting.schedule for t in found.entries["mine", name].trials]
+        name: [t.setting.schedule for t in found.outcomes["mine", name].trials]
         for name in found.optimizers
     }
     assert tried == {
@@ -232,7 +238,7 @@ def test_in_every_table_the_fastest_stand_first_and_the_fastest_baseline_is_a_re
 
 
 def test_a_pretrained_optimizer_is_called_by_its_name():
-    assert [c.name for c in contenders(["adamw", "base"])] == ["adamw", "base", "base, tuned"]
+    assert [c.name for c in entries(["adamw", "base"])] == ["adamw", "base", "base, tuned"]
 
 
 def test_a_finished_comparison_is_only_read_again(regression, tmp_path, monkeypatch):
@@ -317,4 +323,4 @@ def test_mistakes_are_one_line(change, words):
 def test_functions_by_name_are_tuned_as_others(regression):
     found = compare(["optax:adabelief"], {"mine": regression}, steps=5, seeds=1, rates=3)
     assert found.optimizers == ("adabelief",)
-    assert len(found.entries["mine", "adabelief"].trials) == 3
+    assert len(found.outcomes["mine", "adabelief"].trials) == 3

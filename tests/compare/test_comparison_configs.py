@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lopt.compare import BASELINES, compare, contenders
+from lopt.compare import BASELINES, compare, entries
 from lopt.compare.comparison import _lengths, _tasks
-from lopt.compare.contenders import UNTRAINED, offered
+from lopt.compare.entries import UNTRAINED, offered
 from lopt.compare.grid import Budget
 from lopt.pretrained import PRETRAINED
 
@@ -32,7 +32,7 @@ def test_a_config_can_run(name):
     _lengths(config["steps"], len(_tasks(tasks)))
     Budget(config["rates"], config["schedules"])
     here = [text for text in texts if not text.endswith(".safetensors")]
-    assert offered(contenders(here), config["schedules"]) == config["schedules"]
+    assert offered(entries(here), config["schedules"]) == config["schedules"]
 
 
 def test_the_small_config_names_controls_and_all_four_architectures():

@@ -23,12 +23,12 @@ def trained(loss_at):
 @pytest.mark.parametrize("decays", [True, False])
 def test_every_optimizer_gets_the_same_number_of_trials(scheduled, decays):
     run, asked = trained(lambda s: abs(np.log10(s.learning_rate) + 2))
-    entry = tune(Search(0.01, scheduled, decays), BUDGET, "final_loss", run)
-    assert len(entry.trials) == len(asked) == BUDGET.trials == 28
+    outcome = tune(Search(0.01, scheduled, decays), BUDGET, "final_loss", run)
+    assert len(outcome.trials) == len(asked) == BUDGET.trials == 28
     assert len(set(asked)) == 28
     assert {s.schedule for s in asked} == ({"constant", "cosine"} if scheduled else {"constant"})
     assert {s.weight_decay for s in asked} == ({0.0, 0.1} if decays else {None})
-    assert not entry.at_edge
+    assert not outcome.at_edge
 
 
 def test_a_grid_is_even_on_a_log_axis():
@@ -49,10 +49,10 @@ def test_the_last_two_rates_surround_the_best():
 @pytest.mark.parametrize(("sign", "end"), [(1, "lowest"), (-1, "highest")])
 def test_a_grid_whose_best_is_at_an_edge_reaches_further_and_says_if_it_still_is(sign, end):
     run, asked = trained(lambda s: 10 + sign * np.log10(s.learning_rate))
-    entry = tune(Search(0.01), Budget(7), "final_loss", run)
+    outcome = tune(Search(0.01), Budget(7), "final_loss", run)
     beyond = [sign * np.log10(s.learning_rate) for s in asked[5:]]
     assert max(beyond) < min(sign * np.log10(s.learning_rate) for s in asked[:5])
-    assert entry.at_edge == end
+    assert outcome.at_edge == end
 
     turning = np.log10(asked[5 if sign < 0 else 6].learning_rate)
     run, _ = trained(lambda s: abs(np.log10(s.learning_rate) - turning))

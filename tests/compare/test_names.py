@@ -9,7 +9,7 @@ from rich.console import Console
 from lopt.compare.progress import progress, show_line
 from lopt.compare.results import Comparison
 from lopt.compare.tables import tables, verdicts
-from lopt.compare.trials import Entry, Setting, Trial
+from lopt.compare.trials import Outcome, Setting, Trial
 
 NAMES = {
     "brackets": ("sgd [/red] [bold]", "mlp [/", ":warning: [link]"),
@@ -22,13 +22,13 @@ def comparison(optimizer, task, error):
     """One optimizer that broke beside one that did not, on a task, without training any."""
     losses = np.linspace(1.0, 0.5, 24).reshape(2, 12)
     trials = [Trial(Setting(r, "cosine"), losses / r, {"loss": losses[:, -1]}) for r in (1.0, 2.0)]
-    entries = {
-        (task, optimizer): Entry(tuple(trials)),
-        (task, "other"): Entry(tuple(trials[::-1])),
-        (task, f"{optimizer}, tuned"): Entry(error=error),
+    outcomes = {
+        (task, optimizer): Outcome(tuple(trials)),
+        (task, "other"): Outcome(tuple(trials[::-1])),
+        (task, f"{optimizer}, tuned"): Outcome(error=error),
     }
-    kinds = {name: "own" for _, name in entries}
-    return Comparison(kinds, {task: 12}, entries, optimizer, "final_loss", 2, 2, {task: error})
+    kinds = {name: "own" for _, name in outcomes}
+    return Comparison(kinds, {task: 12}, outcomes, optimizer, "final_loss", 2, 2, {task: error})
 
 
 def printed(results, error):

@@ -262,7 +262,7 @@ def test_an_optimizer_of_theirs_is_compared_here():
         seeds=2,
         time_steps=False,
     )
-    theirs, ours = (found.entries["bowl", name].trials[0].losses for name in ("theirs", "ours"))
+    theirs, ours = (found.outcomes["bowl", name].trials[0].losses for name in ("theirs", "ours"))
     np.testing.assert_allclose(theirs, ours, rtol=1e-4)
     assert (theirs[:, -1] < theirs[:, 0]).all()
 

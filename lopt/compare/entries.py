@@ -34,7 +34,7 @@ _RATE_OF_RULES = 0.1
 
 
 @dataclass(frozen=True)
-class Contender:
+class Entry:
     """An optimizer in a comparison.
 
     Attributes:
@@ -59,15 +59,15 @@ class Contender:
         return 1 if self.search is None else budget.trials
 
 
-def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]:
-    """Optimizers, however they are given, as contenders.
+def entries(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Entry]:
+    """Optimizers, however they are given, as entries.
 
     Args:
       optimizers: one or several, as a sequence or a mapping. Each is a name in `BASELINES` or in
         `lopt.pretrained.PRETRAINED`; `"untrained"`; `"module:function"`, or
         `"module:function(argument=value)"` to set arguments that are then not tuned; the file of a
         learned optimizer; a `LearnedOptimizer`; an optax transformation, which is run as it is; a
-        function `learning_rate -> transformation`, which is tuned; or a `Contender`. As a mapping
+        function `learning_rate -> transformation`, which is tuned; or a `Entry`. As a mapping
         they have names of their own, otherwise they are called by what they are.
 
     Returns:
@@ -88,9 +88,9 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
         raise UserError(f"no optimizers to compare; name some of {', '.join(BASELINES)}")
     known = {name: _resolved(given) for name, given in named.items()}
     learned = next((x for x in known.values() if isinstance(x, LearnedOptimizer)), None)
-    found: list[Contender] = []
+    found: list[Entry] = []
     for name, given in known.items():
-        found += _contenders(name, given, named[name], learned)
+        found += _entries(name, given, named[name], learned)
     names = [c.name for c in found]
     for name in names:
         if names.count(name) > 1:
@@ -98,21 +98,21 @@ def contenders(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Contender]
     return found
 
 
-def offered(entrants: Sequence[Contender], schedules: Sequence[str]) -> tuple[str, ...]:
+def offered(given: Sequence[Entry], schedules: Sequence[str]) -> tuple[str, ...]:
     """The schedules of a comparison: those given, and those that its optimizers bring themselves.
 
     An optimizer that is run as it is has no advantage by its schedule then: all that are tuned are
     tried with it.
 
     Args:
-      entrants: who takes part.
+      given: who takes part.
       schedules: names in `lopt.base.schedules.SCHEDULES`.
 
     Example:
-      >>> offered(contenders(["adamw", "base"]), ["cosine"])
+      >>> offered(entries(["adamw", "base"]), ["cosine"])
       ('cosine', 'linear')
     """
-    own = [c.schedule for c in entrants if c.schedule]
+    own = [c.schedule for c in given if c.schedule]
     return tuple(dict.fromkeys((*schedules, *own)))
 
 
@@ -132,7 +132,7 @@ def several(name: str, what: str, given: Any, is_one: Callable[[Any], bool]) -> 
 
 
 def _is_optimizer(given: Any) -> bool:
-    kinds = str | Path | LearnedOptimizer | optax.GradientTransformation | Contender
+    kinds = str | Path | LearnedOptimizer | optax.GradientTransformation | Entry
     return isinstance(given, kinds) or callable(given)
 
 
@@ -145,7 +145,7 @@ def _named(optimizers: Sequence[Any]) -> dict[str, Any]:
             name = "learned" if len(files) == 1 else _name_of(Path(given))
         elif isinstance(given, LearnedOptimizer):
             name = "learned"
-        elif isinstance(given, Contender):
+        elif isinstance(given, Entry):
             name = given.name
         elif isinstance(given, str):
             name = given.partition(":")[2] or given
@@ -189,10 +189,8 @@ def _resolved(given: Any) -> Any:
     )
 
 
-def _contenders(
-    name: str, found: Any, given: Any, learned: LearnedOptimizer | None
-) -> list[Contender]:
-    if isinstance(found, Contender):
+def _entries(name: str, found: Any, given: Any, learned: LearnedOptimizer | None) -> list[Entry]:
+    if isinstance(found, Entry):
         return [replace(found, name=name)]
     if isinstance(found, LearnedOptimizer):
         identity = {"file": str(given), "sha256": _digest(given)} if _is_file(given) else {}
@@ -204,13 +202,13 @@ def _contenders(
         identity = {"baseline": given}
         return [_tuned(name, found.make, found.rate, found.scheduled, kind, identity)]
     if isinstance(found, optax.GradientTransformation):
-        return [Contender(name, lambda *_: found, None)]
+        return [Entry(name, lambda *_: found, None)]
     if callable(found):
         identity = {"function": given} if isinstance(given, str) else {}
         parameters = inspect.signature(found).parameters
         if "learning_rate" not in parameters:
             make = _called(found)
-            return [Contender(name, lambda _, *rest: make(None, *rest), None, "own", identity)]
+            return [Entry(name, lambda _, *rest: make(None, *rest), None, "own", identity)]
         default = parameters["learning_rate"].default
         rate = float(default) if POSITIVE.holds(default) else _RATE
         return [_tuned(name, found, rate, True, "own", identity)]
@@ -227,9 +225,9 @@ def _tuned(
     scheduled: bool,
     kind: str,
     identity: Mapping[str, Any],
-) -> Contender:
+) -> Entry:
     decays = "weight_decay" in inspect.signature(make).parameters
-    return Contender(name, _called(make), Search(rate, scheduled, decays), kind, identity)
+    return Entry(name, _called(make), Search(rate, scheduled, decays), kind, identity)
 
 
 def _called(make: Callable[..., Any]) -> Callable[..., optax.GradientTransformation]:
@@ -253,18 +251,18 @@ def _called(make: Callable[..., Any]) -> Callable[..., optax.GradientTransformat
     return made
 
 
-def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) -> list[Contender]:
+def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) -> list[Entry]:
     """A learned optimizer at its default, if it has one, and tuned."""
     make = _called(learned.transformation)
     rate = own_rate(learned)
-    tuned = Contender(f"{name}, tuned", make, Search(rate or _RATE_OF_RULES), "learned", identity)
+    tuned = Entry(f"{name}, tuned", make, Search(rate or _RATE_OF_RULES), "learned", identity)
     if rate is None:
         return [tuned]
     schedule, _ = learned.default_rate
-    return [Contender(name, make, None, "learned", identity, schedule), tuned]
+    return [Entry(name, make, None, "learned", identity, schedule), tuned]
 
 
-def _untrained(name: str, learned: LearnedOptimizer | None) -> Contender:
+def _untrained(name: str, learned: LearnedOptimizer | None) -> Entry:
     """The rule of the first learned optimizer, or the rule of gates where there is none."""
     rule = build(RULES, "gates") if learned is None else learned.rule
 
@@ -276,7 +274,7 @@ def _untrained(name: str, learned: LearnedOptimizer | None) -> Contender:
 
     rate = None if learned is None else own_rate(learned)
     search = Search(rate or _RATE_OF_RULES)
-    return Contender(name, _called(make), search, "control", {"untrained": str(rule)})
+    return Entry(name, _called(make), search, "control", {"untrained": str(rule)})
 
 
 def _digest(file: str | Path) -> str:
