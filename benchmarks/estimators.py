@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lopt.compare.palette import SAFE
+from lopt.compare.looks import SAFE
 from lopt.meta import ES, NRES, PES, TBPTT, Estimator, Problem
 from lopt.tasks.quadratic import Quadratic
 

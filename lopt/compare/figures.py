@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lopt.base.printed import printable
-from lopt.compare.labels import AS_IT_IS, Label, label_lines
-from lopt.compare.palette import Look, ink, looks
+from lopt.compare.looks import AS_IT_IS, Label, Look, ink, label_lines, looks
 from lopt.compare.results import Comparison
 from lopt.compare.statistics import PROFILE_END, profile
 from lopt.compare.trials import Trial

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lopt.base.printed import printable
 from lopt.compare.figures import figures
-from lopt.compare.palette import looks
+from lopt.compare.looks import looks
 from lopt.compare.results import Comparison
 from lopt.compare.tables import Row, columns, on_task, over_all_columns, standings, verdicts
 from lopt.compare.wording import CAPTIONS, COLUMNS, how, title

@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lopt.base.printed import printable
-from lopt.compare.labels import AS_IT_IS, Label, label_lines
-from lopt.compare.palette import Look, looks
+from lopt.compare.looks import AS_IT_IS, Label, Look, label_lines, looks
 from lopt.predict.experiment import Experiment, Outcome, Summary
 
 Summaries = dict[tuple[str, int], Summary]
