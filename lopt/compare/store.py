@@ -15,7 +15,7 @@ from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
 from lopt.base.errors import UserError
 from lopt.compare.trials import Setting, Trial
-from lopt.meta.workdir import claimed
+from lopt.runs.workdir import claimed
 
 REPORTS = ("results.json", "report.md", "report.html", "curves.png")
 """What a comparison writes at its end, with more pictures."""
@@ -88,7 +88,7 @@ class Store:
         """Hold the folder as the workdir of the comparison.
 
         Raises:
-          UserError: as `lopt.meta.workdir.claimed`.
+          UserError: as `lopt.runs.workdir.claimed`.
         """
         self._claim = self._locked.enter_context(
             claimed(self.folder, self._plan, (_TRIALS, *REPORTS))

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.base.checks import DECAY, number
 from lopt.base.errors import UserError
-from lopt.meta.distributed import replicate
 from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, shares
+from lopt.runs.distributed import replicate
 
 Item = TypeVar("Item")
 

@@ -11,11 +11,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from lopt.base.checks import SIZE, integer
-from lopt.meta.distributed import replicate
 from lopt.meta.estimator import LOSS_CAP, Problem, Theta, shares
 from lopt.meta.loop import MetaState, Report
 from lopt.meta.particles import measure, over_particles
 from lopt.meta.unroll import Losses, init_run, unroll
+from lopt.runs.distributed import replicate
 
 _SEED = 2_000_000
 """What the keys of validation runs are derived from, the same ones at every validation."""

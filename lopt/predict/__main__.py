@@ -23,15 +23,15 @@ from ml_collections import ConfigDict, config_flags
 
 from lopt.base.checks import MAPPING
 from lopt.base.errors import UserError
-from lopt.meta.progress import Progress
-from lopt.meta.workdir import claimed, writing_to
 from lopt.predict.experiment import FOLDER, Experiment, Settings
 from lopt.predict.folder import from_folder
 from lopt.predict.models import PREDICTORS
 from lopt.predict.networks import Networks, from_zoo
 from lopt.predict.report import WRITTEN, write
 from lopt.runs.commands import run
+from lopt.runs.progress import Progress
 from lopt.runs.signals import resumable
+from lopt.runs.workdir import claimed, writing_to
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where predictors and the report go.")

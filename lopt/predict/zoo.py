@@ -18,12 +18,12 @@ from ml_collections import ConfigDict, config_flags
 
 from lopt.base.checks import POSITIVE, SIZE, integer, made_of, sequence, set_checked
 from lopt.base.errors import UserError
-from lopt.meta.progress import Progress
-from lopt.meta.workdir import claimed, writing_to
 from lopt.predict.shards import INDEX, Record, Shards
 from lopt.predict.training import RUNS, Hyperparameters, Scores, Training, draw, train
 from lopt.runs.commands import run
+from lopt.runs.progress import Progress
 from lopt.runs.signals import resumable
+from lopt.runs.workdir import claimed, writing_to
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the networks go, in a folder zoo.")

@@ -1,1 +1,1 @@
-"""What long commands share: locks, signals, streams, config files, memory."""
+"""What long commands share: workdirs, checkpoints, progress, processes, signals, locks, config files."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from lopt.base.errors import UserError
-from lopt.meta import progress
+from lopt.runs import progress
 from lopt.runs.commands import one_line_errors
 from lopt.symmetry import Axes, PermutationSpec
 

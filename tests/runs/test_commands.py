@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from processes import assert_refused, run, run_in_turn
 
 import lopt
-from lopt.initial_theta import theta_digest
+from lopt.meta_train.initial_theta import theta_digest
 from lopt.rules import load
 from lopt.runs.lock import only_process
 
@@ -128,14 +128,14 @@ def test_a_damaged_optimizer_is_no_finished_run(workdir, tmp_path):
 
 UNREADABLE = """
 import pathlib, sys
-import lopt.base.archive, lopt.meta_train
+import lopt.base.archive, lopt.meta_train.__main__
 
 def refuse(*_):
     raise PermissionError(13, "Permission denied")
 
 pathlib.Path.open = refuse
 try:
-    lopt.meta_train.has_result(pathlib.Path(sys.argv[1]))
+    lopt.meta_train.__main__.has_result(pathlib.Path(sys.argv[1]))
 except lopt.base.archive.UnreadableError as error:
     print(error)
 """

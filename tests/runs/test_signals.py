@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from processes import heeded, launch, run
 
-from lopt.meta import interruption
-from lopt.meta.interruption import Interruption
+from lopt.runs import interruption
 from lopt.runs.command_start import is_command
+from lopt.runs.interruption import Interruption
 from lopt.runs.signals import handled
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lopt.base.errors import UserError
-from lopt.meta.settings import require_settings
+from lopt.meta_train.settings import require_settings
 
 CONFIGS = [
     *(

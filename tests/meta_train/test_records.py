@@ -9,8 +9,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from lopt.base.digested import read_digested, with_digest
 from lopt.base.errors import UserError
 from lopt.meta import Metrics, Report, ValidationLoss
-from lopt.meta.progress import Progress
-from lopt.meta.records import Recorder, _records_until, meta_loss_figure, plot_meta_loss
+from lopt.meta_train.records import Recorder, _records_until, meta_loss_figure, plot_meta_loss
+from lopt.runs.progress import Progress
 
 
 def report(step, *diverged):
@@ -207,7 +207,7 @@ def test_the_axis_of_the_picture_has_room_for_negative_losses(lowest, scale):
 
 def test_a_log_has_a_line_now_and_then_and_the_last(capsys, monkeypatch):
     clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr("lopt.meta.progress.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("lopt.runs.progress.time.monotonic", lambda: float(next(clock)))
     with Progress(5, 15) as progress:
         for step in range(6, 16):
             progress(step, lambda step=step: f"words of {step}")

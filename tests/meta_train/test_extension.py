@@ -7,8 +7,8 @@ import pytest
 
 from lopt.base.errors import UserError
 from lopt.meta import ES, MetaTraining, Problem
-from lopt.meta.extension import Extended, earlier_lengths, extend
-from lopt.meta.workdir import claimed
+from lopt.meta_train.extension import Extended, earlier_lengths, extend
+from lopt.runs.workdir import claimed
 from lopt.tasks import quadratic
 
 RULE = {"name": "gates", "parts": ("a", "b")}

@@ -1,20 +1,18 @@
-"""Checkpoints of meta-training, from which an interrupted run resumes bit for bit."""
+"""Checkpoints of any pytree of arrays, from which an interrupted run resumes bit for bit."""
 
 import hashlib
 import logging
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
 from lopt.base.errors import UserError
 from lopt.base.printed import printable
-from lopt.meta.distributed import everywhere
-from lopt.meta.loop import MetaState
-from lopt.meta.validation import Best
+from lopt.runs.distributed import everywhere
 
 _KEEP = 3
 """How many checkpoints stay."""
@@ -28,17 +26,7 @@ _COMMITTED = "commit_success.txt"
 
 _log = logging.getLogger(__name__)
 
-
-class Snapshot(NamedTuple):
-    """What a run resumes from.
-
-    Attributes:
-      state: of meta-training.
-      best: of the validations up to there.
-    """
-
-    state: MetaState
-    best: Best
+State = TypeVar("State")
 
 
 class Digested(ocp.StandardCheckpointHandler):
@@ -96,20 +84,19 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.close()
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot under the number of its step, unless it is kept already."""
-        step = int(snapshot.state.step)
+    def save(self, step: int, state: Any) -> None:
+        """Write the state after a step, unless its checkpoint is there already."""
         if step not in self._manager.all_steps():
-            self._manager.save(step, args=ocp.args.StandardSave(snapshot))
+            self._manager.save(step, args=ocp.args.StandardSave(state))
 
-    def latest(self, like: Snapshot) -> Snapshot:
-        """The newest snapshot that can be read; `like`, if none was ever kept.
+    def latest(self, like: State) -> State:
+        """The newest state that can be read; `like`, if there is no checkpoint.
 
         One that cannot be read is passed over with a warning, and removed, so that the run can
         write it again.
 
         Args:
-          like: a snapshot of the same run, for its structure and its place on the devices.
+          like: a state of the same run, for its structure and its place on the devices.
 
         Raises:
           UserError: if there are checkpoints and none can be read.
@@ -118,13 +105,13 @@ class Checkpoints:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         broken = []
         for step in steps:
-            snapshot = self._read(step, target)
-            if not everywhere(snapshot is not None):
+            state = self._read(step, target)
+            if not everywhere(state is not None):
                 broken.append(step)
                 continue
             for one in broken:
                 self._manager.delete(one)
-            return snapshot
+            return state
         if broken:
             raise UserError(
                 f"none of the checkpoints {broken} in {self._manager.directory} can be read; "
@@ -132,8 +119,8 @@ class Checkpoints:
             )
         return like
 
-    def _read(self, step: int, target: Snapshot) -> Snapshot | None:
-        """The snapshot of a step, or None if this process cannot read it; others may."""
+    def _read(self, step: int, target: State) -> State | None:
+        """The state after a step, or None if this process cannot read it; others may."""
         folder = self._manager.directory / str(step) / _ITEM
         try:
             with closing(Digested()) as handler:

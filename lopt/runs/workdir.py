@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from lopt.base.atomic import remove_partial, write_atomically
 from lopt.base.errors import UserError
-from lopt.meta import distributed
+from lopt.runs import distributed
 from lopt.runs.lock import only_process
 
 RESULT = "optimizer.safetensors"

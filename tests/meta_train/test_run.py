@@ -10,9 +10,8 @@ import pytest
 
 from lopt.base.errors import UserError
 from lopt.meta import ES, MetaTraining, Problem, Validation
-from lopt.meta.checkpoints import Snapshot
-from lopt.meta.run import finish
-from lopt.meta.workdir import claimed
+from lopt.meta_train.run import Snapshot, finish
+from lopt.runs.workdir import claimed
 from lopt.tasks import quadratic
 
 THETA = {"log_rate": jnp.float32(-3.0)}

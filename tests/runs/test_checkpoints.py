@@ -11,7 +11,8 @@ import pytest
 
 from lopt.base.errors import UserError
 from lopt.meta import Best, MetaState
-from lopt.meta.checkpoints import Checkpoints, Snapshot, require_keepable
+from lopt.meta_train.run import Snapshot
+from lopt.runs.checkpoints import Checkpoints, require_keepable
 
 STEPS = (10, 20)
 
@@ -45,7 +46,7 @@ def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept") / "checkpoints"
     with Checkpoints(folder) as checkpoints:
         for step in STEPS:
-            checkpoints.save(snapshot(step))
+            checkpoints.save(step, snapshot(step))
     return folder
 
 
@@ -69,7 +70,7 @@ def test_none_is_the_start(tmp_path):
 @pytest.mark.parametrize("name", ["run [a]", "run *?"])
 def test_a_folder_may_have_any_name(name, tmp_path):
     with Checkpoints(tmp_path / name) as checkpoints:
-        checkpoints.save(snapshot(10))
+        checkpoints.save(10, snapshot(10))
     assert_same(latest(tmp_path / name), snapshot(10))
 
 
@@ -117,7 +118,7 @@ def test_an_error_while_writing_is_raised_and_leaves_no_thread_behind(tmp_path):
         with Checkpoints(tmp_path / "checkpoints") as checkpoints:
             shutil.rmtree(tmp_path / "checkpoints")
             (tmp_path / "checkpoints").write_text("")
-            checkpoints.save(snapshot(10))
+            checkpoints.save(10, snapshot(10))
 
     before = threads()
     with pytest.raises(OSError, match="Not a directory"):

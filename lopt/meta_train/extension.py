@@ -8,8 +8,8 @@ from typing import Any
 from lopt.base.atomic import write_atomically
 from lopt.base.errors import UserError
 from lopt.meta.loop import MetaState, MetaTraining, Report
-from lopt.meta.workdir import CONFIG, first_difference, saved, writing_to
 from lopt.runs.lock import only_process
+from lopt.runs.workdir import CONFIG, first_difference, saved, writing_to
 
 _LENGTHS = "earlier_lengths"
 """Where `config.json` keeps how many meta-steps the run had before it was extended."""

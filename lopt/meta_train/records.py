@@ -13,9 +13,9 @@ import numpy as np
 from lopt.base.atomic import replacing, write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
 from lopt.meta.loop import Report
-from lopt.meta.progress import Progress
-from lopt.meta.tensorboard import Events
 from lopt.meta.validation import ValidationLoss
+from lopt.runs.progress import Progress
+from lopt.runs.tensorboard import Events
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,18 +3,31 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lopt.base.errors import UserError
-from lopt.meta.checkpoints import Checkpoints, Snapshot
-from lopt.meta.distributed import ended_with_the_others, is_first, say
-from lopt.meta.extension import Extended
-from lopt.meta.interruption import Interruption
-from lopt.meta.loop import MetaTraining, Report, one_ahead
-from lopt.meta.records import Recorder, Unrecorded
-from lopt.meta.validation import Validation
-from lopt.meta.workdir import writing_to
+from lopt.meta.loop import MetaState, MetaTraining, Report, one_ahead
+from lopt.meta.validation import Best, Validation
+from lopt.meta_train.extension import Extended
+from lopt.meta_train.records import Recorder, Unrecorded
+from lopt.runs.checkpoints import Checkpoints
+from lopt.runs.distributed import ended_with_the_others, is_first, say
+from lopt.runs.interruption import Interruption
+from lopt.runs.workdir import writing_to
+
+
+class Snapshot(NamedTuple):
+    """What a run resumes from.
+
+    Attributes:
+      state: of meta-training.
+      best: of the validations up to there.
+    """
+
+    state: MetaState
+    best: Best
 
 
 def finish(
@@ -78,7 +91,7 @@ def finish(
                 if leave or done % checkpoint_every == 0 or done == steps:
                     require_there()
                     record.flush()
-                    checkpoints.save(snapshot)
+                    checkpoints.save(done, snapshot)
                 if leave:
                     break
     if done < steps:

@@ -23,7 +23,6 @@ from lopt.base.archive import UnreadableError
 from lopt.base.errors import UserError
 from lopt.base.parts import Parts, build
 from lopt.base.schedules import scale_by_drawn_rate, scale_over_run
-from lopt.initial_theta import as_types_of, load_for, theta_digest
 from lopt.meta import (
     ESTIMATORS,
     OBJECTIVES,
@@ -31,16 +30,20 @@ from lopt.meta import (
     MetaTraining,
     Problem,
     Validation,
-    distributed,
 )
-from lopt.meta.checkpoints import Snapshot, require_keepable
 from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
-from lopt.meta.extension import Extended, earlier_lengths, extend
-from lopt.meta.records import Recorder, Unrecorded, plot_meta_loss
-from lopt.meta.run import finish
-from lopt.meta.settings import require_settings
-from lopt.meta.workdir import (
+from lopt.meta_train.extension import Extended, earlier_lengths, extend
+from lopt.meta_train.initial_theta import as_types_of, load_for, theta_digest
+from lopt.meta_train.records import Recorder, Unrecorded, plot_meta_loss
+from lopt.meta_train.run import Snapshot, finish
+from lopt.meta_train.settings import require_settings
+from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
+from lopt.runs import distributed
+from lopt.runs.checkpoints import require_keepable
+from lopt.runs.commands import run
+from lopt.runs.memory import memory_for
+from lopt.runs.workdir import (
     RESULT,
     Claim,
     claimed,
@@ -51,9 +54,6 @@ from lopt.meta.workdir import (
     versions,
     writing_to,
 )
-from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
-from lopt.runs.commands import run
-from lopt.runs.memory import memory_for
 from lopt.tasks import MIXTURES, TASKS, Mixture, Task, build_mixture
 from lopt.tasks.task import initial_loss
 

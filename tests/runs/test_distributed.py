@@ -21,8 +21,8 @@ from processes import (
 )
 
 from lopt.base.errors import UserError
-from lopt.meta import distributed
 from lopt.rules import load
+from lopt.runs import distributed
 
 ARGUMENTS = (
     "--config=tests/validated.py",

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from lopt.base.errors import UserError
-from lopt.meta.workdir import claimed, require_own, require_space, writing_to
+from lopt.runs.workdir import claimed, require_own, require_space, writing_to
 
 CONFIG = {"seed": 0, "outer": {"steps": 3, "widths": (1, 2)}}
 
@@ -171,7 +171,7 @@ def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_p
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lopt.meta.workdir.write_atomically", refuse)
+    monkeypatch.setattr("lopt.runs.workdir.write_atomically", refuse)
     with pytest.raises(UserError, match=r"can no longer be written \(Permission denied\)"):
         require_space(tmp_path, {"x": jnp.zeros(1)})
 

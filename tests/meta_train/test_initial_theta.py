@@ -4,7 +4,7 @@ import pytest
 
 from lopt.base.errors import UserError
 from lopt.base.parts import build
-from lopt.initial_theta import as_types_of, load_for, theta_digest
+from lopt.meta_train.initial_theta import as_types_of, load_for, theta_digest
 from lopt.rules import RULES, GatesRule, LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
 

@@ -11,7 +11,7 @@ import lopt
 from lopt.base import user_defined
 from lopt.base.parts import build
 from lopt.meta import ESTIMATORS
-from lopt.meta.settings import require_settings
+from lopt.meta_train.settings import require_settings
 from lopt.rules import RULES
 from lopt.tasks import build_mixture
 
