@@ -1,1 +1,1 @@
-"""What long commands share: workdirs, checkpoints, progress, processes, signals, locks, config files."""
+"""What long commands share: workdirs, checkpoints, processes, signals, locks, config files."""
