@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import lopt.runs.command_start  # noqa: F401  before the imports below, which take seconds
 from lopt.rules import LearnedOptimizer, load, optimizer, save
-from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec, register_rule
+from lopt.symmetry import Axes, PermutationSpec, check_spec, infer_spec, register_primitive
 
 __version__ = version("lopt")
 
@@ -17,6 +17,6 @@ __all__ = [
     "infer_spec",
     "load",
     "optimizer",
-    "register_rule",
+    "register_primitive",
     "save",
 ]

@@ -4,7 +4,7 @@ from lopt.symmetry.axes import Axes
 from lopt.symmetry.blocks import block_groups, merge_blocks, split_blocks
 from lopt.symmetry.check import SpecCheck, check_spec
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
-from lopt.symmetry.interpret import Equation, InferenceError, register_rule
+from lopt.symmetry.interpret import Equation, InferenceError, register_primitive
 from lopt.symmetry.outside import FixedUnitsWarning
 from lopt.symmetry.spec import PermutationSpec, SpecError
 
@@ -21,6 +21,6 @@ __all__ = [
     "check_spec",
     "infer_spec",
     "merge_blocks",
-    "register_rule",
+    "register_primitive",
     "split_blocks",
 ]

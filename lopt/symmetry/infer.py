@@ -14,25 +14,27 @@ from flax.errors import TraceContextError
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
-# Importing these registers their rules: without it every primitive would be unknown.
-import lopt.symmetry.flow_places
-import lopt.symmetry.flow_products
-import lopt.symmetry.rules_contraction
-import lopt.symmetry.rules_control
-import lopt.symmetry.rules_elementwise
-import lopt.symmetry.rules_indexing
-import lopt.symmetry.rules_linear_algebra
-import lopt.symmetry.rules_reduction
-import lopt.symmetry.rules_references
-import lopt.symmetry.rules_structure  # noqa: F401
-from lopt.symmetry.flow import find_uses
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
 from lopt.symmetry.outside import FixedUnitsWarning, advice, of_argument
 from lopt.symmetry.paths import leaves_with_path, name_of
+
+# Importing these registers what they define: without it every primitive would be unknown.
+from lopt.symmetry.primitives import (  # noqa: F401
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    linear_algebra,
+    reduction,
+    references,
+    structure,
+)
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
-from lopt.symmetry.told import sides_of, with_uses
+from lopt.symmetry.uses import places, products  # noqa: F401
+from lopt.symmetry.uses.roles import sides_of, with_uses
+from lopt.symmetry.uses.walk import find_uses
 
 
 class UnknownPrimitiveWarning(UserWarning):
@@ -67,7 +69,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
 
     Warns:
       UnknownPrimitiveWarning: if `fn` uses primitives that have no rule. What is inferred is
-        still true, and symmetries may be missing; see `register_rule`.
+        still true, and symmetries may be missing; see `register_primitive`.
       FixedUnitsWarning: if random numbers or statistics from outside of the params are all that
         tells hidden units apart, as dropout and a batch norm in evaluation do.
 
@@ -113,7 +115,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
 def _advice(unknown: list[str]) -> str:
     return (
         f"infer_spec has no rule for {', '.join(unknown)} and has fixed every axis that it "
-        f"touches; to find more symmetries, teach it with lopt.register_rule({unknown[0]!r})"
+        f"touches; to find more symmetries, teach it with lopt.register_primitive({unknown[0]!r})"
     )
 
 

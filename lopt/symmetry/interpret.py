@@ -62,7 +62,7 @@ _TRANSPARENT = {
 }
 
 
-def register_rule(*names: str) -> Callable[[Rule], Rule]:
+def register_primitive(*names: str) -> Callable[[Rule], Rule]:
     """Teach `infer_spec` how primitives act on the symmetries of their operands.
 
     A rule is a function `rule(equation, *operands)`. Each operand is a tuple with one symbol per
@@ -85,7 +85,7 @@ def register_rule(*names: str) -> Callable[[Rule], Rule]:
       A decorator that registers a rule and returns it.
 
     Example:
-      >>> @register_rule("my_softmax")
+      >>> @register_primitive("my_softmax")
       ... def keep_all_axes(equation, x):
       ...     return [x]
     """

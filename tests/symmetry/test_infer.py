@@ -22,7 +22,7 @@ from lopt.symmetry import (
     UnknownPrimitiveWarning,
     check_spec,
     infer_spec,
-    register_rule,
+    register_primitive,
 )
 
 
@@ -184,7 +184,7 @@ PLAIN = {"w": np.ones((5, 4)), "v": np.ones((4, 3)), "u": np.ones((3, 2))}
 
 def test_unknown_primitives_fix_what_they_touch_and_are_named_once(mystery):
     with pytest.warns(
-        UnknownPrimitiveWarning, match=r"mystery.*register_rule\('mystery'\)"
+        UnknownPrimitiveWarning, match=r"mystery.*register_primitive\('mystery'\)"
     ) as seen:
         spec = infer_spec(mystery, PLAIN, X)
     assert len(seen) == 1
@@ -193,7 +193,7 @@ def test_unknown_primitives_fix_what_they_touch_and_are_named_once(mystery):
 
 
 def test_a_registered_rule_is_followed(mystery):
-    @register_rule("mystery")
+    @register_primitive("mystery")
     def keep(equation, x):
         assert equation.in_shapes == equation.out_shapes == ((4, 4),)
         return [x]
@@ -204,7 +204,7 @@ def test_a_registered_rule_is_followed(mystery):
 
 
 def test_a_rule_with_the_wrong_result_is_named(mystery):
-    register_rule("mystery")(lambda equation, x: [x[:1]])
+    register_primitive("mystery")(lambda equation, x: [x[:1]])
     with pytest.raises(InferenceError, match="rule of mystery"):
         infer_spec(mystery, PLAIN, X)
 

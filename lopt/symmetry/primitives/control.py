@@ -1,4 +1,4 @@
-"""Rules of the primitives that call functions: calls, branches and loops."""
+"""The primitives that call functions: calls, branches and loops."""
 
 from collections.abc import Sequence
 from itertools import compress
@@ -10,7 +10,7 @@ from lopt.symmetry.interpret import (
     LiveRule,
     live_inputs,
     register_liveness,
-    register_rule,
+    register_primitive,
 )
 from lopt.symmetry.symbols import Atom, join
 
@@ -31,7 +31,7 @@ CALLS = {
 """The parameter that holds the function."""
 
 
-@register_rule(*CALLS)
+@register_primitive(*CALLS)
 def call(equation: Equation, *operands: Dims) -> list[Dims]:
     """A function, as if its equations stood here."""
     function = equation.params[CALLS[equation.name]]
@@ -47,7 +47,7 @@ for _name, _function in CALLS.items():
     register_liveness(_name)(_call_liveness(_function))
 
 
-@register_rule("custom_linear_solve")
+@register_primitive("custom_linear_solve")
 def linear_solve(equation: Equation, *operands: Dims) -> list[Dims]:
     """What the function returns that solves; the products only serve derivatives."""
     params = equation.params
@@ -75,7 +75,7 @@ def _solves(params: dict[str, Any]) -> list[bool]:
     )
 
 
-@register_rule("cond")
+@register_primitive("cond")
 def cond(equation: Equation, index: Dims, *operands: Dims) -> list[Dims]:
     """What the branches return is one."""
     branches = [
@@ -91,7 +91,7 @@ def cond_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
     return [True, *(any(column) for column in zip(*branches, strict=True))]
 
 
-@register_rule("scan")
+@register_primitive("scan")
 def scan(equation: Equation, *operands: Dims) -> list[Dims]:
     """The carry keeps its symbols from step to step; the order of the steps matters."""
     params = equation.params
@@ -126,7 +126,7 @@ def scan_live_outputs(params: dict[str, Any], live: Sequence[bool]) -> list[bool
         live = wider
 
 
-@register_rule("while")
+@register_primitive("while")
 def while_loop(equation: Equation, *operands: Dims) -> list[Dims]:
     """The carry keeps its symbols from step to step."""
     params = equation.params

@@ -1,9 +1,15 @@
-"""Rules of the primitives that act on each element, or that hand a value on as it is."""
+"""The primitives that act on each element, or that hand a value on as it is."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_liveness, register_rule
+from lopt.symmetry.interpret import (
+    Dims,
+    Equation,
+    fixed_dims,
+    register_liveness,
+    register_primitive,
+)
 from lopt.symmetry.symbols import fix, join
 
 _ELEMENTWISE = """
@@ -17,7 +23,7 @@ stop_gradient sub tan tanh xor zeta
 """
 
 
-@register_rule(*_ELEMENTWISE.split())
+@register_primitive(*_ELEMENTWISE.split())
 def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     """Aligned axes are one; an operand that is stretched along an axis does not vary along it."""
     (shape,) = equation.out_shapes
@@ -29,7 +35,7 @@ def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     return [tuple(join(column) for column in zip(*aligned, strict=True))]
 
 
-@register_rule("bitcast_convert_type")
+@register_primitive("bitcast_convert_type")
 def reinterpreted(equation: Equation, operand: Dims) -> list[Dims]:
     """A bitcast between widths adds or drops a last axis, whose order matters."""
     (shape,) = equation.out_shapes
@@ -42,19 +48,19 @@ def reinterpreted(equation: Equation, operand: Dims) -> list[Dims]:
 _IDENTITY = "optimization_barrier device_put reshard layout_constraint pvary accum_grad_in_ref"
 
 
-@register_rule(*_IDENTITY.split())
+@register_primitive(*_IDENTITY.split())
 def identity(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """Each operand is an output."""
     return operands
 
 
-@register_rule("tie")
+@register_primitive("tie")
 def second(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """The second operand, which waits for the first."""
     return operands[1:]
 
 
-@register_rule("empty", "empty2", "platform_index", "axis_index")
+@register_primitive("empty", "empty2", "platform_index", "axis_index")
 def uniform(equation: Equation, *operands: Dims) -> list[Dims]:
     """Zeros and single numbers do not vary."""
     return [(None,) * len(shape) for shape in equation.out_shapes]
@@ -63,7 +69,7 @@ def uniform(equation: Equation, *operands: Dims) -> list[Dims]:
 _WATCHING = ("dce_sink", "debug_callback", "debug_print", "inspect_sharding")
 
 
-@register_rule(*_WATCHING)
+@register_primitive(*_WATCHING)
 def watch(equation: Equation, *operands: Dims) -> list[Dims]:
     """Nothing comes of it."""
     return []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from lopt.symmetry.views import Value, View, wide_axes
+from lopt.symmetry.uses.views import Value, View, wide_axes
 
 Axes = frozenset[int]
 

@@ -1,4 +1,4 @@
-"""Rules of the primitives that rearrange axes: broadcasts, reshapes, slices, concatenations.
+"""The primitives that rearrange axes: broadcasts, reshapes, slices, concatenations.
 
 A reshape is read in runs: axes are taken from both sides until their sizes multiply to the same
 number, so that (2, 3, 20) to (6, 4, 5) is the run (2, 3) to (6), which merges, and the run (20) to
@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, register_rule
+from lopt.symmetry.interpret import Dims, Equation, register_primitive
 from lopt.symmetry.symbols import (
     Atom,
     Symbol,
@@ -34,7 +34,7 @@ from lopt.symmetry.symbols import (
 )
 
 
-@register_rule("broadcast_in_dim")
+@register_primitive("broadcast_in_dim")
 def broadcast(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
     """New and stretched axes do not vary."""
     (in_shape, *_), (shape,) = equation.in_shapes, equation.out_shapes
@@ -46,13 +46,13 @@ def broadcast(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[D
     return [tuple(dims)]
 
 
-@register_rule("transpose")
+@register_primitive("transpose")
 def transpose(equation: Equation, operand: Dims) -> list[Dims]:
     """Axes change places."""
     return [tuple(operand[i] for i in equation.params["permutation"])]
 
 
-@register_rule("squeeze")
+@register_primitive("squeeze")
 def squeeze(equation: Equation, operand: Dims) -> list[Dims]:
     """Axes of size 1 go."""
     dropped = equation.params["dimensions"]
@@ -61,7 +61,7 @@ def squeeze(equation: Equation, operand: Dims) -> list[Dims]:
     return [tuple(s for i, s in enumerate(operand) if i not in dropped)]
 
 
-@register_rule("rev")
+@register_primitive("rev")
 def reverse(equation: Equation, operand: Dims) -> list[Dims]:
     """The order matters along what is reversed."""
     for i in equation.params["dimensions"]:
@@ -69,7 +69,7 @@ def reverse(equation: Equation, operand: Dims) -> list[Dims]:
     return [operand]
 
 
-@register_rule("iota")
+@register_primitive("iota")
 def iota(equation: Equation, *dynamic_shape: Dims) -> list[Dims]:
     """Counts along one axis, and does not vary along the others."""
     along = equation.params["dimension"]
@@ -77,7 +77,7 @@ def iota(equation: Equation, *dynamic_shape: Dims) -> list[Dims]:
     return [tuple(Atom(n, "counted") if i == along else None for i, n in enumerate(shape))]
 
 
-@register_rule("reshape")
+@register_primitive("reshape")
 def reshape(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
     """Runs of axes that have the same size before and after are merged and split."""
     (in_shape, *_), (shape,) = equation.in_shapes, equation.out_shapes
@@ -126,7 +126,7 @@ def _regrouped(sources: list[tuple[Symbol | None, int]], sizes: list[int]) -> li
     return [whole] if len(sizes) == 1 else list(Table(whole, sizes).factors)
 
 
-@register_rule("tile")
+@register_primitive("tile")
 def tile(equation: Equation, operand: Dims) -> list[Dims]:
     """Repeated as a whole: the repetitions are rows that do not vary, the axis is within them."""
     repeats = equation.params["reps"]
@@ -143,7 +143,7 @@ def tile(equation: Equation, operand: Dims) -> list[Dims]:
     ]
 
 
-@register_rule("slice")
+@register_primitive("slice")
 def slice_(equation: Equation, operand: Dims) -> list[Dims]:
     """An axis is cut at the borders; a step picks one column of the axis seen as a table."""
     start, stop = equation.params["start_indices"], equation.params["limit_indices"]
@@ -195,7 +195,7 @@ def cut_between(symbol: Symbol, n: int, start: int, stop: int) -> Symbol:
     return cut(symbol, sizes)[1 if start else 0]
 
 
-@register_rule("split")
+@register_primitive("split")
 def split_(equation: Equation, operand: Dims) -> list[Dims]:
     """An axis is cut into parts."""
     axis, sizes = equation.params["axis"], equation.params["sizes"]
@@ -207,7 +207,7 @@ def split_(equation: Equation, operand: Dims) -> list[Dims]:
     ]
 
 
-@register_rule("unstack")
+@register_primitive("unstack")
 def unstack(equation: Equation, operand: Dims) -> list[Dims]:
     """Rows of a table are cut apart; another axis is left with single indices, which stay."""
     axis = equation.params["axis"]
@@ -220,7 +220,7 @@ def unstack(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*row[:axis], *row[axis + 1 :]) for row in rows]
 
 
-@register_rule("stack")
+@register_primitive("stack")
 def stack(equation: Equation, *operands: Dims) -> list[Dims]:
     """The new axis has the order of the operands; the others are one."""
     axis = equation.params["axis"]
@@ -228,7 +228,7 @@ def stack(equation: Equation, *operands: Dims) -> list[Dims]:
     return [(*dims[:axis], Atom(len(operands), "stacked"), *dims[axis:])]
 
 
-@register_rule("concatenate")
+@register_primitive("concatenate")
 def concatenate_(equation: Equation, *operands: Dims) -> list[Dims]:
     """The concatenated axis is a sum; the others are one."""
     axis = equation.params["dimension"]
@@ -248,7 +248,7 @@ def _concatenated(column: Sequence[Symbol | None], sizes: Sequence[int]) -> Symb
     )
 
 
-@register_rule("pad")
+@register_primitive("pad")
 def pad(equation: Equation, operand: Dims, value: Dims) -> list[Dims]:
     """What is added does not vary, and stands beside the axis as a part of its own."""
     config = equation.params["padding_config"]

@@ -1,4 +1,4 @@
-"""Rules of the primitives that make, read and write mutable arrays.
+"""The primitives that make, read and write mutable arrays.
 
 A reference has symbols as a value has, and keeps them: whatever is written to it is permuted as
 what was there before. It varies along each of its axes, since something else may be written later.
@@ -6,25 +6,25 @@ what was there before. It varies along each of its axes, since something else ma
 
 import jax
 
-from lopt.symmetry.interpret import Dims, Equation, fix_all, fixed_dims, register_rule
+from lopt.symmetry.interpret import Dims, Equation, fix_all, fixed_dims, register_primitive
 from lopt.symmetry.symbols import Atom, join
 
 
-@register_rule("new_ref")
+@register_primitive("new_ref")
 def new_reference(equation: Equation, value: Dims) -> list[Dims]:
     """What it holds at first tells its axes."""
     (shape,) = equation.out_shapes
     return [tuple(Atom(n) if s is None else s for s, n in zip(value, shape, strict=True))]
 
 
-@register_rule("empty_ref")
+@register_primitive("empty_ref")
 def empty_reference(equation: Equation) -> list[Dims]:
     """Nothing is known of its axes yet."""
     (shape,) = equation.out_shapes
     return [tuple(map(Atom, shape))]
 
 
-@register_rule("get", "freeze")
+@register_primitive("get", "freeze")
 def read(equation: Equation, reference: Dims, *indices: Dims) -> list[Dims]:
     """All of it, or entries at positions, which are fixed."""
     if _is_whole(equation, 1):
@@ -32,7 +32,7 @@ def read(equation: Equation, reference: Dims, *indices: Dims) -> list[Dims]:
     return _at_positions(equation, reference)
 
 
-@register_rule("swap", "addupdate")
+@register_primitive("swap", "addupdate")
 def write(equation: Equation, reference: Dims, value: Dims, *indices: Dims) -> list[Dims]:
     """What is written has the axes of what is there; a swap returns that."""
     if not _is_whole(equation, 2):
@@ -42,7 +42,7 @@ def write(equation: Equation, reference: Dims, value: Dims, *indices: Dims) -> l
     return [reference] * len(equation.out_shapes)
 
 
-@register_rule("free_ref")
+@register_primitive("free_ref")
 def free(equation: Equation, reference: Dims) -> list[Dims]:
     """Nothing comes of it."""
     return []

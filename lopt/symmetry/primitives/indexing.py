@@ -1,11 +1,11 @@
-"""Rules of the primitives that take or write at computed positions, and of random numbers."""
+"""The primitives that take or write at computed positions, and those of random numbers."""
 
-from lopt.symmetry.interpret import Dims, Equation, fix_all, register_rule
+from lopt.symmetry.interpret import Dims, Equation, fix_all, register_primitive
 from lopt.symmetry.outside import Outside
 from lopt.symmetry.symbols import Atom, Symbol, fix, join
 
 
-@register_rule("gather")
+@register_primitive("gather")
 def gather(equation: Equation, operand: Dims, indices: Dims) -> list[Dims]:
     """Looked-up axes are fixed; axes taken whole are kept; the rest comes from the indices."""
     numbers = equation.params["dimension_numbers"]
@@ -37,7 +37,9 @@ def gather(equation: Equation, operand: Dims, indices: Dims) -> list[Dims]:
     ]
 
 
-@register_rule("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max")
+@register_primitive(
+    "scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max"
+)
 def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> list[Dims]:
     """The opposite of a look-up: written positions are fixed, axes written whole are one."""
     numbers = equation.params["dimension_numbers"]
@@ -70,13 +72,13 @@ def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> 
     return [tuple(out)]
 
 
-@register_rule("dynamic_slice")
+@register_primitive("dynamic_slice")
 def dynamic_slice(equation: Equation, operand: Dims, *starts: Dims) -> list[Dims]:
     """A slice whose start is computed fixes the axis, unless it takes all of it."""
     return [_sliced(operand, equation.in_shapes[0], equation.out_shapes[0])]
 
 
-@register_rule("dynamic_update_slice")
+@register_primitive("dynamic_update_slice")
 def dynamic_update_slice(
     equation: Equation, operand: Dims, update: Dims, *starts: Dims
 ) -> list[Dims]:
@@ -110,7 +112,7 @@ rng_bit_generator rng_uniform
 """
 
 
-@register_rule(*_RANDOM.split())
+@register_primitive(*_RANDOM.split())
 def random_numbers(equation: Equation, *operands: Dims) -> list[Dims]:
     """Random numbers have their order."""
     fix_all(operands, "random")

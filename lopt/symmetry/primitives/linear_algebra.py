@@ -1,6 +1,6 @@
-"""Rules of the primitives that factorize matrices, solve equations with them or transform axes."""
+"""The primitives that factorize matrices, solve equations with them or transform axes."""
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
+from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_primitive
 from lopt.symmetry.symbols import fix, join
 
 _RANKS = {
@@ -26,14 +26,14 @@ _RANKS = {
 """The rank of each operand's matrices or vectors; the axes before those are a batch."""
 
 
-@register_rule(*_RANKS)
+@register_primitive(*_RANKS)
 def of_matrices(equation: Equation, *operands: Dims) -> list[Dims]:
     """The order of rows and columns matters; batch axes are one."""
     ranks = _RANKS[equation.name]
     return _last_fixed(equation, operands, ranks)
 
 
-@register_rule("fft")
+@register_primitive("fft")
 def fft(equation: Equation, operand: Dims) -> list[Dims]:
     """The last axes are transformed."""
     return _last_fixed(equation, (operand,), (len(equation.params["fft_lengths"]),))

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lopt.symmetry.flow import Equation, handles
-from lopt.symmetry.views import Value, View, covering, kept, unique, wide_axes
+from lopt.symmetry.uses.views import Value, View, covering, kept, unique, wide_axes
+from lopt.symmetry.uses.walk import Equation, handles
 
 
 @handles("reduce_sum")

@@ -8,7 +8,7 @@ from lopt.symmetry.axes import Axes
 from lopt.symmetry.biases import conventional_biases
 from lopt.symmetry.roles import conventional_roles
 from lopt.symmetry.spec import PermutationSpec
-from lopt.symmetry.uses import Evidence, Uses
+from lopt.symmetry.uses.evidence import Evidence, Uses
 
 Sides = tuple[frozenset[int], frozenset[int]]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lopt.symmetry.flow import Equation, Shape, handles
-from lopt.symmetry.views import Value, View, kept, reshaped
+from lopt.symmetry.uses.views import Value, View, kept, reshaped
+from lopt.symmetry.uses.walk import Equation, Shape, handles
 
 
 @handles(

@@ -1,13 +1,13 @@
-"""Rules of the primitives that contract axes: matrix products and convolutions."""
+"""The primitives that contract axes: matrix products and convolutions."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_rule
+from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_primitive
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, merge, split
 
 
-@register_rule("dot_general")
+@register_primitive("dot_general")
 def dot_general(equation: Equation, left: Dims, right: Dims) -> list[Dims]:
     """Contracted axes are one, and so are batch axes."""
     numbers = equation.params["dimension_numbers"]
@@ -22,7 +22,7 @@ def _call_heads(batch: Dims) -> None:
         atom.role = atom.role or "heads"
 
 
-@register_rule("scaled_dot")
+@register_primitive("scaled_dot")
 def scaled_product(
     equation: Equation, left: Dims, right: Dims, left_scale: Dims, right_scale: Dims
 ) -> list[Dims]:
@@ -41,7 +41,7 @@ def _scaled(dims: Dims, shape: Sequence[int], scale: Dims, blocks: Sequence[int]
     )
 
 
-@register_rule("ragged_dot_general")
+@register_primitive("ragged_dot_general")
 def ragged_product(equation: Equation, left: Dims, right: Dims, sizes: Dims) -> list[Dims]:
     """Rows in groups of given sizes, each group with a matrix of its own: both have an order."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
@@ -75,7 +75,7 @@ def _contracted(left: Dims, right: Dims, numbers: Any, dropped: Sequence[int] = 
     )
 
 
-@register_rule("conv_general_dilated")
+@register_primitive("conv_general_dilated")
 def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     """Channels are contracted as in a matrix product; space is fixed where a window moves."""
     params = equation.params

@@ -9,9 +9,9 @@ import numpy as np
 from jax.extend import core
 
 from lopt.symmetry.interpret import live_equations, open_jaxpr, shape_of
-from lopt.symmetry.rules_control import CALLS
-from lopt.symmetry.uses import Evidence
-from lopt.symmetry.views import Value, View, covering, kept, wide_axes
+from lopt.symmetry.primitives.control import CALLS
+from lopt.symmetry.uses.evidence import Evidence
+from lopt.symmetry.uses.views import Value, View, covering, kept, wide_axes
 
 Shape = tuple[int, ...]
 

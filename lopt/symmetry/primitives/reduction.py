@@ -1,9 +1,9 @@
-"""Rules of the primitives that reduce, scan, sort or pool along an axis."""
+"""The primitives that reduce, scan, sort or pool along an axis."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, register_rule
+from lopt.symmetry.interpret import Dims, Equation, register_primitive
 from lopt.symmetry.symbols import Atom, fix, join
 
 
@@ -11,7 +11,7 @@ def _without(dims: Dims, axes: Iterable[int]) -> Dims:
     return tuple(s for i, s in enumerate(dims) if i not in axes)
 
 
-@register_rule(
+@register_primitive(
     "reduce_sum",
     "reduce_prod",
     "reduce_max",
@@ -25,7 +25,7 @@ def symmetric_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     return [_without(operand, equation.params["axes"])]
 
 
-@register_rule("argmax", "argmin")
+@register_primitive("argmax", "argmin")
 def arg_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     """The result is a position."""
     for i in equation.params["axes"]:
@@ -33,7 +33,7 @@ def arg_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     return [_without(operand, equation.params["axes"])]
 
 
-@register_rule("reduce")
+@register_primitive("reduce")
 def custom_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
     """An operation that the user wrote need not be commutative."""
     axes = equation.params["dimensions"]
@@ -44,7 +44,7 @@ def custom_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
     return [_without(joined, axes)] * count
 
 
-@register_rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+@register_primitive("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
     """The order matters along the axis; the result varies along it in any case."""
     axis = equation.params["axis"]
@@ -53,7 +53,7 @@ def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*operand[:axis], operand[axis] or new, *operand[axis + 1 :])]
 
 
-@register_rule("sort")
+@register_primitive("sort")
 def sort(equation: Equation, *operands: Dims) -> list[Dims]:
     """What is sorted together is permuted together; the result has an order of its own.
 
@@ -68,7 +68,7 @@ def sort(equation: Equation, *operands: Dims) -> list[Dims]:
     return [tuple(dims)] * len(operands)
 
 
-@register_rule("top_k", "approx_top_k")
+@register_primitive("top_k", "approx_top_k")
 def top_k(equation: Equation, operand: Dims) -> list[Dims]:
     """Positions are among the results."""
     params = equation.params
@@ -78,7 +78,7 @@ def top_k(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*operand[:axis], Atom(k, "sorted"), *operand[axis + 1 :])] * 2
 
 
-@register_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
+@register_primitive("reduce_window_sum", "reduce_window_max", "reduce_window_min")
 def pooling(equation: Equation, operand: Dims) -> list[Dims]:
     """Windows fix the axes along which they move."""
     in_shape, shape = equation.in_shapes[0], equation.out_shapes[0]
@@ -99,7 +99,7 @@ def _still(params: dict[str, Any], i: int) -> bool:
     )
 
 
-@register_rule("reduce_window")
+@register_primitive("reduce_window")
 def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     """As pooling, over several operands."""
     count = len(equation.out_shapes)
@@ -107,7 +107,7 @@ def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     return [*pooling(equation, joined)] * count
 
 
-@register_rule("select_and_scatter", "select_and_scatter_add", "select_and_gather_add")
+@register_primitive("select_and_scatter", "select_and_scatter_add", "select_and_gather_add")
 def pooling_gradient(equation: Equation, a: Dims, b: Dims, *rest: Dims) -> list[Dims]:
     """The gradients of pooling fix space, and keep what no window moves along."""
     (shape,) = equation.out_shapes

@@ -1,0 +1,1 @@
+"""How the primitives of a jaxpr act on the symmetries of their operands."""
