@@ -14,25 +14,23 @@ from flax.errors import TraceContextError
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
+# Importing these registers what they define: without it every primitive would be unknown.
+import lopt.symmetry.primitives.contraction
+import lopt.symmetry.primitives.control
+import lopt.symmetry.primitives.elementwise
+import lopt.symmetry.primitives.indexing
+import lopt.symmetry.primitives.linear_algebra
+import lopt.symmetry.primitives.reduction
+import lopt.symmetry.primitives.references
+import lopt.symmetry.primitives.structure
+import lopt.symmetry.uses.places
+import lopt.symmetry.uses.products  # noqa: F401
 from lopt.symmetry.interpret import InferenceError, Walk
 from lopt.symmetry.naming import name_groups
 from lopt.symmetry.outside import FixedUnitsWarning, advice, of_argument
 from lopt.symmetry.paths import leaves_with_path, name_of
-
-# Importing these registers what they define: without it every primitive would be unknown.
-from lopt.symmetry.primitives import (  # noqa: F401
-    contraction,
-    control,
-    elementwise,
-    indexing,
-    linear_algebra,
-    reduction,
-    references,
-    structure,
-)
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
-from lopt.symmetry.uses import places, products  # noqa: F401
 from lopt.symmetry.uses.roles import sides_of, with_uses
 from lopt.symmetry.uses.walk import find_uses
 
