@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from safetensors import safe_open
 from safetensors.numpy import save
 
 from lopt.base.atomic import replacing
 from lopt.base.errors import UserError
+from lopt.base.user_defined import from_a_file
 
 Arrays = dict[str, np.ndarray]
 
@@ -27,54 +30,76 @@ class UnreadableError(UserError):
 
 @dataclass(frozen=True)
 class Archive:
-    """One kind of file: how its contents are marked, and what messages call them.
+    """One kind of file.
 
     Attributes:
-      key: the one metadata key: safetensors writes several in any order, each time another.
+      what: is in such a file, as in "no predictor file".
+      key: under which its plain data stand in the metadata. There is one: safetensors writes
+        several in any order, each time another.
       format: the version of the contents.
-      what: is in such a file, as in "holds no ...".
-      arrays: what its arrays are called, with an article, as in "holds ... not finite".
       hint: who writes such files.
       finite: whether all numbers in the arrays have to be.
     """
 
+    what: str
     key: str
     format: int
-    what: str
-    arrays: str
     hint: str
     finite: bool = True
 
-    def write(
-        self, path: Path, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]
-    ) -> None:
+    def write(self, path: Path, tree: Mapping[str, Any], contents: Mapping[str, Any]) -> None:
         """Write arrays and plain data to a file, all of it or nothing.
 
-        The plain data stand in the file's metadata as JSON, with the digest of both.
+        Args:
+          path: of the file.
+          tree: the arrays, in dicts within dicts.
+          contents: plain data, which stand in the file's metadata as JSON with the digest of both.
 
         Raises:
           UserError: if an array has to be finite and is not, or the contents are not plain data.
           OSError: if the file cannot be written.
         """
-        for name, array in arrays.items():
-            if not self._allows(array):
-                raise UserError(
-                    f"{name} of {self.arrays} is not finite, and is not saved to {str(path)!r}"
-                )
+        arrays = {name: np.asarray(x) for name, x in flatten_dict(tree, sep="/").items()}
+        if bad := self._not_finite(arrays):
+            raise UserError(f"{bad} is not finite, and is not saved to {str(path)!r}")
         try:
             contents = json.loads(json.dumps(contents))  # as it will be read: with keys of text
             digest = digest_of(arrays, contents)
             text = json.dumps({"format": self.format, "sha256": digest, **contents})
         except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(
-                f"what is saved with {self.arrays} must be plain data: {error}"
-            ) from error
-        data = save(dict(arrays), {self.key: text})
+            raise UserError(f"what {str(path)!r} is to hold must be plain data: {error}") from error
+        data = save(arrays, {self.key: text})
         with replacing(path) as partial:
             partial.write_bytes(data)
 
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Read what `write` wrote, and make something of it within the context.
+
+        Anybody may have written the file: nothing is imported within the context, and whatever is
+        raised there becomes one line that names the file.
+
+        Returns:
+          The arrays, in dicts within dicts, and the plain data.
+
+        Raises:
+          UserError: as `read`, if an array is not of a real float type, and in place of the
+            context's errors.
+        """
+        arrays, contents = self.read(path)
+        try:
+            require_real(arrays)
+            with from_a_file():
+                yield nested(arrays), contents
+        except UserError as error:
+            raise UserError(f"{str(path)!r}: {error}") from error
+        except Exception as error:  # flax and JAX raise many kinds for what makes no sense to them
+            what = "no " if isinstance(error, KeyError) else f"{type(error).__name__}: "
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{str(path)!r} has malformed metadata: {what}{reason}") from error
+
     def read(self, path: Path) -> tuple[Arrays, dict[str, Any]]:
-        """Read what `write` wrote.
+        """The arrays of a file, by names such as `encoder/kernel`, and its plain data.
 
         Raises:
           UserError: if the file is missing, cannot be read, or holds anything else: another
@@ -82,45 +107,52 @@ class Archive:
             to be finite and are not.
           UnreadableError: if the system refuses to read it.
         """
+        shown = repr(str(path))
         try:
             if not path.is_file():
-                raise UserError(f"no {self.what} file {str(path)!r}; {self.hint}")
+                raise UserError(f"no {self.what} file {shown}; {self.hint}")
             path.open("rb").close()  # what safetensors says of it tells nothing from damage
         except OSError as error:
-            raise UnreadableError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+            raise UnreadableError(f"{shown} cannot be read: {error.strerror}") from error
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except Exception as error:  # of safetensors and of numpy, for headers that say nonsense
-            raise UserError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
+            raise UserError(f"{shown} is damaged or no safetensors file: {error}") from error
         if self.key not in metadata:
-            raise UserError(f"{str(path)!r} holds no {self.what}; {self.hint}")
+            raise UserError(f"{shown} holds no {self.what}; {self.hint}")
+        contents = self._undigested(shown, arrays, metadata[self.key])
+        if bad := self._not_finite(arrays):
+            raise UserError(f"{shown} holds numbers that are not finite: {bad}")
+        return arrays, contents
+
+    def _undigested(self, shown: str, arrays: Arrays, text: str) -> dict[str, Any]:
+        """The plain data, checked to be of this format and to have their digest."""
         try:
-            contents = json.loads(metadata[self.key])
+            contents = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{str(path)!r} has malformed metadata: {error}") from error
+            raise UserError(f"{shown} has malformed metadata: {error}") from error
         if not isinstance(contents, dict) or "format" not in contents:
-            raise UserError(f"{str(path)!r} has malformed metadata: no format in it")
+            raise UserError(f"{shown} has malformed metadata: no format in it")
         found, digest = contents.pop("format"), contents.pop("sha256", None)
         if found != self.format:
             raise UserError(
-                f"{str(path)!r} is of format {str(found)[:20]} and this version reads "
-                f"{self.format}; install the version of lopt that wrote it"
+                f"{shown} is of format {str(found)[:20]} and this version reads {self.format}; "
+                "install the version of lopt that wrote it"
             )
         if digest != digest_of(arrays, contents):
-            raise UserError(f"{str(path)!r} is damaged: its contents do not have their digest")
-        for name, array in arrays.items():
-            if not self._allows(array):
-                raise UserError(f"{str(path)!r} holds {self.arrays} that is not finite: {name}")
-        return arrays, contents
+            raise UserError(f"{shown} is damaged: its contents do not have their digest")
+        return contents
 
-    def _allows(self, array: np.ndarray) -> bool:
-        return not self.finite or bool(np.isfinite(array).all())
+    def _not_finite(self, arrays: Arrays) -> str | None:
+        """The name of the first array that has to be finite and is not."""
+        bad = (name for name, x in arrays.items() if self.finite and not np.isfinite(x).all())
+        return next(bad, None)
 
 
 def require_real(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse a theta of anything but real floats.
+    """Refuse arrays of anything but real floats.
 
     Raises:
       UserError: naming the first array of another type.

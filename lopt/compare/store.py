@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lopt.base.archive import Archive, require_real
+from lopt.base.archive import Archive
 from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
 from lopt.base.errors import UserError
@@ -23,16 +23,7 @@ REPORTS = ("results.json", "report.md", "report.html", "curves.png")
 
 _TRIALS = "trials"
 
-_METRIC = "metric/"
-
-_ARCHIVE = Archive(
-    key="lopt.trial",
-    format=1,
-    what="trial",
-    arrays="the trial",
-    hint="lopt.compare writes them",
-    finite=False,
-)
+_ARCHIVE = Archive("trial", "lopt.trial", format=1, hint="lopt.compare writes them", finite=False)
 
 
 class TrialWarning(UserWarning):
@@ -108,16 +99,14 @@ class Store:
         if not file.exists():
             return None
         try:
-            arrays, contents = _ARCHIVE.read(file)
-            if contents != _identity(task, optimizer, setting):
-                raise UserError(f"{str(file)!r} is another trial")
-            metrics = {k.removeprefix(_METRIC): v for k, v in arrays.items() if _METRIC in k}
-            losses = arrays["losses"]
-            require_real(arrays)
-            if losses.ndim != 2 or any(m.shape != losses.shape[:1] for m in metrics.values()):
-                raise UserError(f"{str(file)!r} does not hold losses of each seed and step")
-            return Trial(setting, losses, metrics)
-        except (UserError, KeyError) as error:
+            with _ARCHIVE.reading(file) as (arrays, contents):
+                if contents != _identity(task, optimizer, setting):
+                    raise UserError("it is another trial")
+                losses, metrics = arrays["losses"], arrays.get("metric", {})
+                if losses.ndim != 2 or any(m.shape != losses.shape[:1] for m in metrics.values()):
+                    raise UserError("it does not hold losses of each seed and step")
+                return Trial(setting, losses, metrics)
+        except UserError as error:
             warnings.warn(f"{error}; it is made again", TrialWarning, stacklevel=2)
             return None
 
@@ -127,8 +116,7 @@ class Store:
         Raises:
           WriteError: if it cannot be written.
         """
-        arrays = {f"{_METRIC}{k}": values for k, values in trial.metrics.items()}
-        arrays["losses"] = trial.losses
+        arrays = {"losses": trial.losses, "metric": trial.metrics}
         file = self._file(task, optimizer, trial.setting)
         with self._writing(file):
             _ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))

@@ -15,11 +15,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PyTree
 from scipy.special import expit
 
-from lopt.base.archive import Archive, nested, require_real
+from lopt.base.archive import Archive
 from lopt.base.checks import PATH, instance
 from lopt.base.errors import UserError, suggest
 from lopt.base.parts import build, name_in, require_modest
-from lopt.base.user_defined import from_a_file
 from lopt.predict.models import FEATURES, PREDICTORS, STANDARD, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path
@@ -34,13 +33,9 @@ LOSSES = ("cross_entropy", "squared")
 _TOGETHER = 64
 """Networks whose scores are predicted at once."""
 
-_ARCHIVE = Archive(
-    key="lopt.predictor",
-    format=1,
-    what="predictor",
-    arrays="the predictor",
-    hint="python -m lopt.predict and lopt.predict.save write one",
-)
+_HINT = "python -m lopt.predict and lopt.predict.save write one"
+
+_ARCHIVE = Archive("predictor", "lopt.predictor", format=1, hint=_HINT)
 
 
 class Standard(NamedTuple):
@@ -295,11 +290,11 @@ def save(path: str | os.PathLike, predictor: Predictor) -> None:
         "loss": predictor.loss,
         "provenance": predictor.provenance,
     }
-    arrays = {f"theta/{k}": v for k, v in flatten_dict(predictor.theta, sep="/").items()}
-    for part, tree in predictor.standard._asdict().items():
-        arrays |= {f"{part}/{i:05d}": v for i, v in enumerate(jax.tree.leaves(tree))}
-    arrays = {name: np.asarray(x) for name, x in arrays.items()}
-    _ARCHIVE.write(Path(path).expanduser(), arrays, contents)
+    standard = {
+        part: {f"{i:05d}": x for i, x in enumerate(jax.tree.leaves(tree))}
+        for part, tree in predictor.standard._asdict().items()
+    }
+    _ARCHIVE.write(Path(path).expanduser(), {"theta": predictor.theta, **standard}, contents)
 
 
 def load(path: str | os.PathLike) -> Predictor:
@@ -309,13 +304,10 @@ def load(path: str | os.PathLike) -> Predictor:
       UserError: if the file is missing, damaged or anything else. Nothing in it is run.
     """
     path = Path(PATH("the path of a predictor", path)).expanduser()
-    arrays, contents = _ARCHIVE.read(path)
-    try:
-        require_real(arrays)
-        elements = sum(x.size for x in arrays.values())
+    with _ARCHIVE.reading(path) as (arrays, contents):
+        elements = sum(x.size for x in jax.tree.leaves(arrays))
         require_modest(contents["model"], elements)
-        with from_a_file():
-            model = build(PREDICTORS, contents["model"])
+        model = build(PREDICTORS, contents["model"])
         spec = spec_from_file(contents["spec"])
         if len(spec.entries) > elements:
             raise UserError(f"it has fewer parameters than its spec has tensors: {elements}")
@@ -323,10 +315,9 @@ def load(path: str | os.PathLike) -> Predictor:
             require_listable(spec, elements)
         if contents["loss"] not in LOSSES:
             raise UserError(f"no loss {contents['loss']!r}; {suggest(contents['loss'], LOSSES)}")
-        theta = nested(_within(arrays, "theta"))
-        theta = jax.tree.map(jnp.asarray, theta)
+        theta = jax.tree.map(jnp.asarray, arrays.get("theta", {}))
         readings = shapes_of(model, spec)
-        standard = Standard(*(_arranged(arrays, part, readings) for part in Standard._fields))
+        standard = Standard(*(_arranged(part, arrays[part], readings) for part in Standard._fields))
         network = model.network(spec)
         found = jax.eval_shape(lambda r: network.apply(theta, standard(r)), readings)
         if found.shape != (1,):
@@ -336,13 +327,6 @@ def load(path: str | os.PathLike) -> Predictor:
         return Predictor(
             model, spec, theta, standard, (mean, deviation), contents["loss"], provenance
         )
-    except UserError as error:
-        raise UserError(f"{str(path)!r}: {error}") from error
-    except Exception as error:  # of flax and JAX as well: the contents are not trusted
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{str(path)!r} holds no predictor that can be used ({type(error).__name__}: {reason})"
-        ) from error
 
 
 def shapes_of(model: Model, spec: PermutationSpec) -> PyTree[jax.ShapeDtypeStruct]:
@@ -353,18 +337,12 @@ def shapes_of(model: Model, spec: PermutationSpec) -> PyTree[jax.ShapeDtypeStruc
     return jax.eval_shape(lambda p: model.read(p, spec), params)
 
 
-def _within(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    """The arrays of a part, in order."""
-    names = sorted(name for name in arrays if name.startswith(f"{part}/"))
-    return {name.removeprefix(f"{part}/"): arrays[name] for name in names}
-
-
 def _arranged(
-    arrays: Mapping[str, np.ndarray], part: str, readings: PyTree[jax.ShapeDtypeStruct]
+    part: str, arrays: Mapping[str, np.ndarray], readings: PyTree[jax.ShapeDtypeStruct]
 ) -> PyTree[np.ndarray]:
     """The arrays of a part as a tree like that of readings, a number for each channel."""
     leaves, structure = jax.tree.flatten(readings)
-    found = list(_within(arrays, part).values())
+    found = [arrays[name] for name in sorted(arrays)]
     if [x.shape for x in found] != [x.shape[-1:] for x in leaves]:
         raise UserError(f"its {part} is not that of its model")
     return jax.tree.unflatten(structure, found)

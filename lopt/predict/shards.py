@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jaxtyping import Float, PyTree
 
-from lopt.base.archive import Archive, nested
+from lopt.base.archive import Archive
 from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
 from lopt.base.errors import UserError
@@ -18,13 +18,9 @@ INDEX = "index.json"
 
 _FOLDER = "shards"
 
-_ARCHIVE = Archive(
-    key="lopt.zoo",
-    format=1,
-    what="zoo shard",
-    arrays="the networks",
-    hint="python -m lopt.predict.zoo writes them, also again once a damaged one is removed",
-)
+_HINT = "python -m lopt.predict.zoo writes them, also again once a damaged one is removed"
+
+_ARCHIVE = Archive("zoo shard", "lopt.zoo", format=1, hint=_HINT)
 
 Record = dict[str, Any]
 """What is known of a network: its run, step, hyperparameters and scores."""
@@ -61,8 +57,7 @@ class Shards:
         """
         path = self.file(number)
         path.parent.mkdir(exist_ok=True)
-        arrays = {k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}
-        _ARCHIVE.write(path, arrays, {"networks": list(records)})
+        _ARCHIVE.write(path, params, {"networks": list(records)})
 
     def read(self, number: int) -> tuple[Stacked, list[Record]]:
         """The params and the records of a shard's networks.
@@ -70,14 +65,14 @@ class Shards:
         Raises:
           UserError: if the shard is missing or damaged; it is named.
         """
-        path = self.file(number)
-        arrays, contents = _ARCHIVE.read(path)
-        records = contents.get("networks")
-        if not isinstance(records, list) or not records or not all(map(_is_record, records)):
-            raise UserError(f"{str(path)!r} does not hold records of networks")
-        if not arrays or any(a.shape[:1] != (len(records),) for a in arrays.values()):
-            raise UserError(f"{str(path)!r} does not hold one record for each network")
-        return nested(arrays), records
+        with _ARCHIVE.reading(self.file(number)) as (params, contents):
+            records = contents["networks"]
+            if not isinstance(records, list) or not records or not all(map(_is_record, records)):
+                raise UserError("it does not hold records of networks")
+            leaves = jax.tree.leaves(params)
+            if not leaves or any(x.shape[:1] != (len(records),) for x in leaves):
+                raise UserError("it does not hold one record for each network")
+            return params, records
 
     def write_index(self, count: int, total: int) -> None:
         """Write the index of the first shards of so many."""

@@ -2,8 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import optax
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
-from lopt.base.archive import Archive, nested, require_real
+from lopt.base.archive import Archive, require_real
 from lopt.base.checks import PATH, POSITIVE, instance
 from lopt.base.errors import UserError
 from lopt.base.parts import build, name_in, require_modest
 from lopt.base.schedules import require_length, scale_over_run
-from lopt.base.user_defined import from_a_file
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting
@@ -29,13 +27,9 @@ from lopt.symmetry.spec import require_spec
 from lopt.symmetry.untrusted import spec_from_file
 from lopt.unf.bounds import require_listable
 
-ARCHIVE = Archive(
-    key="lopt.optimizer",
-    format=5,
-    what="learned optimizer",
-    arrays="theta",
-    hint="meta_train.py and lopt.save write one",
-)
+_HINT = "meta_train.py and lopt.save write one"
+
+ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=5, hint=_HINT)
 """What files of learned optimizers are."""
 
 
@@ -131,9 +125,8 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
         "spec": spec,
         "provenance": learned.provenance,
     }
-    tensors = {k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()}
-    require_real(tensors)
-    ARCHIVE.write(Path(path).expanduser(), tensors, contents)
+    require_real({k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()})
+    ARCHIVE.write(Path(path).expanduser(), learned.theta, contents)
 
 
 @promoting
@@ -150,42 +143,22 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
     """
     path = PATH("the name or the path of a learned optimizer", path)
     path = PRETRAINED.get(str(path), Path(path).expanduser())
-    tensors, contents = ARCHIVE.read(path)
-    for field in ("rule", "spec", "provenance"):
-        if field not in contents:
-            raise UserError(f"{str(path)!r} has malformed metadata: no {field!r}")
-    with _one_line(path):
+    with ARCHIVE.reading(path) as (tensors, contents):
         rule, spec, provenance = contents["rule"], contents["spec"], contents["provenance"]
-        coefficients = sum(x.size for x in tensors.values())
+        coefficients = sum(x.size for x in jax.tree.leaves(tensors))
         require_modest(rule, coefficients)
         rule = build(RULES, rule)
         spec = None if spec is None else spec_from_file(spec)
         if not isinstance(provenance, dict):
             raise UserError("its provenance is not a mapping")
-        require_real(tensors)
         with jax.ensure_compile_time_eval():  # arrays, within a function that is traced too
-            theta = jax.tree.map(jnp.asarray, nested(tensors))
+            theta = jax.tree.map(jnp.asarray, tensors)
         if rule.tied and spec is None:
             raise UserError("its theta is tied to an architecture, and it has no spec")
         if rule.tied:
             require_listable(spec, coefficients)
         _require_theta_of(rule, spec if rule.tied else None, theta)
     return LearnedOptimizer(rule, theta, spec, provenance)
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """A context in which metadata are read: nothing is imported, and errors name the file."""
-    try:
-        with from_a_file():
-            yield
-    except UserError as error:
-        raise UserError(f"{str(path)!r}: {error}") from error
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{str(path)!r} has malformed metadata ({type(error).__name__}: {reason})"
-        ) from error
 
 
 def optimizer(
