@@ -433,4 +433,4 @@ def test_the_python_of_the_guide_runs(tmp_path):
     first = names["task"].loss(names["task"].init(jax.random.PRNGKey(1)), None, None)
     assert int(names["opt_state"].iteration) == 100
     assert names["loss"] < 0.5 * first
-    assert names["results"].standings["theirs"].failed == 0
+    assert names["results"].standings["external"].failed == 0
