@@ -1,12 +1,16 @@
 """Errors that a user can fix, and the words that help to fix them."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from lopt.base.printed import printable
 
 _LONGEST = 1000
 """Characters of a message: what it repeats may be the contents of a file."""
+
+_REASON = 200
+"""Characters of another error's text that a message repeats."""
 
 
 class UserError(ValueError):
@@ -22,6 +26,42 @@ class UserError(ValueError):
     def __init__(self, message: str = ""):
         """See the class."""
         super().__init__(_shortened(printable(" ".join(message.split()))))
+
+
+@contextmanager
+def user_errors(message: str, *kinds: type[Exception], fix: str = "") -> Iterator[None]:
+    """Raise a `UserError` in place of other errors; a context manager.
+
+    It stands around code and contents of others, which may raise anything.
+
+    Args:
+      message: what failed, as in "cannot import my_project".
+      *kinds: of errors, each with its subclasses; all if none are given. A `UserError` has its
+        line already, and is let through.
+      fix: what the user can do.
+
+    Example:
+      >>> with user_errors("data.json is damaged", ValueError, fix="make it again"):
+      ...     float("x")
+      Traceback (most recent call last):
+          ...
+      lopt.base.errors.UserError: data.json is damaged: ValueError: could not ...; make it again
+    """
+    kinds = kinds or (Exception,)
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        raise UserError(f"{message}: {reason_of(error)}{fix and f'; {fix}'}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """An error's type and the beginning of its text, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())[:_REASON]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _shortened(text: str) -> str:

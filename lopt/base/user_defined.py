@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest, user_errors
 
 TRUSTED: set[str] = set()
 """What this process' configs, flags and code have named."""
@@ -39,12 +39,8 @@ def import_function(name: str) -> Callable[..., Any]:
             f"so first: --trust={name}, or lopt.base.trust({name!r}) in Python"
         )
     module, _, attribute = name.partition(":")
-    try:
+    with user_errors(f"cannot import {module!r} of {name!r}"):
         imported = importlib.import_module(module)
-    except Exception as error:
-        raise UserError(
-            f"cannot import {module!r} of {name!r}: {type(error).__name__}: {error}"
-        ) from error
     found = getattr(imported, attribute, None)
     if not callable(found):
         valid = [k for k, v in vars(imported).items() if callable(v) and not k.startswith("_")]

@@ -1,12 +1,14 @@
-"""How far a run is: a bar on a terminal, a line now and then in a log."""
+"""How far a command is: a bar on a terminal, lines elsewhere, nothing on a quiet console."""
 
+import math
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from lopt.base.printed import printable
 
@@ -14,43 +16,56 @@ _COMPILING = "compiling"
 
 
 class Progress:
-    """Shows how far a run is; a context manager.
+    """Shows how far a command is; a context manager.
 
-    Attributes:
-      interval: seconds between two updates of the bar, or two lines of a log.
+    Example:
+      >>> with Progress(0, 100, Console(quiet=True)) as progress:
+      ...     for step in range(1, 101):
+      ...         shown = progress(step, lambda: f"loss {1 / step:.2f}")
+      >>> shown
+      True
     """
 
-    def __init__(self, done: int, steps: int):
+    def __init__(
+        self, done: int, steps: int, console: Console | None = None, every: float | None = 30.0
+    ):
         """See the class.
 
         Args:
           done: steps taken before.
           steps: in all.
+          console: what it is shown on; standard output by default. `Console(quiet=True)` takes
+            everything and shows nothing.
+          every: seconds between two lines of a log; None if `log` alone makes lines.
         """
-        self._done, self._steps = done, steps
+        self._steps, self._every = steps, every
+        self._console = console or Console()
+        self._on_terminal = self._console.is_terminal
+        self._left = TimeRemainingColumn()
         self._bar = Bar(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.description}", markup=False),
-            TimeRemainingColumn(),
+            self._left,
+            console=self._console,
             expand=True,
+            disable=not self._on_terminal,
+            get_time=time.monotonic,
+            # with rich's 30 s no time would be left to say where a step, or a line, takes longer
+            speed_estimate_period=math.inf,
         )
-        self._on_terminal = self._bar.console.is_terminal
-        self.interval = 0.2 if self._on_terminal else 30.0
-        self._first: tuple[int, float] | None = None
-        self._shown = -self.interval
+        self._row = self._bar.add_task(_COMPILING, total=steps, completed=done)
+        self._interval = 0.2 if self._on_terminal else every or 0.0
+        self._shown = -math.inf
 
     def __enter__(self) -> "Progress":
-        if self._on_terminal:
-            self._bar.start()
-            self._row = self._bar.add_task(_COMPILING, total=self._steps, completed=self._done)
-        else:
-            self._print(self._done, _COMPILING)
+        self._bar.start()
+        if self._every is not None:
+            self.log(_COMPILING)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if self._on_terminal:
-            self._bar.stop()
+        self._bar.stop()
 
     def __call__(self, step: int, words: Callable[[], str]) -> bool:
         """Show a step, if it is the last or enough time has passed.
@@ -63,23 +78,23 @@ class Progress:
           Whether it was shown.
         """
         now = time.monotonic()
-        self._first = self._first or (step, now)
-        if now - self._shown < self.interval and step != self._steps:
+        if now - self._shown < self._interval and step != self._steps:
             return False
         self._shown = now
-        if self._on_terminal:
-            self._bar.update(self._row, completed=step, description=printable(words()))
-        else:
-            self._print(step, f"{words()} {self._remaining(step, now)}")
+        told = words()
+        # rich measures speed from the first update on, so that compilation does not count
+        self._bar.update(self._row, completed=step, description=printable(told))
+        if self._every is not None:
+            self.log(f"{told} {self._left.render(self._bar.tasks[self._row])}")
         return True
 
-    def _remaining(self, step: int, now: float) -> str:
-        """The time left at the rate since the first step, which was compiled before."""
-        first, then = self._first
-        if step == first < self._steps:
-            return "-:--:--"
-        seconds = (now - then) / max(step - first, 1) * (self._steps - step)
-        return str(timedelta(seconds=round(seconds)))
+    def log(self, words: str) -> None:
+        """Print how far it is and some words as a line of the log; a terminal has the bar."""
+        if not self._on_terminal:
+            done = round(self._bar.tasks[self._row].completed)
+            print_line(self._console, f"{done}/{self._steps} {words}")
 
-    def _print(self, step: int, words: str) -> None:
-        print(f"{step}/{self._steps} {printable(words)}", flush=True)
+
+def print_line(console: Console, text: str) -> None:
+    """Print one line as it is, whatever names and errors are in it."""
+    console.print(Text(printable(text)), soft_wrap=True)

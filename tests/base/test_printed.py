@@ -1,16 +1,14 @@
 """Nothing that a terminal would obey is printed of names, errors and metadata."""
 
 import io
-from functools import partial
 
 import pytest
 from absl import flags
 from rich.console import Console
-from rich.progress import Progress as Bar
 
 from lopt.base.errors import UserError
-from lopt.runs import progress
 from lopt.runs.commands import one_line_errors
+from lopt.runs.progress import Progress
 from lopt.symmetry import Axes, PermutationSpec
 
 NAME = "\x1b[31m[/red] \a\x9b"
@@ -32,12 +30,10 @@ def test_an_error_of_a_command_is_one_printable_line(kind, capsys):
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])
-def test_what_progress_says_is_no_markup(on_terminal, monkeypatch, capsys):
+def test_what_progress_says_is_no_markup(on_terminal):
     file = io.StringIO()
     console = Console(file=file, force_terminal=on_terminal, no_color=True, width=200)
-    monkeypatch.setattr(progress, "Bar", partial(Bar, console=console))
-    with progress.Progress(0, 1) as told:
+    with Progress(0, 1, console) as told:
         told(1, lambda: NAME)
-    text = file.getvalue() if on_terminal else capsys.readouterr().out
-    assert PRINTED in text
-    assert NAME not in text
+    assert PRINTED in file.getvalue()
+    assert NAME not in file.getvalue()

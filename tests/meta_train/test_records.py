@@ -10,7 +10,6 @@ from lopt.base.digested import read_digested, with_digest
 from lopt.base.errors import UserError
 from lopt.meta import Metrics, Report, ValidationLoss
 from lopt.meta_train.records import Recorder, _records_until, meta_loss_figure, plot_meta_loss
-from lopt.runs.progress import Progress
 
 
 def report(step, *diverged):
@@ -203,19 +202,3 @@ def test_the_axis_of_the_picture_has_room_for_negative_losses(lowest, scale):
     axes.figure.canvas.draw()
     low, high = axes.get_ylim()
     assert (axes.get_yscale(), low < lowest, high > 1) == (scale, True, True)
-
-
-def test_a_log_has_a_line_now_and_then_and_the_last(capsys, monkeypatch):
-    clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr("lopt.runs.progress.time.monotonic", lambda: float(next(clock)))
-    with Progress(5, 15) as progress:
-        for step in range(6, 16):
-            progress(step, lambda step=step: f"words of {step}")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "5/15 compiling"
-    assert lines[1:-1] == [
-        "6/15 words of 6 -:--:--",
-        "9/15 words of 9 0:01:00",
-        "12/15 words of 12 0:00:30",
-    ]
-    assert lines[-1] == "15/15 words of 15 0:00:00"
