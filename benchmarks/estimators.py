@@ -78,7 +78,7 @@ def estimator_of(name: str, truncation: int, sigma: float) -> Estimator:
 def gradients(
     estimator: Estimator, count: int, draws: int
 ) -> Float[np.ndarray, "draws count knots"]:
-    """Successive gradients at the same theta, after a run's length of others."""
+    """Successive gradients at the same theta, once the runs have all ages."""
     problem = Problem(TASK, lambda theta: optax.sgd(lambda step: learning_rate(theta, step)))
 
     def draw(key: Array) -> Array:
@@ -119,18 +119,19 @@ def measured(name: str, truncation: int, sigma: float, draws: int) -> Record:
 
 
 def lines_of(records: Sequence[Record], along: str) -> Mapping[str, list[Record]]:
-    """Of each estimator the records along the truncation or along sigma, the other as usual."""
+    """The records of each estimator along truncations or sigmas, the other at its default."""
     if along == "sigma":
-        kept = [r for r in records if r["truncation"] in (TRUNCATION, HORIZON)]
-        kept = [r for r in kept if (r["truncation"] == HORIZON) == (r["estimator"] == "ES")]
+        shown = [r for r in records if r["truncation"] in (TRUNCATION, HORIZON)]
+        shown = [r for r in shown if (r["truncation"] == HORIZON) == (r["estimator"] == "ES")]
         names = ("ES", "PES", "NRES")
     else:
-        kept = [r for r in records if r["sigma"] == SIGMA]
-        whole = [r for r in kept if r["estimator"] == "ES"]
-        kept += [{**r, "truncation": t} for r in whole for t in TRUNCATIONS[:-1]]
+        shown = [r for r in records if r["sigma"] == SIGMA]
+        whole = [r for r in shown if r["estimator"] == "ES"]
+        # ES has no truncation: its one measurement is a horizontal line.
+        shown += [{**r, "truncation": t} for r in whole for t in TRUNCATIONS[:-1]]
         names = ("ES", "PES", "NRES", "TBPTT")
     return {
-        name: sorted((r for r in kept if r["estimator"] == name), key=lambda r: r[along])
+        name: sorted((r for r in shown if r["estimator"] == name), key=lambda r: r[along])
         for name in names
     }
 

@@ -4,7 +4,7 @@ python benchmarks/meta_step.py
 
 The shapes are those of the field's comparison: an MLP 64-32-10 with batch 64, 8 antithetic pairs,
 truncations of 50 steps with PES, rules over parameters of width 32 with 4 layers, and the rule of
-gates. One JSON line a rule.
+gates. One JSON line for each rule.
 """
 
 import json
@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
 
 
 def training(optimizer: Callable[[Any], optax.GradientTransformation]) -> MetaTraining:
-    """Meta-training with PES of whatever theta parametrizes."""
+    """Meta-training with PES of an optimizer that theta parametrizes."""
     estimator = PES(pairs=_PAIRS.value, truncation=TRUNCATION, horizon=10 * TRUNCATION)
     return MetaTraining([Problem(TASK, optimizer)], [estimator], optax.adam(1e-3))
 

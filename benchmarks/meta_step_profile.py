@@ -2,8 +2,8 @@
 
 python benchmarks/meta_step_profile.py
 
-The shapes are those of `meta_step.py`. One JSON line a rule: milliseconds of one meta-step spent in
-each part, summed over the operations that XLA attributes to it, and how many operations ran.
+The shapes are those of `meta_step.py`. One JSON line for each rule: milliseconds of one
+meta-step in each part, summed over the operations that XLA attributes to it, and how many ran.
 Operations that run on several threads count once for each; take one core for sums that add up to
 the wall time: `taskset -c 0 python benchmarks/meta_step_profile.py`.
 """
@@ -23,7 +23,7 @@ from lopt.rules import UNFRule
 KINDS = ("pointwise", "relational", "exact")
 STEPS = 3
 LARGE = 2**18
-"""Elements from which on a matmul's result counts as large."""
+"""Elements of the result of the smallest matmul that counts as large."""
 
 PARTS = {
     "network, sums and rectifiers": r"UNF/(jit\(_call\)|add|neg|min|max|jit\(relu\))",

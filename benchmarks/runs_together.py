@@ -17,8 +17,8 @@ from lopt.compare.runs import Program, Runs
 from lopt.compare.trials import Setting
 from lopt.tasks import TASKS
 
-_TASK = flags.DEFINE_string("task", "mlp", "What is trained.")
-_STEPS = flags.DEFINE_integer("steps", 100, "Of a run.")
+_TASK = flags.DEFINE_string("task", "mlp", "The task that is trained.")
+_STEPS = flags.DEFINE_integer("steps", 100, "Steps of a run.")
 _TOGETHER = flags.DEFINE_list("together", ["1", "3", "21"], "Runs at a time.")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Measurements, of which the fastest counts.")
 
@@ -26,7 +26,7 @@ SETTING = Setting(1e-3, "cosine")
 
 
 def milliseconds(together: int) -> float:
-    """The time of a step of one run, if so many are trained at a time."""
+    """The time of a step of one run, if `together` runs are trained at a time."""
     task = build(TASKS, _TASK.value)
     of_task = Runs(task, _STEPS.value, seeds=together)
     program = Program(of_task, lambda rate, decay: optax.adam(rate), SETTING, together, 2**40)

@@ -68,9 +68,9 @@ def speed(particles: int, steps: int = 5) -> float:
 
 
 def exchanged() -> list[dict[str, Any]]:
-    """What the devices of this process exchange in a meta-step of each estimator.
+    """A line for each estimator: what the devices of this process exchange in a meta-step.
 
-    Theta is 1,000 numbers whose mean is a learning rate: its size is all that should matter.
+    Theta is 1,000 numbers whose mean is a learning rate: only its size should matter.
     """
     task, theta, lines = mlp(widths=(4,), batch_size=8), jnp.full(1000, 0.1), []
     for estimator in ESTIMATORS:
@@ -82,7 +82,7 @@ def exchanged() -> list[dict[str, Any]]:
 
 
 def elsewhere(devices: int, cache: str, *arguments: str) -> Any:
-    """What this program prints with these arguments on so many forced host devices."""
+    """The output of this program with these arguments on a number of forced host devices."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -153,7 +153,7 @@ def plot(lines: list[dict[str, Any]], path: str) -> None:
 
 
 def main() -> None:
-    """Print the lines, or measure one point where a parent asks for it."""
+    """Print the lines, or measure the one point that a parent process asks for."""
     parser = argparse.ArgumentParser(description="Scaling over devices and particles.")
     parser.add_argument("--repeats", type=int, default=7, help="rounds; the median counts")
     parser.add_argument("--plot", help="where the picture goes")

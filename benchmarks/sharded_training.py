@@ -1,4 +1,4 @@
-"""A GPT of 1e7 params that lies over all devices: are its losses those of one device?
+"""The losses of a GPT of 1e7 params that lies over all devices, beside those on one device.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=8 python benchmarks/sharded_training.py
 
@@ -25,18 +25,18 @@ from lopt.meta.communication import collectives
 from lopt.tasks import Task, transformer
 
 _STEPS = flags.DEFINE_integer("steps", 3, "Steps of training.")
-_WIDTH = flags.DEFINE_integer("width", 640, "Of the GPT's stream.")
+_WIDTH = flags.DEFINE_integer("width", 640, "Width of the GPT's stream.")
 _DEPTH = flags.DEFINE_integer("depth", 2, "Blocks of the GPT.")
 
 
 def fully_sharded(mesh: jax.sharding.Mesh, x: Array) -> NamedSharding:
-    """Along the first axis that the devices divide evenly."""
+    """The sharding along the first axis that the devices divide evenly."""
     axes = [i for i, size in enumerate(x.shape) if size % mesh.size == 0]
     return NamedSharding(mesh, P(*[None] * axes[0], "x") if axes else P())
 
 
 def train(task: Task, mesh: jax.sharding.Mesh) -> dict[str, Any]:
-    """Losses of each step, seconds, and what is exchanged, in MB."""
+    """Losses of each step, seconds, and MB that devices exchange."""
     params, state = jax.jit(task.init)(jax.random.key(0))
     layout = jax.tree.map(partial(fully_sharded, mesh), params)
     params = jax.device_put(params, layout)

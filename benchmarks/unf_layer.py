@@ -25,7 +25,7 @@ CHANNELS, FEATURES = 19, (32, 32, 32, 1)
 
 
 def matmuls(kernels: list[jax.Array], x: jax.Array) -> jax.Array:
-    """The floor."""
+    """The floor: plain matmuls with nothing between them."""
     for kernel in kernels:
         x = x @ kernel
     return x
@@ -87,7 +87,7 @@ def problem(space: str, layer: str, particles: int = 0) -> Problem:
 
 
 def measure(space: str, layer: str, particles: int, repeats: int) -> dict[str, Any]:
-    """One line of the benchmark."""
+    """The line of one weight space and one kind of layer."""
     p = problem(space, layer, particles)
     start = time.perf_counter()
     lowered = jax.jit(p.network).trace(p.theta, p.x).lower()
@@ -114,7 +114,7 @@ def measure(space: str, layer: str, particles: int, repeats: int) -> dict[str, A
 
 
 def main() -> None:
-    """Print a line for each weight space and layer that is asked for."""
+    """Print a line for each of the given weight spaces and layers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--spaces", default="mlp,cnn,rnn,transformer")
     parser.add_argument("--layers", default="exact,relational,pointwise")

@@ -1,4 +1,4 @@
-"""What the time of a network over a weight space goes to, in units of its floor.
+"""Where the time of a network over a weight space goes, in units of its floor.
 
 taskset -c 0 python benchmarks/unf_layer_profile.py
 

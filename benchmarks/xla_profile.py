@@ -1,4 +1,4 @@
-"""What XLA's profiler says of a compiled program: the time of each of its operations."""
+"""The time of each operation of a compiled program, by XLA's profiler."""
 
 import collections
 import glob
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 
 _CONTAINERS = re.compile(r"(call|jit_|while|conditional)")
-"""Operations that hold others, whose time is theirs."""
+"""Operations that contain others: their time would count twice."""
 
 
 class Operation(NamedTuple):

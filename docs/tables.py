@@ -3,8 +3,8 @@
 python docs/tables.py
 
 writes each between its marks, `<!-- table NAME -->` and `<!-- end of table -->`, where NAME is one
-of `TABLES`. A test fails if one is not as it would be written. Other tables of measurements are
-from before comparisons were kept, or from no comparison; they stand without marks.
+of `TABLES`. A test fails if one is not as it would be written. Other tables are older
+than results.json, or from no comparison; they have no marks.
 """
 
 import json
@@ -20,7 +20,7 @@ from lopt.compare.tables import interval, number
 ROOT = Path(__file__).parents[1]
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-"""Where tables may stand."""
+"""Pages that may have tables."""
 
 NAMES = {
     "adamw": "AdamW, tuned",
@@ -29,7 +29,7 @@ NAMES = {
     "base, tuned": "base, tuned",
     "untrained": "its rule before meta-training, tuned",
 }
-"""What rows of held-out tasks are called."""
+"""The names of rows of held-out tasks."""
 
 _MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
@@ -40,7 +40,7 @@ def results(folder: str) -> dict[str, Any]:
 
 
 def heldout() -> list[str]:
-    """How optimizers stand over the held-out tasks."""
+    """Speedups over the held-out tasks."""
     found = results("heldout")
     tasks = len(found["tasks"])
     header = (
@@ -64,7 +64,7 @@ def heldout() -> list[str]:
 
 
 def heldout_losses() -> list[str]:
-    """The final loss of each held-out task, and the schedule of what is tuned."""
+    """The final losses of each held-out task, and the best schedule of tuned optimizers."""
     found = results("heldout")
     names = [o["name"] for o in found["optimizers"]]
     header = ("task", "steps", *(NAMES[name] for name in names))
@@ -107,7 +107,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
 
 
 def rendered(text: str) -> str:
-    """A page with its tables as they should be.
+    """A page with its tables written anew.
 
     Raises:
       KeyError: for the name of a table that is not known.
