@@ -1,17 +1,17 @@
 """One process at a time in a folder."""
 
 import errno
-import fcntl
 import os
 import socket
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
 
-from lopt.base.errors import UserError
+from filelock import FileLock, Timeout
+
+from lopt.base.errors import UserError, reason_of
 
 _FILE = ".lock"
 
@@ -20,6 +20,9 @@ _SAYS = "process "
 
 _LONGEST = 300
 """Bytes of it that are read."""
+
+_FOREIGN = (errno.ELOOP, errno.ENXIO, errno.EEXIST)
+"""How a link, a socket and `_sign` answer."""
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """How file systems that know no locks answer, some of clusters among them."""
@@ -51,52 +54,44 @@ def only_process(folder: str | os.PathLike) -> Iterator[None]:
           ...
       lopt.base.errors.UserError: ...: process ... is writing there; ...
     """
-    with _opened(Path(folder)) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    file = Path(folder) / _FILE
+    held: AbstractContextManager = nullcontext()
+    lock = FileLock(
+        file, blocking=False, thread_local=False, preserve_lock_file=True, on_acquired=_sign
+    )
+    try:
+        held = lock.acquire()
+    except Timeout:
+        owner = file.read_bytes()[:_LONGEST].decode(errors="replace").strip()
+        raise UserError(
+            f"{folder} is in use: {owner or 'another process'} is writing there; wait for its end, "
+            "or choose another --workdir"
+        ) from None
+    except OSError as error:
+        if error.errno in _FOREIGN:
             raise UserError(
-                f"{folder} is in use: {_owner(file) or 'another process'} is writing there; wait "
-                "for its end, or choose another --workdir"
-            ) from None
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise UserError(f"{folder} cannot be locked: {error.strerror}") from error
-            warnings.warn(
-                f"{folder} is on a file system without locks: see to it that one process at a "
-                "time writes there",
-                stacklevel=3,
-            )
-        if not _owner(file).startswith(_SAYS[: os.fstat(file.fileno()).st_size]):
-            raise _foreign(folder)
-        file.truncate(0)
-        file.write(f"{_SAYS}{os.getpid()} on {socket.gethostname()}".encode())
+                f"{file} is not the file of a lock, and is left as it is; remove it, or choose "
+                "another --workdir"
+            ) from error
+        if error.errno not in _UNSUPPORTED:
+            raise UserError(f"{folder} cannot be written: {reason_of(error)}") from error
+        warnings.warn(
+            f"{folder} is on a file system without locks: see to it that one process at a time "
+            "writes there",
+            stacklevel=3,
+        )
+    with held:
         yield
 
 
-def _opened(folder: Path) -> BinaryIO:
-    """The file that is locked, opened without following a link or waiting for a pipe's reader."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(folder / _FILE, flags, 0o644)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
-            raise _foreign(folder) from error
-        raise UserError(f"{folder} cannot be written: {error.strerror}") from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        os.close(descriptor)
-        raise _foreign(folder)
-    return os.fdopen(descriptor, "r+b", buffering=0)
+def _sign(descriptor: int) -> None:
+    """Write who holds a lock into its file, if that is the file of a lock and nothing else.
 
-
-def _owner(file: BinaryIO) -> str:
-    """Who says that it holds the lock; the beginning of what stands in the file."""
-    return os.pread(file.fileno(), _LONGEST, 0).decode(errors="replace").strip()
-
-
-def _foreign(folder: str | os.PathLike) -> UserError:
-    return UserError(
-        f"{Path(folder) / _FILE} is not the file of a lock, and is left as it is; remove it, or "
-        "choose another --workdir"
-    )
+    filelock follows no link, but would take over a pipe, a second name of a file and any text.
+    """
+    found, says = os.fstat(descriptor), _SAYS.encode()
+    regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if not regular or os.pread(descriptor, len(says), 0) != says[: found.st_size]:
+        raise FileExistsError(errno.EEXIST, "not the file of a lock")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{_SAYS}{os.getpid()} on {socket.gethostname()}".encode(), 0)
