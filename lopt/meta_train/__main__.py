@@ -34,8 +34,9 @@ from lopt.meta import (
 from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
 from lopt.meta_train.extension import Extended, earlier_lengths, extend
+from lopt.meta_train.figure import plot_meta_loss
 from lopt.meta_train.initial_theta import as_types_of, load_for, theta_digest
-from lopt.meta_train.records import Recorder, Unrecorded, plot_meta_loss
+from lopt.meta_train.recorder import Recorder
 from lopt.meta_train.run import Snapshot, finish
 from lopt.meta_train.settings import require_settings
 from lopt.rules import RULES, LearnedOptimizer, Rule, load, save
@@ -201,7 +202,7 @@ def main(argv: Sequence[str]) -> None:
                 earlier_lengths=shorter,
                 require_there=require_there,
             )
-        if isinstance(record, Unrecorded):  # not the first process
+        if record is None:  # not the first process
             return
         provenance = {
             "task": config.task.to_dict(),

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from lopt.base.errors import UserError
 from lopt.meta.loop import MetaState, MetaTraining, Report, one_ahead
 from lopt.meta.validation import Best, Validation
 from lopt.meta_train.extension import Extended
-from lopt.meta_train.records import Recorder, Unrecorded
+from lopt.meta_train.recorder import Recorder
 from lopt.runs.checkpoints import Checkpoints
 from lopt.runs.distributed import ended_with_the_others, is_first, say
 from lopt.runs.interruption import Interruption
@@ -43,7 +44,7 @@ def finish(
     max_skipped: int,
     earlier_lengths: Sequence[int] = (),
     require_there: Callable[[], None] = lambda: None,
-) -> tuple[Snapshot, Recorder | Unrecorded]:
+) -> tuple[Snapshot, Recorder | None]:
     """Take the meta-steps that a run has left, from its newest checkpoint on.
 
     The theta that comes out is the same to the bit, however often the run was interrupted.
@@ -62,7 +63,7 @@ def finish(
       require_there: raises an error if the workdir is no longer where it was.
 
     Returns:
-      The last snapshot, and what was recorded of the run.
+      The last snapshot, and what was recorded of the run, in the first process.
 
     Raises:
       UserError: if too many meta-steps in a row, or all, leave theta as it was, or the workdir can
@@ -80,17 +81,19 @@ def finish(
             say(f"resuming after {done} of {steps} meta-steps")
         sent = training.send(snapshot.state, steps)
         watched = one_ahead(validation.watch(sent, snapshot.best, done, (*earlier_lengths, steps)))
-        recorder = Recorder(workdir, names, done, steps, held_out) if is_first() else Unrecorded()
-        with recorder as record, ended_with_the_others():
+        record = Recorder(workdir, names, done, steps, held_out) if is_first() else None
+        with record or nullcontext(), ended_with_the_others():
             for state, report, best, loss in watched:
                 snapshot, done = Snapshot(state, best), int(report.step)
-                record(report, loss)
+                if record:
+                    record(report, loss)
                 if int(report.skipped) >= max_skipped:
                     raise _stuck(max_skipped, done, report)
                 leave = interruption.reached(done)
                 if leave or done % checkpoint_every == 0 or done == steps:
                     require_there()
-                    record.flush()
+                    if record:
+                        record.flush()
                     checkpoints.save(done, snapshot)
                 if leave:
                     break

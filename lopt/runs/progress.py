@@ -21,9 +21,7 @@ class Progress:
     Example:
       >>> with Progress(0, 100, Console(quiet=True)) as progress:
       ...     for step in range(1, 101):
-      ...         shown = progress(step, lambda: f"loss {1 / step:.2f}")
-      >>> shown
-      True
+      ...         progress(step, lambda: f"loss {1 / step:.2f}")
     """
 
     def __init__(
@@ -67,26 +65,22 @@ class Progress:
     def __exit__(self, *exception: Any) -> None:
         self._bar.stop()
 
-    def __call__(self, step: int, words: Callable[[], str]) -> bool:
+    def __call__(self, step: int, words: Callable[[], str]) -> None:
         """Show a step, if it is the last or enough time has passed.
 
         Args:
           step: steps taken.
           words: makes what is said of it.
-
-        Returns:
-          Whether it was shown.
         """
         now = time.monotonic()
         if now - self._shown < self._interval and step != self._steps:
-            return False
+            return
         self._shown = now
         told = words()
         # rich measures speed from the first update on, so that compilation does not count
         self._bar.update(self._row, completed=step, description=printable(told))
         if self._every is not None:
             self.log(f"{told} {self._left.render(self._bar.tasks[self._row])}")
-        return True
 
     def log(self, words: str) -> None:
         """Print how far it is and some words as a line of the log; a terminal has the bar."""

@@ -1,0 +1,53 @@
+"""The picture of a run's meta-loss."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lopt.base.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def meta_loss_figure(
+    history: Mapping[int, float], validations: Mapping[int, float] | None = None
+) -> "Figure":
+    """A picture of the meta-loss against the meta-step, with its running mean.
+
+    The axis of losses is logarithmic where all are positive: those of `LogLoss` need not be.
+
+    Args:
+      history: step -> meta-loss.
+      validations: step -> validation loss, drawn as points.
+    """
+    # imported when a run ends: its first line should not wait for it
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    if history:
+        steps, losses = (np.array(list(values)) for values in (history.keys(), history.values()))
+        width = max(1, len(losses) // 25)
+        mean = np.convolve(losses, np.ones(width) / width, mode="valid")
+        axes.plot(steps, losses, color="C0", alpha=0.25, linewidth=0.8, label="one meta-step")
+        axes.plot(steps[width - 1 :], mean, color="C0", label=f"mean of {width}")
+    if validations:
+        points = list(validations), list(validations.values())
+        axes.plot(*points, "o", color="C1", markersize=4, label="validation, held-out task")
+    positive = all(loss > 0 for loss in (*history.values(), *(validations or {}).values()))
+    axes.set(xlabel="meta-step", ylabel="meta-loss", yscale="log" if positive else "linear")
+    if axes.lines:
+        axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_meta_loss(
+    history: Mapping[int, float], path: Path, validations: Mapping[int, float] | None = None
+) -> None:
+    """Write the picture of `meta_loss_figure` as a PNG file."""
+    with replacing(path) as partial:
+        meta_loss_figure(history, validations).savefig(partial, format="png", dpi=150)
