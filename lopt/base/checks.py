@@ -24,11 +24,12 @@ _SHOWN = 100
 
 @dataclass(frozen=True)
 class Check:
-    """What a value must be; called with a name for the message and a value.
+    """A check of a value; called with a name for the message and the value.
 
     Attributes:
-      words: what, as in "a positive integer".
-      read: the value as it is used; raises TypeError, ValueError or OverflowError for a wrong one.
+      words: what a value must be, as in "a positive integer".
+      read: returns a value as it is used, given its name and the value; raises TypeError,
+        ValueError or OverflowError for a wrong one, or a `UserError` with words of its own.
 
     Example:
       >>> integer(1)("steps", 2.5)
@@ -38,7 +39,7 @@ class Check:
     """
 
     words: str
-    read: Callable[[Any], Any]
+    read: Callable[[str, Any], Any]
 
     def __call__(self, name: str, value: Any) -> Any:
         """The value as it is used: a number of NumPy's or JAX's as one of Python's.
@@ -47,9 +48,9 @@ class Check:
           UserError: if it is wrong.
         """
         try:
-            return self.read(value)
-        except _TooLargeError as error:
-            raise UserError(f"{name} must be at most {error}, not {shown(value)}") from None
+            return self.read(name, value)
+        except UserError:
+            raise
         except (TypeError, ValueError, OverflowError):
             raise UserError(f"{name} must be {self.words}, not {shown(value)}") from None
 
@@ -62,10 +63,6 @@ class Check:
         return True
 
 
-class _TooLargeError(ValueError):
-    """A value of the right kind that is above a bound, which its message is."""
-
-
 def integer(least: int | None = None, most: int | None = None) -> Check:
     """An integer within bounds; NumPy's and JAX's count, True and 3.0 do not.
 
@@ -73,14 +70,16 @@ def integer(least: int | None = None, most: int | None = None) -> Check:
     (3, 'an integer from 0 to 5')
     """
 
-    def read(value: Any) -> int:
+    def read(name: str, value: Any) -> int:
         if isinstance(value, bool):
             raise TypeError
         found = operator.index(value)
         if least is not None and found < least:
             raise ValueError
         if most is not None and found > most:
-            raise _TooLargeError(f"{most:,}") if least == 1 else ValueError
+            if least == 1:  # the words do not say how large it may be
+                raise UserError(f"{name} must be at most {most:,}, not {shown(value)}")
+            raise ValueError
         return found
 
     if least == 1:
@@ -102,11 +101,28 @@ def number(
 ) -> Check:
     """A real number within bounds, finite unless said otherwise; NumPy's and JAX's count.
 
+    One that has an upper bound has a lower one.
+
     >>> number(above=0)("rate", 1e-3), number(0, below=1).words
     (0.001, 'a number from 0 to below 1')
     """
+    finite = "" if infinite else "finite "
+    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
+    match least, above, high:
+        case None, None, "":
+            words = f"a {finite}number"
+        case None, 0, "":
+            words = f"a positive {finite}number"
+        case None, _, "":
+            words = f"a {finite}number above {above:g}"
+        case _, None, "":
+            words = f"a {finite}number of at least {least:g}"
+        case None, _, _:
+            words = f"a number above {above:g} and {high}"
+        case _:
+            words = f"a number from {least:g} to {high.removeprefix('at most ')}"
 
-    def read(value: Any) -> float:
+    def read(name: str, value: Any) -> float:
         if not _is_number(value):
             raise TypeError
         plain = type(value) in (int, float) and abs(value) < _LARGEST
@@ -121,7 +137,7 @@ def number(
             raise ValueError
         return found
 
-    return Check(_range(least, most, above, below, infinite), read)
+    return Check(words, read)
 
 
 def sequence(each: Check, least: int = 0) -> Check:
@@ -136,23 +152,18 @@ def sequence(each: Check, least: int = 0) -> Check:
         ...
     lopt.base.errors.UserError: each of widths must be a positive integer, not 0
     """
-    return _Sequence("a sequence", tuple, each, least)
 
-
-@dataclass(frozen=True)
-class _Sequence(Check):
-    each: Check
-    least: int
-
-    def __call__(self, name: str, value: Any) -> tuple[Any, ...]:
+    def read(name: str, value: Any) -> tuple[Any, ...]:
         if not is_sequence(value):
-            right = self.each.holds(value)
-            like = f"such as ({shown(value)},)" if right else f"each {self.each.words}"
-            raise UserError(f"{name} must be a sequence, {like}, not {shown(value)}")
-        if len(value) < self.least:
+            right = each.holds(value)
+            such = f"such as ({shown(value)},)" if right else f"each {each.words}"
+            raise UserError(f"{name} must be a sequence, {such}, not {shown(value)}")
+        if len(value) < least:
             raise UserError(f"{name} is empty; give one or more")
         part, colon, field = name.rpartition(": ")
-        return tuple(self.each(f"{part}{colon}each of {field}", element) for element in value)
+        return tuple(each(f"{part}{colon}each of {field}", element) for element in value)
+
+    return Check("a sequence", read)
 
 
 def named(kind: str, valid: Iterable[str]) -> Check:
@@ -163,26 +174,22 @@ def named(kind: str, valid: Iterable[str]) -> Check:
         ...
     lopt.base.errors.UserError: unknown rate 'hihg'; did you mean high? valid: high, low
     """
-    return _Named(f"the name of a {kind}", str, kind, tuple(valid))
+    valid = tuple(valid)
 
-
-@dataclass(frozen=True)
-class _Named(Check):
-    kind: str
-    valid: tuple[str, ...]
-
-    def __call__(self, name: str, value: Any) -> str:
+    def read(name: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise UserError(f"{name} must be {self.words}, not {shown(value)}")
-        if value not in self.valid:
-            raise UserError(f"unknown {self.kind} {value!r}; {suggest(value, self.valid)}")
+            raise TypeError
+        if value not in valid:
+            raise UserError(f"unknown {kind} {value!r}; {suggest(value, valid)}")
         return value
+
+    return Check(f"the name of a {kind}", read)
 
 
 def instance(kind: Any, words: str) -> Check:
     """A value of a type or a union of types, which the words name."""
 
-    def read(value: Any) -> Any:
+    def read(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
             raise TypeError
         return value
@@ -190,7 +197,36 @@ def instance(kind: Any, words: str) -> Check:
     return Check(words, read)
 
 
-def _file_name(value: str) -> str:
+def like(default: Any) -> Check:
+    """A value of the kind of a default; anything for a default of None.
+
+    >>> like((0.9, 1))("decays", (0.5, "a"))
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: each of decays must be a finite number, not 'a'
+    """
+    match default:
+        case bool():
+            return FLAG
+        case int():
+            return integer()
+        case float():
+            return number()
+        case str():
+            text = instance(str, f"text such as {default!r}")
+            several = sequence(text)
+            return Check(
+                text.words,
+                lambda name, x: (several if isinstance(x, list | tuple) else text)(name, x),
+            )
+        case list() | tuple():
+            floats = (x for x in default if isinstance(x, float))
+            return sequence(like(next(floats, default[0] if default else None)))
+        case _:
+            return instance(object, "anything")
+
+
+def _file_name(name: str, value: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", value):
         raise ValueError
     return value
@@ -266,28 +302,6 @@ def _is_number(value: Any) -> bool:
         return not isinstance(value, bool)
     kind = getattr(getattr(value, "dtype", None), "kind", None)
     return kind in ("i", "u", "f", "V") and value.shape == ()  # bfloat16 is of kind V
-
-
-def _range(
-    least: float | None,
-    most: float | None,
-    above: float | None,
-    below: float | None,
-    infinite: bool,
-) -> str:
-    """A range in words; one that has an upper bound has a lower one."""
-    finite = "" if infinite else "finite "
-    if most is not None or below is not None:
-        if above is not None:
-            high = f"at most {most:g}" if most is not None else f"below {below:g}"
-            return f"a number above {above:g} and {high}"
-        high = f"{most:g}" if most is not None else f"below {below:g}"
-        return f"a number from {least:g} to {high}"
-    if above == 0:
-        return f"a positive {finite}number"
-    if above is not None:
-        return f"a {finite}number above {above:g}"
-    return f"a {finite}number" + ("" if least is None else f" of at least {least:g}")
 
 
 FLAG = instance(bool, "True or False")

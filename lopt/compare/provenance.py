@@ -6,7 +6,8 @@ from typing import Any
 
 from lopt.base.checks import integer
 from lopt.base.errors import UserError
-from lopt.base.parts import describe, parse, require_modest
+from lopt.base.parts import describe, parse
+from lopt.base.untrusted import require_modest
 from lopt.rules import LearnedOptimizer
 from lopt.tasks import MIXTURES, Task, build_untrusted
 

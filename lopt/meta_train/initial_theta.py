@@ -10,7 +10,7 @@ import numpy as np
 
 from lopt.base.archive import digest_of
 from lopt.base.errors import UserError
-from lopt.base.parts import describe, name_in
+from lopt.base.parts import describe
 from lopt.meta.estimator import Theta
 from lopt.rules import RULES, LearnedOptimizer, Rule, load
 from lopt.symmetry import PermutationSpec
@@ -62,7 +62,7 @@ def theta_digest(theta: Theta) -> str:
 
 def _plain(rule: Any) -> Any:
     """A rule as it is in a file, where tuples are lists."""
-    return json.loads(json.dumps({"name": name_in(RULES, rule), **dataclasses.asdict(rule)}))
+    return json.loads(json.dumps({"name": RULES.name_of(rule), **dataclasses.asdict(rule)}))
 
 
 def _text(rule: Any) -> str:
@@ -70,7 +70,7 @@ def _text(rule: Any) -> str:
     values = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
     defaults = {f.name: f.default for f in dataclasses.fields(rule)}
     given = {k: v for k, v in values.items() if _as_lists(v) != _as_lists(defaults[k])}
-    return describe({"name": name_in(RULES, rule), **given})
+    return describe({"name": RULES.name_of(rule), **given})
 
 
 def _as_lists(value: Any) -> Any:

@@ -18,7 +18,8 @@ from scipy.special import expit
 from lopt.base.archive import Archive
 from lopt.base.checks import PATH, instance
 from lopt.base.errors import UserError, suggest
-from lopt.base.parts import build, name_in, require_modest
+from lopt.base.parts import build
+from lopt.base.untrusted import require_modest
 from lopt.predict.models import FEATURES, PREDICTORS, STANDARD, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path
@@ -282,7 +283,7 @@ def save(path: str | os.PathLike, predictor: Predictor) -> None:
         raise UserError("predictors can be saved for params that are dicts within dicts")
     contents = {
         "model": {
-            "name": name_in(PREDICTORS, predictor.model),
+            "name": PREDICTORS.name_of(predictor.model),
             **dataclasses.asdict(predictor.model),
         },
         "spec": text,

@@ -17,8 +17,9 @@ from jaxtyping import Array, PyTree
 from lopt.base.archive import Archive, require_real
 from lopt.base.checks import PATH, POSITIVE, instance
 from lopt.base.errors import UserError
-from lopt.base.parts import build, name_in, require_modest
+from lopt.base.parts import build
 from lopt.base.schedules import require_length, scale_over_run
+from lopt.base.untrusted import require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
 from lopt.rules.rule import Rule, promoting
@@ -121,7 +122,7 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
         )
     rule: Any = learned.rule
     contents = {
-        "rule": {"name": name_in(RULES, rule), **dataclasses.asdict(rule)},
+        "rule": {"name": RULES.name_of(rule), **dataclasses.asdict(rule)},
         "spec": spec,
         "provenance": learned.provenance,
     }

@@ -15,7 +15,8 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from lopt.base.errors import UserError, suggest
-from lopt.base.parts import Parts, read_config, with_name
+from lopt.base.parts import Parts
+from lopt.base.parts import config as config_of
 
 
 class ConfigFile(flags.ArgumentParser):
@@ -82,7 +83,7 @@ class ConfigFile(flags.ArgumentParser):
         if renamed or not isinstance(block, ConfigDict):
             self._at(block, [key, "name"] if renamed else [key], path)
         old = block.get(key)
-        new = with_name(parts, old, text) if renamed else read_config(parts, text)
+        new = config_of(parts, text, old) if renamed else config_of(parts, text)
         with block.unlocked(), block.ignore_type():
             block[key] = text if isinstance(old, str) else new
 

@@ -10,7 +10,8 @@ from jax.extend import core
 from jaxtyping import PyTree
 
 from lopt.base.errors import UserError
-from lopt.base.parts import build, describe, parse, require_modest
+from lopt.base.parts import build, describe, parse
+from lopt.base.untrusted import require_modest
 from lopt.base.user_defined import from_a_file
 from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Task

@@ -70,20 +70,20 @@ def test_a_quoted_text_stays_as_it_is():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("no_such_module:bowl", "cannot import 'no_such_module' of 'no_such_module:bowl': Module"),
-        ("user_parts.deeper:bowl", "cannot import 'user_parts.deeper'"),
-        ("user_parts:bowll", r"user_parts has no function 'bowll'; did you mean bowl\? valid: "),
-        ("user_parts:TRAP", "user_parts has no function 'TRAP'"),
-        ("user_parts:nothing", r"user_parts:nothing makes a int, not a lopt\.tasks\.task\.Task"),
-        ("user_parts:Sign", r"user_parts:Sign makes a Sign, not a lopt\.tasks\.task\.Task"),
-        ("user_parts:bowl(size=3)", "user_parts:bowl has no argument 'size'"),
-        ("user_parts:bowl(dimension=x)", "user_parts:bowl: dimension must be an integer"),
-        ("user_parts:descent", "user_parts:descent needs the argument 'learning_rate'"),
-        ("builtins:dict", "builtins:dict does not say which arguments it has"),
-        ("user_parts:bowl(3)", r"cannot read 'user_parts:bowl\(3\)'"),
-        ("user_parts:", "cannot read 'user_parts:'"),
-        (":bowl", "cannot read ':bowl'"),
-        ("a:b:c", "cannot read 'a:b:c'"),
+        ("no_such_module:bowl", "no_such_module:bowl.*Module"),
+        ("user_parts.deeper:bowl", "user_parts.deeper"),
+        ("user_parts:bowll", "bowll.* bowl"),
+        ("user_parts:TRAP", "TRAP"),
+        ("user_parts:nothing", "user_parts:nothing.* int.*Task"),
+        ("user_parts:Sign", "user_parts:Sign.* Sign.*Task"),
+        ("user_parts:bowl(size=3)", "user_parts:bowl.* 'size'"),
+        ("user_parts:bowl(dimension=x)", "user_parts:bowl: dimension.* integer"),
+        ("user_parts:descent", "user_parts:descent.*learning_rate"),
+        ("builtins:dict", "builtins:dict.* arguments"),
+        ("user_parts:bowl(3)", r"user_parts:bowl.*\(3\)"),
+        ("user_parts:", "cannot read.*user_parts:"),
+        (":bowl", "cannot read.*:bowl"),
+        ("a:b:c", "cannot read.*a:b:c"),
         ("user_parts:bowl.x", "cannot read"),
         (".user_parts:bowl", "cannot read"),
     ],
@@ -97,7 +97,7 @@ def test_a_mistake_is_one_line(part, message):
 def test_a_module_that_cannot_run_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "broken_module.py").write_text("def bowl(:\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"cannot import 'broken_module' .*: SyntaxError: "):
+    with pytest.raises(UserError, match=r"broken_module.*SyntaxError"):
         build(TASKS, "broken_module:bowl")
 
 
@@ -108,7 +108,7 @@ def test_a_direction_is_part_of_a_rule_and_of_its_file(tmp_path):
     theta = rule.init(jax.random.key(0), quadratic().spec)
     save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {}))
     assert load(tmp_path / "o.safetensors").rule == rule
-    with pytest.raises(UserError, match=r"makes a Sign, not a lopt\.rules\.features\.Feature"):
+    with pytest.raises(UserError, match=r"Sign.*Feature"):
         build(FEATURES, "user_parts:Sign")
 
 
@@ -138,7 +138,7 @@ def test_a_rule_loads_where_it_is_trusted(tmp_path, monkeypatch):
     path = tmp_path / "o.safetensors"
     rule = saved_rule(path)
     monkeypatch.setattr(user_defined, "TRUSTED", set())
-    with pytest.raises(UserError, match=r"user_parts:OneRate is named in a file, .*--trust=user_"):
+    with pytest.raises(UserError, match="--trust=user_parts:OneRate"):
         load(path)
     user_defined.trust("user_parts:OneRate")
     assert load(path).rule == rule
@@ -151,7 +151,7 @@ def test_a_class_within_a_function_is_not_saved(tmp_path):
     class Local(user_parts.OneRate):
         pass
 
-    with pytest.raises(UserError, match="define the class at the top level of its module"):
+    with pytest.raises(UserError, match=r"Local.* top level"):
         save(tmp_path / "o.safetensors", LearnedOptimizer(Local(), {}, None, {}))
 
 
@@ -187,7 +187,7 @@ def test_nothing_is_imported_for_the_schedule_of_a_file(trap, tmp_path):
     theta = rule.init(jax.random.key(0), quadratic().spec)
     inner = {"schedule": "trap:spring", "learning_rate": 0.1}
     save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {"inner": inner}))
-    with pytest.raises(UserError, match="unknown schedule 'trap:spring'"):
+    with pytest.raises(UserError, match="trap:spring"):
         lopt.optimizer(tmp_path / "o.safetensors", total_steps=10)
     assert not trap.exists()
 
@@ -224,7 +224,7 @@ def test_a_text_in_a_name_does_not_get_round_the_limits_of_a_file():
         {"name": "quadratic(dimension=1_000_000_000)"},
         {"name": "quadratic", "condition=1, dimension": 1_000_000_000},
     ):
-        with pytest.raises(UserError, match="has words for names"):
+        with pytest.raises(UserError, match="words for names"):
             build_untrusted({**INJECTED, "task": task})
 
 
@@ -247,7 +247,7 @@ def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
             updates, state = optimizer.update(grads, state, grads)
         steps[entry.name] = float(updates[0])
     assert steps == pytest.approx({"fixed": -0.5, "tuned": -0.15, "plain": -0.2})
-    with pytest.raises(UserError, match="has no argument 'rate'"):
+    with pytest.raises(UserError, match="'rate'"):
         entries(["user_parts:descent(rate=0.5)"])
 
 

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from lopt.base.errors import UserError
-from lopt.base.parts import build, name_in
+from lopt.base.parts import build
 from lopt.base.schedules import scale_over_run
 from lopt.interop.learned_optimization.library import their
 from lopt.pretrained import PRETRAINED
@@ -116,7 +116,7 @@ def as_learned_optimizer(
         @property
         def name(self) -> str:
             """Of the rule, for their archives."""
-            return f"lopt_{name_in(RULES, learned.rule)}"
+            return f"lopt_{RULES.name_of(learned.rule)}"
 
     class Learned(learned_optimizers.LearnedOptimizer):  # type: ignore[name-defined]
         """The rule."""
@@ -135,7 +135,7 @@ def as_learned_optimizer(
         @property
         def name(self) -> str:
             """Of the rule, for their summaries."""
-            return f"lopt_{name_in(RULES, learned.rule)}"
+            return f"lopt_{RULES.name_of(learned.rule)}"
 
     return Learned()
 
