@@ -26,8 +26,9 @@ from lopt.base.errors import UserError
 from lopt.predict.experiment import FOLDER, Experiment, Settings
 from lopt.predict.folder import from_folder
 from lopt.predict.models import PREDICTORS
-from lopt.predict.networks import Networks, from_zoo
+from lopt.predict.networks import Networks
 from lopt.predict.report import WRITTEN, write
+from lopt.predict.shards import from_zoo
 from lopt.runs.commands import run
 from lopt.runs.progress import Progress
 from lopt.runs.signals import resumable

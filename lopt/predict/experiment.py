@@ -24,11 +24,12 @@ from lopt.base.checks import (
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.compare.statistics import Interval, standard_error
-from lopt.predict.fit import TrainingBudget, fit, require_scores
+from lopt.predict.files import load, save
+from lopt.predict.fit import TrainingBudget, fit
 from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_runs, r_squared
 from lopt.predict.models import PREDICTORS, Model
-from lopt.predict.networks import Networks
-from lopt.predict.predictor import LOSSES, Predictor, load, save
+from lopt.predict.networks import LOSSES, Networks, require_scores
+from lopt.predict.predictor import Predictor
 from lopt.predict.splits import choose
 
 FOLDER = "predictors"

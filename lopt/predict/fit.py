@@ -1,7 +1,7 @@
 """Train predictors."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from lopt.base.checks import (
     FRACTION,
@@ -17,7 +17,6 @@ from lopt.base.checks import (
     SEED,
     SIZE,
     is_sequence,
-    named,
     sequence,
     set_checked,
     shown,
@@ -26,31 +25,31 @@ from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.predict.metrics import kendall_tau
 from lopt.predict.models import PREDICTORS, Model, Readings
-from lopt.predict.predictor import (
-    LOSSES,
-    Predictor,
-    logits,
-    read,
-    require_networks,
-    standard_of,
-    standardized,
-)
-from lopt.predict.splits import FEWEST, choose
+from lopt.predict.networks import require_networks, require_scores, stacked
+from lopt.predict.predictor import Predictor
+from lopt.predict.readings import logits, read, standard_of, standardized
+from lopt.predict.splits import choose
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.spec import require_spec
 from lopt.unf import backend
 
+_FEWEST = 4
+"""Networks that each side of a split needs: of fewer, tau has too few pairs to choose an epoch."""
+
+Examples = tuple[Readings, Float[np.ndarray, " networks"]]
+"""Standardized readings of networks, and what is predicted from them."""
+
 
 @dataclass(frozen=True)
 class TrainingBudget:
-    """What each predictor may spend; the same for all that are compared.
+    """How long a predictor may be trained; the same for all that are compared.
 
     Attributes:
-      learning_rates: of Adam; each is tried, and the best on the validation split kept.
+      learning_rates: of Adam; each is tried, and the best on the validation split wins.
       epochs: at most.
       batch_size: networks in a batch.
       patience: epochs without a better tau on the validation split after which training stops.
-      validation: the share of the training runs that are for validation.
+      validation: the fraction of the training runs that are for validation.
     """
 
     learning_rates: tuple[float, ...] = (1e-3,)
@@ -60,11 +59,6 @@ class TrainingBudget:
     validation: float = 0.15
 
     def __post_init__(self):
-        """Check what is given.
-
-        Raises:
-          UserError: if there is no learning rate, or a number is not positive or not a share.
-        """
         set_checked(
             self,
             "budget",
@@ -125,19 +119,16 @@ def fit(
         raise UserError(f"budget must be a lopt.predict.TrainingBudget, not {shown(budget)}")
     seed = SEED("seed", seed)
     model = predictor if isinstance(predictor, Model) else build(PREDICTORS, predictor)
-    params = stacked(params)
+    params = stacked(params) if isinstance(params, list | tuple) else params
     count = require_networks(params, require_spec(spec))
     scores = require_scores(scores, count, loss)
-    if runs is not None and not is_sequence(runs):
-        raise UserError(f"runs must be a sequence, one for each network, not {shown(runs)}")
-    own = np.arange(count) if runs is None else np.asarray(runs)
-    if len(own) != count:
-        raise UserError(f"{len(own)} runs and {count} networks; give one for each network")
-    held_out = choose(own, budget.validation, seed)
-    if min(np.sum(held_out), np.sum(~held_out)) < FEWEST:
+    of_run = _runs(runs, count)
+    held_out = choose(of_run, budget.validation, seed)
+    number = len(set(of_run.tolist()))
+    if min(np.sum(held_out), np.sum(~held_out)) < _FEWEST:
         raise UserError(
-            f"{count} networks of {len(set(own.tolist()))} runs are too few to train and validate "
-            f"on: each needs {FEWEST}"
+            f"{count} networks of {number} runs are too few to train and validate on: each needs "
+            f"{_FEWEST}"
         )
     readings = read(model, spec, params)
     standard = standard_of(jax.tree.map(lambda x: x[~held_out], readings))
@@ -146,119 +137,68 @@ def fit(
     if loss == "squared":
         center = float(scores[~held_out].mean()), float(scores[~held_out].std()) or 1.0
     targets = ((scores - center[0]) / center[1]).astype(np.float32)
-    training = _Training(model, spec, loss, budget, readings, targets, held_out)
-    found = [training.run(rate, seed) for rate in budget.learning_rates]
-    tau, theta, record = max(found, key=lambda f: f[0])
+
+    def part(chosen: np.ndarray) -> Examples:
+        return jax.tree.map(lambda x: x[chosen], readings), targets[chosen]
+
+    splits = part(~held_out), part(held_out)
+    found = [_train(model, spec, loss, budget, r, seed, *splits) for r in budget.learning_rates]
+    best = max(range(len(found)), key=lambda i: max(found[i][1]))
+    theta, taus = found[best]
     provenance = {
         "networks": count,
-        "runs": len(set(own.tolist())),
+        "runs": number,
         "seed": seed,
-        "budget": {k: getattr(budget, k) for k in budget.__dataclass_fields__},
-        "validation_tau": tau,
-        **record,
+        "budget": asdict(budget),
+        "validation_tau": max(taus),
+        "learning_rate": budget.learning_rates[best],
+        "validation_taus": taus,
     }
     return Predictor(model, spec, theta, standard, center, loss, provenance)
 
 
-def stacked(params: Any) -> PyTree[Float[Array, "networks ..."]]:
-    """Params of many networks with a leading axis, from that or from a sequence of pytrees.
-
-    Raises:
-      UserError: if networks have other tensors or shapes than the first; the first such is named.
-    """
-    if not isinstance(params, list | tuple):
-        return params
-    if not params:
-        raise UserError("no networks to train on")
-    expected = jax.tree.map(np.shape, params[0])
-    for i, own in enumerate(params):
-        found = jax.tree.map(np.shape, own)
-        if found != expected:
-            raise UserError(f"network {i} has other tensors or shapes than network 0: {found}")
-    return jax.tree.map(lambda *x: np.stack([np.asarray(v) for v in x]), *params)
+def _runs(runs: Any, count: int) -> np.ndarray:
+    """Which run each network is of; its own where nothing is said."""
+    if runs is None:
+        return np.arange(count)
+    if not is_sequence(runs):
+        raise UserError(f"runs must be a sequence, one for each network, not {shown(runs)}")
+    if len(runs) != count:
+        raise UserError(f"{len(runs)} runs and {count} networks; give one for each network")
+    return np.asarray(runs)
 
 
-def require_scores(
-    scores: Any, count: int, loss: str, names: Any = None
-) -> Float[np.ndarray, " networks"]:
-    """Scores that fit a loss.
-
-    Raises:
-      UserError: if the loss does not exist, there is not one score for each network, or one does
-        not fit the loss; the first is named.
-    """
-    loss = named("loss", LOSSES)("loss", loss)
-    try:
-        scores = np.asarray(scores, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"scores must be numbers, not {shown(scores)}") from None
-    if scores.shape != (count,):
-        raise UserError(f"scores of shape {scores.shape} for {count} networks; give one for each")
-    fits = np.isfinite(scores)
-    if loss == "cross_entropy":
-        fits &= (scores >= 0) & (scores <= 1)
-    if not fits.all():
-        i = int(np.argmin(fits))
-        name = i if names is None else names[i]
-        fix = "; take loss='squared' for other scores" if np.isfinite(scores[i]) else ""
-        wanted = "between 0 and 1" if loss == "cross_entropy" else "finite"
-        raise UserError(f"network {name}: its score {scores[i]:g} must be {wanted}{fix}")
-    return scores
-
-
-@dataclass(frozen=True, eq=False)
-class _Training:
-    """Trains one model at any learning rate.
-
-    Attributes:
-      model: the kind of predictor.
-      spec: of the networks.
-      loss: one of `LOSSES`.
-      budget: of each run.
-      readings: standardized, of all networks.
-      targets: what is to be predicted.
-      held_out: which networks are for validation.
-    """
-
-    model: Model
-    spec: PermutationSpec
-    loss: str
-    budget: TrainingBudget
-    readings: Readings
-    targets: Float[np.ndarray, " networks"]
-    held_out: Bool[np.ndarray, " networks"]
-
-    def run(self, rate: float, seed: int) -> tuple[float, PyTree[Array], dict[str, Any]]:
-        """Train; returns the best tau on the validation split, its parameters, and a record."""
-        network = self.model.network(self.spec)
-        first = jax.tree.map(lambda x: x[0], self.readings)
-        train, valid = np.flatnonzero(~self.held_out), np.flatnonzero(self.held_out)
-        theta = jax.jit(network.init)(jax.random.key(seed), first)
-        theta = standardized(self.model, self.spec, theta, self._of(train)[0])
-        opt_state = optax.adam(rate).init(theta)
-        rng = np.random.default_rng((seed, 2))
-        size = min(self.budget.batch_size, len(train))
-        best, kept, since, taus = -np.inf, theta, 0, []
-        for _ in range(self.budget.epochs):
-            order = rng.permutation(train)
-            for index in order[: len(order) // size * size].reshape(-1, size):
-                batch = self._of(index)
-                theta, opt_state = _step(
-                    self.model, self.spec, self.loss, rate, theta, opt_state, *batch
-                )
-            readings, targets = self._of(valid)
-            found = logits(self.model, self.spec, theta, readings)
-            taus.append(kendall_tau(found, targets))
-            since += 1
-            if taus[-1] > best:
-                best, kept, since = taus[-1], theta, 0
-            if since >= self.budget.patience:
-                break
-        return best, kept, {"learning_rate": rate, "validation_taus": taus}
-
-    def _of(self, index: Int[np.ndarray, " some"]) -> tuple[Readings, Float[np.ndarray, " some"]]:
-        """The readings and the targets of some networks."""
-        return jax.tree.map(lambda x: x[index], self.readings), self.targets[index]
+def _train(
+    model: Model,
+    spec: PermutationSpec,
+    loss: str,
+    budget: TrainingBudget,
+    rate: float,
+    seed: int,
+    train: Examples,
+    validation: Examples,
+) -> tuple[PyTree[Array], list[float]]:
+    """Theta of the epoch with the highest tau on validation, and the taus of all epochs."""
+    readings, targets = train
+    network = model.network(spec)
+    theta = jax.jit(network.init)(jax.random.key(seed), jax.tree.map(lambda x: x[0], readings))
+    theta = best = standardized(model, spec, theta, readings)
+    opt_state = optax.adam(rate).init(theta)
+    rng = np.random.default_rng((seed, 2))
+    size = min(budget.batch_size, len(targets))
+    taus: list[float] = []
+    for epoch in range(budget.epochs):
+        order = rng.permutation(len(targets))
+        for index in order[: len(order) // size * size].reshape(-1, size):
+            batch = jax.tree.map(lambda x, i=index: x[i], train)
+            theta, opt_state = _step(model, spec, loss, rate, theta, opt_state, *batch)
+        taus.append(kendall_tau(logits(model, spec, theta, validation[0]), validation[1]))
+        since = epoch - int(np.argmax(taus))
+        if since == 0:
+            best = theta
+        if since >= budget.patience:
+            break
+    return best, taus
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -281,7 +221,8 @@ def _step(
             return jnp.sum(jnp.square(found - targets))
         return jnp.sum(optax.sigmoid_binary_cross_entropy(found, targets))
 
-    # on a CPU networks one by one stay in its cache, which is up to two and a half times as fast
+    # networks one by one stay in a CPU's cache, which is up to two and a half times as fast; see
+    # "A zoo of networks that add" in the log
     parts = len(targets) if backend.on_cpu() else 1
     split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (readings, targets))
 

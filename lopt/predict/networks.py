@@ -1,20 +1,23 @@
-"""Trained networks of one architecture with their scores, from a zoo or from a folder."""
+"""Trained networks of one architecture with their scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lopt.base.errors import UserError, suggest
-from lopt.predict.arithmetic import all_sums
-from lopt.predict.predictor import require_networks
-from lopt.predict.seq2seq import logits
-from lopt.predict.shards import Record, Shards
-from lopt.symmetry import PermutationSpec, infer_spec
+from lopt.base.checks import named, shown
+from lopt.base.errors import UserError
+from lopt.symmetry import PermutationSpec
+from lopt.symmetry.paths import leaves_with_path, name_of
+
+LOSSES = ("cross_entropy", "squared")
+"""What predictors are trained on: scores in [0, 1] as probabilities, or any scores."""
+
+Names = Sequence[str] | None
+"""Of networks, for messages; None for their numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,7 @@ class Networks:
     spec: PermutationSpec
 
     def __post_init__(self):
-        """Find out whether they fit together.
-
-        Raises:
-          SpecError: if the networks do not fit the spec.
-          UserError: if one is not finite; the first is named.
-        """
+        """Check that they fit together, as `require_networks`."""
         require_networks(self.params, self.spec, self.names)
 
     def __len__(self) -> int:
@@ -60,52 +58,84 @@ class Networks:
         )
 
 
-def from_zoo(folder: Path, target: str = "test_success") -> dict[int, Networks]:
-    """The networks of a finished zoo for each width, in the order of the zoo.
-
-    Args:
-      folder: where `index.json` is.
-      target: what is the score; a key of the records.
+def stacked(
+    params: Sequence[PyTree[Array]], names: Names = None
+) -> PyTree[Float[np.ndarray, "networks ..."]]:
+    """Params of many networks with a leading axis, from those of each.
 
     Raises:
-      UserError: if there is no zoo, it is not finished, a shard is missing or damaged, or the
-        records have no such target.
+      UserError: if there are none, or one has other tensors or shapes than the first; it is named.
     """
-    found: dict[int, list[tuple[PyTree[np.ndarray], list[Record]]]] = {}
-    for params, records in Shards(folder):
-        found.setdefault(records[0]["width"], []).append((params, records))
-    return {width: _joined(shards, target) for width, shards in found.items()}
+    if not params:
+        raise UserError("no networks to train on")
+    shapes = [{name_of(p): np.shape(x) for p, x in leaves_with_path(each)} for each in params]
+    first = shapes[0]
+    for i, found in enumerate(shapes):
+        for tensor in dict.fromkeys((*first, *found)):
+            if first.get(tensor) != found.get(tensor):
+                raise UserError(
+                    f"network {_name(names, i)}: {tensor} has shape {found.get(tensor, 'none')}, "
+                    f"and in network {_name(names, 0)} {first.get(tensor, 'none')}; give networks "
+                    "of one architecture"
+                )
+    return jax.tree.map(lambda *x: np.stack([np.asarray(v) for v in x]), *params)
 
 
-def _joined(shards: Sequence[tuple[PyTree[np.ndarray], list[Record]]], target: str) -> Networks:
-    try:
-        params = jax.tree.map(lambda *x: np.concatenate(x), *(p for p, _ in shards))
-    except ValueError as error:
+def require_networks(
+    params: PyTree[Float[Array, "networks ..."]], spec: PermutationSpec, names: Names = None
+) -> int:
+    """Check that stacked params are finite networks of a weight space; returns how many.
+
+    Raises:
+      SpecError: if they do not fit the spec; the first tensor is named.
+      UserError: if there are none, tensors have different numbers of them, or one holds a number
+        that is not finite, and is named with its tensor.
+    """
+    leaves = leaves_with_path(params)
+    counts = {np.shape(x)[:1] for _, x in leaves}
+    if len(counts) != 1 or counts <= {(), (0,)}:
         raise UserError(
-            "shards of the zoo have networks of one width with other tensors; let "
-            "python -m lopt.predict.zoo make it in another workdir"
-        ) from error
-    records = [record for _, own in shards for record in own]
-    for record in records:
-        if target not in record:
-            raise UserError(f"the zoo has no {target!r} of its networks; {suggest(target, record)}")
-    return Networks(
-        params,
-        np.array([r[target] for r in records], np.float64),
-        np.array([r["run"] for r in records]),
-        tuple(f"{r['run']} at step {r['step']}" for r in records),
-        spec_of(jax.tree.map(lambda x: x[0], params)),
-    )
+            "params must be those of several networks, each tensor with one leading axis of the "
+            f"same length, not of lengths {sorted(counts)}"
+        )
+    spec.validate(jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], x.dtype), params))
+    (count,) = counts.pop()
+    finite = {p: np.isfinite(np.asarray(x)).reshape(count, -1).all(1) for p, x in leaves}
+    bad = [(int(np.argmin(ok)), path) for path, ok in finite.items() if not ok.all()]
+    if bad:
+        index, path = min(bad, key=lambda found: found[0])
+        raise UserError(
+            f"network {_name(names, index)}: {name_of(path)} is not finite; leave that network out"
+        )
+    return count
 
 
-def spec_of(params: PyTree[Array]) -> PermutationSpec:
-    """The weight space of a network of the zoo, inferred from its code.
+def require_scores(
+    scores: Any, count: int, loss: str, names: Names = None
+) -> Float[np.ndarray, " networks"]:
+    """Scores that fit a loss, as an array.
 
-    Example:
-      >>> from lopt.predict.seq2seq import init
-      >>> spec = spec_of(init(jax.random.key(0), 8))
-      >>> [spec.sizes[name] for name in spec.groups]
-      [8]
+    Raises:
+      UserError: if the loss does not exist, there is not one score for each network, or one does
+        not fit the loss; the first is named.
     """
-    sums = all_sums(4).take(np.arange(1))
-    return infer_spec(lambda p: logits(p, *map(jnp.asarray, sums)), params)
+    loss = named("loss", LOSSES)("loss", loss)
+    try:
+        scores = np.asarray(scores, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"scores must be numbers, not {shown(scores)}") from None
+    if scores.shape != (count,):
+        raise UserError(f"scores of shape {scores.shape} for {count} networks; give one for each")
+    fits = np.isfinite(scores)
+    if loss == "cross_entropy":
+        fits &= (scores >= 0) & (scores <= 1)
+    if not fits.all():
+        i = int(np.argmin(fits))
+        fix = "; take loss='squared' for other scores" if np.isfinite(scores[i]) else ""
+        wanted = "between 0 and 1" if loss == "cross_entropy" else "finite"
+        raise UserError(f"network {_name(names, i)}: its score {scores[i]:g} must be {wanted}{fix}")
+    return scores
+
+
+def _name(names: Names, index: int) -> str | int:
+    return index if names is None else names[index]

@@ -2,11 +2,14 @@
 
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.predict.arithmetic import BLANK, TOKENS
+from lopt.predict.arithmetic import BLANK, TOKENS, all_sums
+from lopt.symmetry import PermutationSpec, infer_spec
 
 _GATES = ("r", "z", "n")
 
@@ -50,11 +53,11 @@ def logits(
     answers: Int[Array, "batch answer"],
 ) -> Float[Array, "batch answer tokens"]:
     """Of each token of the answers, given those before it."""
-    cell = _Cell(params["decoder"])
-    inputs = cell.inputs(_before(answers))
+    blanks = jnp.full((len(answers), 1), BLANK)
+    before = jnp.concatenate([blanks, answers[:, :-1]], 1)
     h, states = encode(params, questions), []
     for t in range(answers.shape[1]):
-        h = cell.step(h, inputs[:, t])
+        h = _step(params["decoder"], h, before[:, t])
         states.append(h)
     return _output(params, jnp.stack(states, 1))
 
@@ -63,10 +66,9 @@ def decode(
     params: PyTree[Array], questions: Int[Array, "batch question"], length: int
 ) -> Int[Array, "batch length"]:
     """The answers, always with the likeliest token next."""
-    cell = _Cell(params["decoder"])
     h, token, tokens = encode(params, questions), jnp.full(len(questions), BLANK), []
     for _ in range(length):
-        h = cell.step(h, cell.inputs(token))
+        h = _step(params["decoder"], h, token)
         token = jnp.argmax(_output(params, h), -1)
         tokens.append(token)
     return jnp.stack(tokens, 1)
@@ -76,11 +78,10 @@ def encode(
     params: PyTree[Array], questions: Int[Array, "batch question"]
 ) -> Float[Array, "batch width"]:
     """The hidden state after a question."""
-    cell = _Cell(params["encoder"])
-    inputs = cell.inputs(questions)
-    h = jnp.zeros((len(questions), cell.width))
+    cell = params["encoder"]
+    h = jnp.zeros((len(questions), len(cell["hn"]["bias"])))
     for t in range(questions.shape[1]):
-        h = cell.step(h, inputs[:, t])
+        h = _step(cell, h, questions[:, t])
     return h
 
 
@@ -99,40 +100,29 @@ def success(
     questions: Int[Array, "batch question"],
     answers: Int[Array, "batch answer"],
 ) -> Float[Array, ""]:
-    """The share of questions whose decoded answer is right in every token."""
+    """The fraction of questions whose decoded answer is right in every token."""
     return jnp.mean(jnp.all(decode(params, questions, answers.shape[1]) == answers, 1))
 
 
-class _Cell:
-    """A GRU cell, whose three gates are computed by one product."""
+def spec_of(params: PyTree[Array]) -> PermutationSpec:
+    """The weight space of a network, inferred from its code.
 
-    def __init__(self, params: PyTree[Array]):
-        self.width = params["hn"]["kernel"].shape[0]
-        self._inputs = jnp.concatenate([params[f"i{g}"]["kernel"] for g in _GATES], 1)
-        self._bias = jnp.concatenate([params[f"i{g}"]["bias"] for g in _GATES])
-        self._hidden = jnp.concatenate([params[f"h{g}"]["kernel"] for g in _GATES], 1)
-        self._new_bias = params["hn"]["bias"]
+    Example:
+      >>> spec = spec_of(init(jax.random.key(0), 8))
+      >>> [spec.sizes[name] for name in spec.groups]
+      [8]
+    """
+    sums = all_sums(4).take(np.arange(1))
+    return infer_spec(lambda p: logits(p, *map(jnp.asarray, sums)), params)
 
-    def inputs(self, tokens: Int[Array, "..."]) -> Float[Array, "... gates"]:
-        """What tokens add to the gates."""
-        return jax.nn.one_hot(tokens, TOKENS) @ self._inputs + self._bias
 
-    def step(
-        self, h: Float[Array, "batch width"], inputs: Float[Array, "batch gates"]
-    ) -> Float[Array, "batch width"]:
-        """The next hidden state."""
-        w = self.width
-        gates = h @ self._hidden
-        r = jax.nn.sigmoid(inputs[:, :w] + gates[:, :w])
-        z = jax.nn.sigmoid(inputs[:, w : 2 * w] + gates[:, w : 2 * w])
-        n = jnp.tanh(inputs[:, 2 * w :] + r * (gates[:, 2 * w :] + self._new_bias))
-        return (1 - z) * n + z * h
+def _step(
+    cell: PyTree[Array], h: Float[Array, "batch width"], token: Int[Array, " batch"]
+) -> Float[Array, "batch width"]:
+    """The next hidden state."""
+    gru = nn.GRUCell(h.shape[-1])
+    return gru.apply({"params": cell}, h, jax.nn.one_hot(token, TOKENS))[0]
 
 
 def _output(params: PyTree[Array], h: Float[Array, "... width"]) -> Float[Array, "... tokens"]:
     return h @ params["output"]["kernel"] + params["output"]["bias"]
-
-
-def _before(answers: Int[Array, "batch answer"]) -> Int[Array, "batch answer"]:
-    """The token before each."""
-    return jnp.concatenate([jnp.full((len(answers), 1), BLANK), answers[:, :-1]], 1)

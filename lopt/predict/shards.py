@@ -12,15 +12,20 @@ from jaxtyping import Float, PyTree
 from lopt.base.archive import Archive
 from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, suggest
+from lopt.predict.networks import Networks
+from lopt.predict.seq2seq import spec_of
 
 INDEX = "index.json"
+"""The file that says which networks are in which shard."""
 
-_FOLDER = "shards"
+SHARDS = "shards"
+"""The folder of the shards."""
 
 _HINT = "python -m lopt.predict.zoo writes them, also again once a damaged one is removed"
 
-_ARCHIVE = Archive("zoo shard", "lopt.zoo", format=1, hint=_HINT)
+ARCHIVE = Archive("zoo shard", "lopt.zoo", format=1, hint=_HINT)
+"""The files of shards."""
 
 Record = dict[str, Any]
 """What is known of a network: its run, step, hyperparameters and scores."""
@@ -41,15 +46,10 @@ class Shards:
 
     def file(self, number: int) -> Path:
         """Where a shard is, or will be."""
-        return self.folder / _FOLDER / f"{number:05d}.safetensors"
+        return self.folder / SHARDS / f"{number:05d}.safetensors"
 
     def write(self, number: int, params: Stacked, records: Sequence[Record]) -> None:
-        """Write a shard, whole or not at all.
-
-        Args:
-          number: of the shard.
-          params: of its networks.
-          records: one for each network.
+        """Write a shard, whole or not at all: its networks and a record of each.
 
         Raises:
           UserError: if a network is not finite.
@@ -57,7 +57,7 @@ class Shards:
         """
         path = self.file(number)
         path.parent.mkdir(exist_ok=True)
-        _ARCHIVE.write(path, params, {"networks": list(records)})
+        ARCHIVE.write(path, params, {"networks": list(records)})
 
     def read(self, number: int) -> tuple[Stacked, list[Record]]:
         """The params and the records of a shard's networks.
@@ -65,7 +65,7 @@ class Shards:
         Raises:
           UserError: if the shard is missing or damaged; it is named.
         """
-        with _ARCHIVE.reading(self.file(number)) as (params, contents):
+        with ARCHIVE.reading(self.file(number)) as (params, contents):
             records = contents["networks"]
             if not isinstance(records, list) or not records or not all(map(_is_record, records)):
                 raise UserError("it does not hold records of networks")
@@ -109,6 +109,44 @@ class Shards:
                 "it resumes"
             )
         yield from map(self.read, range(done))
+
+
+def from_zoo(folder: Path, target: str = "test_success") -> dict[int, Networks]:
+    """The networks of a finished zoo for each width, in the order of the zoo.
+
+    Args:
+      folder: where `index.json` is.
+      target: the key of the records whose value is the score.
+
+    Raises:
+      UserError: if there is no zoo, it is not finished, a shard is missing or damaged, or the
+        records have no such target.
+    """
+    shards: dict[int, list[tuple[Stacked, list[Record]]]] = {}
+    for params, records in Shards(folder):
+        shards.setdefault(records[0]["width"], []).append((params, records))
+    return {width: _joined(some, target) for width, some in shards.items()}
+
+
+def _joined(shards: Sequence[tuple[Stacked, list[Record]]], target: str) -> Networks:
+    try:
+        params = jax.tree.map(lambda *x: np.concatenate(x), *(p for p, _ in shards))
+    except ValueError as error:
+        raise UserError(
+            "shards of the zoo have networks of one width with other tensors; let "
+            "python -m lopt.predict.zoo make it in another workdir"
+        ) from error
+    records = [record for _, some in shards for record in some]
+    for record in records:
+        if target not in record:
+            raise UserError(f"the zoo has no {target!r} of its networks; {suggest(target, record)}")
+    return Networks(
+        params,
+        np.array([r[target] for r in records], np.float64),
+        np.array([r["run"] for r in records]),
+        tuple(f"{r['run']} at step {r['step']}" for r in records),
+        spec_of(jax.tree.map(lambda x: x[0], params)),
+    )
 
 
 def _is_record(record: Any) -> bool:

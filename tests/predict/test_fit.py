@@ -10,9 +10,9 @@ from predicting import KINDS, Largest, mlps_of
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.predict import PREDICTORS, TrainingBudget, fit, load, save
-from lopt.predict.fit import require_scores
 from lopt.predict.metrics import kendall_tau
-from lopt.predict.predictor import read, standard_of, standardized
+from lopt.predict.networks import require_scores
+from lopt.predict.readings import read, standard_of, standardized
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.unf import backend
 

@@ -10,7 +10,7 @@ from processes import assert_refused, launch, run
 from safetensors.numpy import save_file
 
 from lopt.predict import load
-from lopt.predict.networks import from_zoo
+from lopt.predict.shards import from_zoo
 
 FILES = ("report.md", "results.json", "scores.png", "scatter.png", "sizes.png")
 

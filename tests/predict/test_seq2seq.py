@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from lopt.predict.arithmetic import BLANK, TOKENS, all_sums
-from lopt.predict.networks import spec_of
-from lopt.predict.seq2seq import decode, encode, init, logits, loss, success
+from lopt.predict.seq2seq import decode, encode, init, logits, loss, spec_of, success
 from lopt.symmetry import check_spec
 
 SUMS = all_sums(4)

@@ -8,8 +8,7 @@ import pytest
 from predicting import ZOO
 
 from lopt.base.errors import UserError
-from lopt.predict.networks import from_zoo
-from lopt.predict.shards import _ARCHIVE, Shards
+from lopt.predict.shards import ARCHIVE, Shards, from_zoo
 from lopt.predict.training import draw
 from lopt.predict.zoo import Zoo, make
 
@@ -118,7 +117,7 @@ def test_a_shard_of_other_contents_is_one_line(records, shapes, words, tmp_path)
     shards = Shards(tmp_path)
     shards.file(0).parent.mkdir()
     arrays = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
-    _ARCHIVE.write(shards.file(0), arrays, {"networks": records})
+    ARCHIVE.write(shards.file(0), arrays, {"networks": records})
     with pytest.raises(UserError, match=words) as raised:
         shards.read(0)
     assert "\n" not in str(raised.value)
