@@ -13,7 +13,8 @@ from jaxtyping import PyTree
 from lopt.base.archive import Archive
 from lopt.base.checks import PATH, instance, named
 from lopt.base.errors import UserError
-from lopt.base.parts import build, name_in, require_modest
+from lopt.base.parts import build, name_in
+from lopt.base.untrusted import require_modest
 from lopt.predict.models import PREDICTORS, Model
 from lopt.predict.networks import LOSSES
 from lopt.predict.predictor import Predictor
