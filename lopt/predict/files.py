@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from lopt.base.archive import Archive
 from lopt.base.checks import PATH, instance, named
 from lopt.base.errors import UserError
-from lopt.base.parts import build, name_in
+from lopt.base.parts import build
 from lopt.base.untrusted import require_modest
 from lopt.predict.models import PREDICTORS, Model
 from lopt.predict.networks import LOSSES
@@ -43,7 +43,7 @@ def save(path: str | os.PathLike, predictor: Predictor) -> None:
     if spec_from_file(text) != predictor.spec:
         raise UserError("predictors can be saved for params that are dicts within dicts")
     contents = {
-        "model": {"name": name_in(PREDICTORS, model), **dataclasses.asdict(model)},
+        "model": {"name": PREDICTORS.name_of(model), **dataclasses.asdict(model)},
         "spec": text,
         "scores": predictor.scores,
         "loss": predictor.loss,
