@@ -16,12 +16,6 @@ def test_the_python_of_the_guide_runs(tmp_path):
         assert "<svg" in names["results"]._repr_html_()
 
 
-def test_the_commands_of_the_guide_name_configs_that_are_there():
-    named = re.findall(r"--config=([^ :\n]*)", GUIDE)
-    assert named
-    assert [config for config in named if not (ROOT / config).exists()] == []
-
-
 def test_the_optimizers_that_the_guide_describes_are_there():
     section = GUIDE[GUIDE.index("## Who takes part") : GUIDE.index("## Tuning")]
     described = re.findall(r"^- (?:A )?\*\*`?([\w ]+?)`?\*\*", section, re.MULTILINE)
