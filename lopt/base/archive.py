@@ -1,6 +1,5 @@
 """Safetensors files of arrays and plain data, with a digest that tells damage."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from lopt.base.atomic import replacing
-from lopt.base.errors import UserError
+from lopt.base.digested import digest_of
+from lopt.base.errors import UserError, reason_of, user_errors
 from lopt.base.user_defined import from_a_file
 
 Arrays = dict[str, np.ndarray]
@@ -62,12 +62,10 @@ class Archive:
         arrays = {name: np.asarray(x) for name, x in flatten_dict(tree, sep="/").items()}
         if bad := self._not_finite(arrays):
             raise UserError(f"{bad} is not finite, and is not saved to {str(path)!r}")
-        try:
+        with user_errors(f"what {str(path)!r} is to hold must be plain data"):
             contents = json.loads(json.dumps(contents))  # as it will be read: with keys of text
             digest = digest_of(arrays, contents)
             text = json.dumps({"format": self.format, "sha256": digest, **contents})
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"what {str(path)!r} is to hold must be plain data: {error}") from error
         data = save(arrays, {self.key: text})
         with replacing(path) as partial:
             partial.write_bytes(data)
@@ -94,9 +92,8 @@ class Archive:
         except UserError as error:
             raise UserError(f"{str(path)!r}: {error}") from error
         except Exception as error:  # flax and JAX raise many kinds for what makes no sense to them
-            what = "no " if isinstance(error, KeyError) else f"{type(error).__name__}: "
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{str(path)!r} has malformed metadata: {what}{reason}") from error
+            message = f"{str(path)!r} has malformed metadata: {reason_of(error)}"
+            raise UserError(message) from error
 
     def read(self, path: Path) -> tuple[Arrays, dict[str, Any]]:
         """The arrays of a file, by names such as `encoder/kernel`, and its plain data.
@@ -114,12 +111,10 @@ class Archive:
             path.open("rb").close()  # what safetensors says of it tells nothing from damage
         except OSError as error:
             raise UnreadableError(f"{shown} cannot be read: {error.strerror}") from error
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # of safetensors and of numpy, for headers that say nonsense
-            raise UserError(f"{shown} is damaged or no safetensors file: {error}") from error
+        damaged = user_errors(f"{shown} is damaged or no safetensors file")
+        with damaged, safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if self.key not in metadata:
             raise UserError(f"{shown} holds no {self.what}; {self.hint}")
         contents = self._undigested(shown, arrays, metadata[self.key])
@@ -129,10 +124,8 @@ class Archive:
 
     def _undigested(self, shown: str, arrays: Arrays, text: str) -> dict[str, Any]:
         """The plain data, checked to be of this format and to have their digest."""
-        try:
+        with user_errors(f"{shown} has malformed metadata"):
             contents = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{shown} has malformed metadata: {error}") from error
         if not isinstance(contents, dict) or "format" not in contents:
             raise UserError(f"{shown} has malformed metadata: no format in it")
         found, digest = contents.pop("format"), contents.pop("sha256", None)
@@ -183,12 +176,3 @@ def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
             raise UserError(f"the array {name} has others within it")
         node[last] = array
     return tree
-
-
-def digest_of(arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]) -> str:
-    """SHA-256 of arrays with their names, shapes and types, and of plain data."""
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict
 
 from lopt.base.checks import like, shown
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest, user_errors
 from lopt.base.user_defined import import_function, is_user_defined, name_of_class, trust_class
 
 Part = str | Mapping[str, Any]
@@ -200,11 +200,18 @@ def parse(text: str) -> dict[str, Any]:
 def describe(part: Part) -> str:
     """The text of a part's config; `parse` reads it.
 
+    Raises:
+      UserError: for a name that is no word.
+
     >>> describe({"name": "rnn", "data": {"name": "text", "size": 5000}, "cell": "gru"})
     "rnn(data=text(size=5000), cell='gru')"
     """
     if isinstance(part, str):
         return part
+    for word in (part["name"], *part):
+        # Anything else would be read as more than a word: as arguments, or as another part.
+        if not isinstance(word, str) or not all(map(str.isidentifier, re.split("[.:]", word))):
+            raise UserError(f"parts and arguments have words for names, not {shown(word)}")
     arguments = ", ".join(f"{k}={_written(v)}" for k, v in part.items() if k != "name")
     return f"{part['name']}({arguments})" if arguments else part["name"]
 
@@ -260,10 +267,8 @@ def _parameters(
     make: Callable[..., Any], name: str, arguments: Iterable[str]
 ) -> dict[str, inspect.Parameter]:
     """The parameters of a part's function, checked to include all arguments."""
-    try:
+    with user_errors(f"{name} does not say which arguments it has", fix="give another"):
         found = inspect.signature(make).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} does not say which arguments it has; give another") from error
     several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     parameters = {p.name: p for p in found if p.kind not in several}
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found)

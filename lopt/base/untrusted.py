@@ -1,6 +1,5 @@
 """Bounds for parts that a file names, which anybody may have written."""
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
@@ -58,10 +57,6 @@ def _require_modest(name: str, value: Any, depth: int) -> None:
             value = parse(value)
     if isinstance(value, Mapping | ConfigDict):
         for key, inner in value.items():
-            word = inner if key == "name" and isinstance(inner, str) else str(key)
-            # A word that `describe` wrote into a text would be read as more than a word.
-            if not all(map(str.isidentifier, re.split("[.:]", word))):
-                raise UserError(f"what a file names has words for names, not {shown(word)}")
             if key != "name":
                 _require_modest(str(key), inner, depth + 1)
     elif isinstance(value, list | tuple):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lopt.base.archive import digest_of
+from lopt.base.digested import digest_of
 from lopt.base.errors import UserError
 from lopt.base.parts import describe
 from lopt.meta.estimator import Theta

@@ -31,7 +31,7 @@ def nested(times, inner="mlp"):
         ({"name": "mlp", "widths": [[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]}, "16 deep"),
         ("mlp(data=tfds(dataset='../evil'))", "no name of a data set"),
         ("label_noise(share=(None, 1))", "must be a finite number"),
-        ({"name": "mlp", "data": {"name": {}}}, "data must be text"),
+        ({"name": "mlp", "data": {"name": {}}}, "words for names"),
         ({"tasks": []}, "the task has no name"),
         (None, "the task must be a name"),
     ],
