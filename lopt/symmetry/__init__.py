@@ -4,9 +4,11 @@ from lopt.symmetry.axes import Axes
 from lopt.symmetry.blocks import block_groups, merge_blocks, split_blocks
 from lopt.symmetry.check import SpecCheck, check_spec
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec
-from lopt.symmetry.interpret import Equation, InferenceError, register_primitive
+from lopt.symmetry.interpret import InferenceError
 from lopt.symmetry.outside import FixedUnitsWarning
+from lopt.symmetry.primitives import register_primitive
 from lopt.symmetry.spec import PermutationSpec, SpecError
+from lopt.symmetry.walk import Equation
 
 __all__ = [
     "Axes",

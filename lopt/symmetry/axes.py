@@ -1,10 +1,11 @@
 """The neuron groups of one tensor's axes, and the small algebra that composite axes need."""
 
+import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -13,6 +14,7 @@ from lopt.base.checks import TEXT, instance, sequence
 from lopt.base.errors import UserError, suggest
 
 Axis = Union[str, "Product", "Sum"]
+T = TypeVar("T")
 
 ROLES = ("input", "output", "spatial", "vector", "entry", "stack")
 """What an axis can be to its tensor: a matrix reads along its inputs and over space and writes its
@@ -117,77 +119,104 @@ def parse_axis(text: str) -> Axis:
       UserError: for unbalanced parentheses or a missing name.
     """
     tokens = re.findall(r"[+*()]|[^+*()]+", text)
-    axis, rest = _parse_sum(tokens, text)
-    if rest:
-        raise UserError(f"cannot read the axis {text!r}: unexpected {rest[0]!r}")
+    axis = _parse_sum(tokens, text)
+    if tokens:
+        raise UserError(f"cannot read the axis {text!r}: unexpected {tokens[0]!r}")
     return axis
 
 
-def _parse_sum(tokens: list[str], text: str) -> tuple[Axis, list[str]]:
-    parts, rest = [], ["+", *tokens]
-    while rest and rest[0] == "+":
-        part, rest = _parse_product(rest[1:], text)
-        parts.append(part)
-    return (parts[0] if len(parts) == 1 else Sum(tuple(parts))), rest
+# A parser by recursive descent: each function removes what it reads from the tokens.
 
 
-def _parse_product(tokens: list[str], text: str) -> tuple[Axis, list[str]]:
-    factors, rest = [], ["*", *tokens]
-    while rest and rest[0] == "*":
-        rest = rest[1:]
-        if not rest or rest[0] in "+*)":
-            raise UserError(f"cannot read the axis {text!r}: a name is missing")
-        if rest[0] == "(":
-            factor, rest = _parse_sum(rest[1:], text)
-            if not rest:
-                raise UserError(f"cannot read the axis {text!r}: a parenthesis is not closed")
-            rest = rest[1:]
-        else:
-            factor, rest = rest[0], rest[1:]
-        factors.append(factor)
-    return (factors[0] if len(factors) == 1 else Product(tuple(factors))), rest
+def _parse_sum(tokens: list[str], text: str) -> Axis:
+    parts = [_parse_product(tokens, text)]
+    while tokens[:1] == ["+"]:
+        del tokens[0]
+        parts.append(_parse_product(tokens, text))
+    return parts[0] if len(parts) == 1 else Sum(tuple(parts))
+
+
+def _parse_product(tokens: list[str], text: str) -> Axis:
+    factors = [_parse_factor(tokens, text)]
+    while tokens[:1] == ["*"]:
+        del tokens[0]
+        factors.append(_parse_factor(tokens, text))
+    return factors[0] if len(factors) == 1 else Product(tuple(factors))
+
+
+def _parse_factor(tokens: list[str], text: str) -> Axis:
+    if not tokens or tokens[0] in "+*)":
+        raise UserError(f"cannot read the axis {text!r}: a name is missing")
+    first = tokens.pop(0)
+    if first != "(":
+        return first
+    axis = _parse_sum(tokens, text)
+    if not tokens:
+        raise UserError(f"cannot read the axis {text!r}: a parenthesis is not closed")
+    del tokens[0]
+    return axis
+
+
+def fold(
+    axis: Any,
+    leaf: Callable[[Any], T],
+    product: Callable[[Any], Any],
+    total: Callable[[Any], Any],
+) -> T:
+    """Combine an axis from its groups up: all that recurs over composite axes is this.
+
+    Args:
+      axis: of names of groups, or of anything else that `leaf` takes.
+      leaf: the result of one group.
+      product: that of a `Product`, given those of its factors.
+      total: that of a `Sum`, given those of its parts.
+
+    >>> fold(parse_axis("a*(b+c)"), {"a": 2, "b": 3, "c": 4}.__getitem__, math.prod, sum)
+    14
+    """
+    if isinstance(axis, Product):
+        return product([fold(f, leaf, product, total) for f in axis.factors])
+    if isinstance(axis, Sum):
+        return total([fold(p, leaf, product, total) for p in axis.parts])
+    return leaf(axis)
 
 
 def groups_of(axis: Axis) -> tuple[str, ...]:
     """The group names in an axis, in the order in which they occur, repeats included."""
-    if not isinstance(axis, Product | Sum):
-        return (axis,)
-    children = axis.factors if isinstance(axis, Product) else axis.parts
-    return tuple(name for child in children for name in groups_of(child))
+    return fold(axis, lambda name: (name,), _joined, _joined)
+
+
+def _joined(names: list[tuple]) -> tuple:
+    return tuple(itertools.chain(*names))
 
 
 def size_of(axis: Axis, sizes: Mapping[str, int]) -> int:
     """How many indices an axis has."""
-    if isinstance(axis, str):
-        return sizes[axis]
-    if isinstance(axis, Product):
-        return math.prod(size_of(f, sizes) for f in axis.factors)
-    return sum(size_of(p, sizes) for p in axis.parts)
+    return fold(axis, sizes.__getitem__, math.prod, sum)
 
 
 def rename(axis: Axis, names: Mapping[str, str]) -> Axis:
     """The same axis with its groups renamed."""
-    if isinstance(axis, Product):
-        return Product(tuple(rename(f, names) for f in axis.factors))
-    if isinstance(axis, Sum):
-        return Sum(tuple(rename(p, names) for p in axis.parts))
-    return names[axis]
+    leaf: Callable[[str], Axis] = names.__getitem__
+    return fold(axis, leaf, lambda fs: Product(tuple(fs)), lambda ps: Sum(tuple(ps)))
 
 
 def permuted_indices(
     axis: Axis, sizes: Mapping[str, int], permutations: Mapping[str, Int[Array, " size"]]
 ) -> Int[Array, " axis"]:
     """The indices that gather an axis when its groups are permuted; other groups stay."""
-    if isinstance(axis, str):
-        return jnp.asarray(permutations[axis]) if axis in permutations else jnp.arange(sizes[axis])
-    if isinstance(axis, Product):
-        indices = jnp.zeros(1, dtype=int)
-        for factor in axis.factors:
-            inner = permuted_indices(factor, sizes, permutations)
+
+    def leaf(name: str) -> Array:
+        return jnp.asarray(permutations[name]) if name in permutations else jnp.arange(sizes[name])
+
+    def merged(factors: list[Array]) -> Array:
+        indices = factors[0]
+        for inner in factors[1:]:
             indices = (indices[:, None] * len(inner) + inner[None, :]).reshape(-1)
         return indices
-    offset, pieces = 0, []
-    for part in axis.parts:
-        pieces.append(offset + permuted_indices(part, sizes, permutations))
-        offset += len(pieces[-1])
-    return jnp.concatenate(pieces)
+
+    def joined(parts: list[Array]) -> Array:
+        starts = itertools.accumulate((len(p) for p in parts), initial=0)
+        return jnp.concatenate([start + p for start, p in zip(starts, parts, strict=False)])
+
+    return fold(axis, leaf, merged, joined)

@@ -1,16 +1,19 @@
 """Tensors whose every axis is one plain group: composite axes split apart, and merged again."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lopt.symmetry.axes import Axes, Axis, Product, Sum, size_of
+from lopt.symmetry.axes import Axes, Axis, Product, Sum, fold, size_of
 from lopt.symmetry.paths import Path, leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec, require_spec
 
 Groups = tuple[str, ...]
+Part = tuple[tuple[int, str], ...]
 
 
 def block_groups(spec: PermutationSpec) -> dict[str, Groups]:
@@ -70,7 +73,7 @@ def all_blocks(spec: PermutationSpec) -> Iterator[tuple[Path, Axes, list[tuple[s
     """Each tensor's path and axes, and the name and the groups of each of its blocks."""
     taken: set[str] = set()
     for path, axes in require_spec(spec).entries:
-        parts = list(_parts(tuple(axes)))
+        parts = [tuple(group for _, group in part) for part in parts_of(axes)]
         named = []
         for i, groups in enumerate(parts):
             name = name_of(path) if len(parts) == 1 else f"{name_of(path)}#{i}"
@@ -81,16 +84,19 @@ def all_blocks(spec: PermutationSpec) -> Iterator[tuple[Path, Axes, list[tuple[s
         yield path, axes, named
 
 
-def _parts(axes: tuple[Axis, ...]) -> Iterator[Groups]:
-    for i, axis in enumerate(axes):
-        if isinstance(axis, Product):
-            yield from _parts(axes[:i] + axis.factors + axes[i + 1 :])
-            return
-        if isinstance(axis, Sum):
-            for part in axis.parts:
-                yield from _parts((*axes[:i], part, *axes[i + 1 :]))
-            return
-    yield tuple(axis for axis in axes if isinstance(axis, str))
+def parts_of(axes: Axes) -> list[Part]:
+    """The axes of each block of a tensor, each by the tensor's axis that it is in and its group."""
+
+    def product(factors: Iterable[list[Part]]) -> list[Part]:
+        return [tuple(itertools.chain(*some)) for some in itertools.product(*factors)]
+
+    def total(parts: Iterable[list[Part]]) -> list[Part]:
+        return list(itertools.chain(*parts))
+
+    def one(i: int, group: str) -> list[Part]:
+        return [((i, group),)]
+
+    return product(fold(axis, partial(one, i), product, total) for i, axis in enumerate(axes))
 
 
 def _split(x: Array, axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> Iterator[Array]:

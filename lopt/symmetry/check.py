@@ -11,9 +11,9 @@ import numpy as np
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
-from lopt.symmetry.axes import Axis, Product, groups_of
+from lopt.symmetry.axes import Axis, fold, groups_of
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, split_args
-from lopt.symmetry.interpret import shape_of
+from lopt.symmetry.jaxprs import shape_of
 from lopt.symmetry.outside import FixedUnitsWarning
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec, SpecError, require_spec
@@ -243,7 +243,4 @@ def _merged(
 
 def _form(axis: Axis) -> Any:
     """An axis without the names of its groups."""
-    if isinstance(axis, str):
-        return None
-    children = axis.factors if isinstance(axis, Product) else axis.parts
-    return (type(axis), *map(_form, children))
+    return fold(axis, lambda name: None, lambda fs: ("product", *fs), lambda ps: ("sum", *ps))

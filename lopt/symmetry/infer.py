@@ -14,29 +14,19 @@ from flax.errors import TraceContextError
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
-# Importing these registers what they define: without it every primitive would be unknown.
-import lopt.symmetry.primitives.contraction
-import lopt.symmetry.primitives.control
-import lopt.symmetry.primitives.elementwise
-import lopt.symmetry.primitives.indexing
-import lopt.symmetry.primitives.linear_algebra
-import lopt.symmetry.primitives.reduction
-import lopt.symmetry.primitives.references
-import lopt.symmetry.primitives.structure
-import lopt.symmetry.uses.places
-import lopt.symmetry.uses.products  # noqa: F401
-from lopt.symmetry.interpret import InferenceError, Walk
+from lopt.symmetry.interpret import InferenceError, SymbolWalk
 from lopt.symmetry.naming import name_groups
 from lopt.symmetry.outside import FixedUnitsWarning, advice, of_argument
 from lopt.symmetry.paths import leaves_with_path, name_of
+from lopt.symmetry.primitives import HANDLERS
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, atoms, fix, mark_read
+from lopt.symmetry.uses import find_uses
 from lopt.symmetry.uses.roles import sides_of, with_uses
-from lopt.symmetry.uses.walk import find_uses
 
 
 class UnknownPrimitiveWarning(UserWarning):
-    """Inference met a primitive without a rule, and fixed every axis that it touches."""
+    """Inference met a primitive without a handler, and fixed every axis that it touches."""
 
 
 def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> PermutationSpec:
@@ -66,7 +56,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
       InferenceError: if a leaf of `params` is no array, or `fn` cannot be traced.
 
     Warns:
-      UnknownPrimitiveWarning: if `fn` uses primitives that have no rule. What is inferred is
+      UnknownPrimitiveWarning: if `fn` uses primitives that have no handler. What is inferred is
         still true, and symmetries may be missing; see `register_primitive`.
       FixedUnitsWarning: if random numbers or statistics from outside of the params are all that
         tells hidden units apart, as dropout and a batch norm in evaluation do.
@@ -92,7 +82,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     names = _argument_names(fn, args)
     inputs = [*map(of_argument, jaxpr.in_avals[len(symbols) :], names, count())]
 
-    walk = Walk()
+    walk = SymbolWalk(HANDLERS)
     for output in walk(jaxpr, [*symbols, *inputs]):
         for symbol in output:
             fix(symbol, "output")
@@ -112,7 +102,7 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
 
 def _advice(unknown: list[str]) -> str:
     return (
-        f"infer_spec has no rule for {', '.join(unknown)} and has fixed every axis that it "
+        f"infer_spec has no handler of {', '.join(unknown)} and has fixed every axis that it "
         f"touches; to find more symmetries, teach it with lopt.register_primitive({unknown[0]!r})"
     )
 

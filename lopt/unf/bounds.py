@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from lopt.base.errors import UserError
 from lopt.symmetry import PermutationSpec
-from lopt.symmetry.axes import Axis, Product, Sum
+from lopt.symmetry.axes import size_of
 from lopt.symmetry.blocks import block_groups
 from lopt.symmetry.paths import name_of
 
@@ -36,9 +36,10 @@ def require_listable(spec: PermutationSpec, coefficients: int) -> None:
           ...
       lopt.base.errors.UserError: this is not the theta of its spec: it is too small for w
     """
-    blocks = 0
+    # Groups of one unit: an axis then is as long as it has blocks.
+    blocks, ones = 0, dict.fromkeys(spec.sizes, 1)
     for path, axes in spec.entries:
-        blocks += math.prod(map(_blocks, axes))
+        blocks += math.prod(size_of(axis, ones) for axis in axes)
         if blocks > _FEW and blocks**2 > coefficients:
             raise _too_small(name_of(path))
     terms = 0
@@ -58,13 +59,6 @@ def bell(n: int) -> int:
     for _ in range(n - 1):
         row = [*accumulate([row[-1], *row])]
     return row[-1]
-
-
-def _blocks(axis: Axis) -> int:
-    """In how many blocks an axis divides its tensor."""
-    if isinstance(axis, Product):
-        return math.prod(map(_blocks, axis.factors))
-    return sum(map(_blocks, axis.parts)) if isinstance(axis, Sum) else 1
 
 
 def _too_small(name: str) -> UserError:

@@ -6,8 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from lopt.symmetry import PermutationSpec, block_groups
-from lopt.symmetry.axes import Product, Sum
-from lopt.symmetry.blocks import all_blocks
+from lopt.symmetry.blocks import all_blocks, parts_of
 from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
 
@@ -33,27 +32,11 @@ def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
 
     Each axis of a block has the role of the axis of the tensor that it is a part of.
     """
-    roles = []
-    for (_, axes), of_axes in zip(spec.entries, coarse_roles(spec), strict=True):
-        parts: list[tuple[str, ...]] = [()]
-        for axis, role in zip(axes, of_axes, strict=True):
-            parts = [(*left, *right) for left in parts for right in _parts(axis, role)]
-        roles += parts
-    names = [name for _, _, blocks in all_blocks(spec) for name, _ in blocks]
-    found = dict(zip(names, roles, strict=True))
+    found: dict[str, tuple[str, ...]] = {}
+    for (_, axes, blocks), roles in zip(all_blocks(spec), coarse_roles(spec), strict=True):
+        of_blocks = [tuple(roles[i] for i, _ in part) for part in parts_of(axes)]
+        found |= {name: some for (name, _), some in zip(blocks, of_blocks, strict=True)}
     return {name: found[name] for name in block_groups(spec)}
-
-
-def _parts(axis: object, role: str) -> list[tuple[str, ...]]:
-    """The roles of the axes into which one axis is split, for each block that it is split into."""
-    if isinstance(axis, Sum):
-        return [part for child in axis.parts for part in _parts(child, role)]
-    if isinstance(axis, Product):
-        parts: list[tuple[str, ...]] = [()]
-        for factor in axis.factors:
-            parts = [(*left, *right) for left in parts for right in _parts(factor, role)]
-        return parts
-    return [(role,)]
 
 
 def stacks_for(spec: PermutationSpec) -> tuple[Stack, ...]:

@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_primitive
+from lopt.symmetry.dimensions import multiplied, window_rests
+from lopt.symmetry.interpret import Dims, fixed_dims, join_values, moved
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, merge, split
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 
-@register_primitive("dot_general")
+@HANDLERS.of("dot_general")
 def dot_general(equation: Equation, left: Dims, right: Dims) -> list[Dims]:
     """Contracted axes are one, and so are batch axes."""
     numbers = equation.params["dimension_numbers"]
-    out = _contracted(left, right, numbers)
+    out = _contracted(equation, left, right, numbers)
     _, (batch, _) = numbers
-    _call_heads(out[: len(batch)])
+    for atom in (a for symbol in out[: len(batch)] if symbol is not None for a in atoms(symbol)):
+        atom.role = atom.role or "heads"
     return [out]
 
 
-def _call_heads(batch: Dims) -> None:
-    for atom in (a for symbol in batch if symbol is not None for a in atoms(symbol)):
-        atom.role = atom.role or "heads"
-
-
-@register_primitive("scaled_dot")
+@HANDLERS.of("scaled_dot")
 def scaled_product(
     equation: Equation, left: Dims, right: Dims, left_scale: Dims, right_scale: Dims
 ) -> list[Dims]:
@@ -30,7 +30,7 @@ def scaled_product(
     left_shape, right_shape, *blocks = equation.in_shapes
     left = _scaled(left, left_shape, left_scale, blocks[0])
     right = _scaled(right, right_shape, right_scale, blocks[1])
-    return [_contracted(left, right, equation.params["dimension_numbers"])]
+    return [_contracted(equation, left, right, equation.params["dimension_numbers"])]
 
 
 def _scaled(dims: Dims, shape: Sequence[int], scale: Dims, blocks: Sequence[int]) -> Dims:
@@ -41,7 +41,7 @@ def _scaled(dims: Dims, shape: Sequence[int], scale: Dims, blocks: Sequence[int]
     )
 
 
-@register_primitive("ragged_dot_general")
+@HANDLERS.of("ragged_dot_general")
 def ragged_product(equation: Equation, left: Dims, right: Dims, sizes: Dims) -> list[Dims]:
     """Rows in groups of given sizes, each group with a matrix of its own: both have an order."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
@@ -57,25 +57,25 @@ def ragged_product(equation: Equation, left: Dims, right: Dims, sizes: Dims) -> 
     before = [*left_batch, *(left_sum if ragged in left_sum else free)]
     for i, symbol in zip(before[: before.index(ragged)], sizes[:-1], strict=False):
         rows[i] = join([left[i], symbol])
-    out = _contracted(tuple(rows), right, numbers.dot_dimension_numbers, groups)
+    out = _contracted(equation, tuple(rows), right, numbers.dot_dimension_numbers, groups)
     if ragged in left_sum:
         out = (Atom(equation.in_shapes[2][-1], "ragged"), *out)
     return [out]
 
 
-def _contracted(left: Dims, right: Dims, numbers: Any, dropped: Sequence[int] = ()) -> Dims:
+def _contracted(
+    equation: Equation, left: Dims, right: Dims, numbers: Any, dropped: Sequence[int] = ()
+) -> Dims:
     """The symbols of a product: batch axes, then what is left of both operands."""
-    (left_sum, right_sum), (left_batch, right_batch) = numbers
+    (left_sum, right_sum), _ = numbers
     for i, j in zip(left_sum, right_sum, strict=True):
         join([left[i], right[j]])
-    return (
-        *(join([left[i], right[j]]) for i, j in zip(left_batch, right_batch, strict=True)),
-        *(s for i, s in enumerate(left) if i not in {*left_sum, *left_batch}),
-        *(s for i, s in enumerate(right) if i not in {*right_sum, *right_batch, *dropped}),
-    )
+    of_left, of_right = multiplied(equation, numbers, dropped)
+    rank = 1 + max((j for places in (*of_left, *of_right) for j in places), default=-1)
+    return join_values([moved(left, of_left, rank), moved(right, of_right, rank)])
 
 
-@register_primitive("conv_general_dilated")
+@HANDLERS.of("conv_general_dilated")
 def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     """Channels are contracted as in a matrix product; space is fixed where a window moves."""
     params = equation.params
@@ -103,18 +103,12 @@ def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
         join([image[channel], kernel[in_channel]])
 
     for k, (i, j, o) in enumerate(zip(space, window, numbers.out_spec[2:], strict=True)):
-        if kernel_shape[j] == 1 and in_shape[i] == shape[o] and _still(params, k):
+        if kernel_shape[j] == 1 and in_shape[i] == shape[o] and window_rests(equation, k):
             out[o] = image[i]
         else:
             fix(image[i], "space")
             fix(kernel[j], "space")
     return [tuple(out)]
-
-
-def _still(params: dict, k: int) -> bool:
-    return params["window_strides"][k] == params["lhs_dilation"][k] == 1 and tuple(
-        params["padding"][k]
-    ) == (0, 0)
 
 
 def _grouped(

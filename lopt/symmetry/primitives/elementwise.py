@@ -1,16 +1,13 @@
 """The primitives that act on each element, or that hand a value on as it is."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from lopt.symmetry.interpret import (
-    Dims,
-    Equation,
-    fixed_dims,
-    register_liveness,
-    register_primitive,
-)
-from lopt.symmetry.symbols import fix, join
+from lopt.symmetry.dimensions import aligned
+from lopt.symmetry.interpret import Dims, fixed_dims, join_values, moved
+from lopt.symmetry.symbols import fix
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 _ELEMENTWISE = """
 abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp
@@ -23,59 +20,40 @@ stop_gradient sub tan tanh xor zeta
 """
 
 
-@register_primitive(*_ELEMENTWISE.split())
+@HANDLERS.of(*_ELEMENTWISE.split())
 def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     """Aligned axes are one; an operand that is stretched along an axis does not vary along it."""
     (shape,) = equation.out_shapes
-    aligned = [
-        [d if s == n else None for d, s, n in zip(dims, in_shape, shape, strict=True)]
-        for dims, in_shape in zip(operands, equation.in_shapes, strict=True)
-        if dims
-    ]
-    return [tuple(join(column) for column in zip(*aligned, strict=True))]
+    places = aligned(equation)
+    return [join_values([moved(x, to, len(shape)) for x, to in zip(operands, places, strict=True)])]
 
 
-@register_primitive("bitcast_convert_type")
+@HANDLERS.of("bitcast_convert_type")
 def reinterpreted(equation: Equation, operand: Dims) -> list[Dims]:
     """A bitcast between widths adds or drops a last axis, whose order matters."""
     (shape,) = equation.out_shapes
     for symbol in operand[len(shape) :]:
         fix(symbol, "bits")
-    kept = operand[: len(shape)]
-    return [kept + fixed_dims(shape[len(kept) :], "bits")]
+    left = operand[: len(shape)]
+    return [left + fixed_dims(shape[len(left) :], "bits")]
 
 
 _IDENTITY = "optimization_barrier device_put reshard layout_constraint pvary accum_grad_in_ref"
 
 
-@register_primitive(*_IDENTITY.split())
+@HANDLERS.of(*_IDENTITY.split())
 def identity(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """Each operand is an output."""
     return operands
 
 
-@register_primitive("tie")
+@HANDLERS.of("tie")
 def second(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """The second operand, which waits for the first."""
     return operands[1:]
 
 
-@register_primitive("empty", "empty2", "platform_index", "axis_index")
+@HANDLERS.of("empty", "empty2", "platform_index", "axis_index")
 def uniform(equation: Equation, *operands: Dims) -> list[Dims]:
     """Zeros and single numbers do not vary."""
     return [(None,) * len(shape) for shape in equation.out_shapes]
-
-
-_WATCHING = ("dce_sink", "debug_callback", "debug_print", "inspect_sharding")
-
-
-@register_primitive(*_WATCHING)
-def watch(equation: Equation, *operands: Dims) -> list[Dims]:
-    """Nothing comes of it."""
-    return []
-
-
-@register_liveness(*_WATCHING)
-def watch_liveness(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
-    """The function does not depend on what is watched."""
-    return []

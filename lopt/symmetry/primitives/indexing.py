@@ -1,45 +1,33 @@
 """The primitives that take or write at computed positions, and those of random numbers."""
 
-from lopt.symmetry.interpret import Dims, Equation, fix_all, register_primitive
+from lopt.symmetry.dimensions import looked_up
+from lopt.symmetry.interpret import Dims, fix_all, join_values, moved
 from lopt.symmetry.outside import Outside
 from lopt.symmetry.symbols import Atom, Symbol, fix, join
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 
-@register_primitive("gather")
+@HANDLERS.of("gather")
 def gather(equation: Equation, operand: Dims, indices: Dims) -> list[Dims]:
     """Looked-up axes are fixed; axes taken whole are kept; the rest comes from the indices."""
-    numbers = equation.params["dimension_numbers"]
-    (in_shape, _), (shape,) = equation.in_shapes, equation.out_shapes
+    picked, of_operand, of_indices = looked_up(equation)
     fix(indices[-1], "entries")
-    batch_symbols = list(indices[:-1])
-    for i, j in zip(
-        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
-    ):
-        batch_symbols[j] = join([operand[i], indices[j]])
-
-    slices = equation.params["slice_sizes"]
-    offsets: list[Symbol | None] = []
-    for i, (n, taken) in enumerate(zip(in_shape, slices, strict=True)):
-        if i in numbers.operand_batching_dims:
-            continue
-        if taken == n:
-            symbol = operand[i]
-        else:
-            fix(operand[i], "entries")
-            symbol = None if operand[i] is None else Atom(taken, "entries")
-        if i not in numbers.collapsed_slice_dims:
-            offsets.append(symbol)
-    rest, taken_whole = iter(batch_symbols), iter(offsets)
-    return [
-        tuple(
-            next(taken_whole) if i in numbers.offset_dims else next(rest) for i in range(len(shape))
-        )
-    ]
+    dims = list(operand)
+    for i in picked:
+        dims[i] = _replaced(dims[i], equation.params["slice_sizes"][i], "entries")
+    rank = len(equation.out_shapes[0])
+    return [join_values([moved(tuple(dims), of_operand, rank), moved(indices, of_indices, rank)])]
 
 
-@register_primitive(
-    "scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max"
-)
+def _replaced(symbol: Symbol | None, n: int, why: str) -> Symbol | None:
+    """A fixed symbol for some entries of an axis, which is fixed by that."""
+    fix(symbol, why)
+    return symbol and Atom(n, why)
+
+
+@HANDLERS.of("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max")
 def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> list[Dims]:
     """The opposite of a look-up: written positions are fixed, axes written whole are one."""
     numbers = equation.params["dimension_numbers"]
@@ -72,13 +60,14 @@ def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> 
     return [tuple(out)]
 
 
-@register_primitive("dynamic_slice")
+@HANDLERS.of("dynamic_slice")
 def dynamic_slice(equation: Equation, operand: Dims, *starts: Dims) -> list[Dims]:
     """A slice whose start is computed fixes the axis, unless it takes all of it."""
-    return [_sliced(operand, equation.in_shapes[0], equation.out_shapes[0])]
+    columns = zip(operand, equation.in_shapes[0], equation.out_shapes[0], strict=True)
+    return [tuple(x if n == m else _replaced(x, m, "sliced") for x, n, m in columns)]
 
 
-@register_primitive("dynamic_update_slice")
+@HANDLERS.of("dynamic_update_slice")
 def dynamic_update_slice(
     equation: Equation, operand: Dims, update: Dims, *starts: Dims
 ) -> list[Dims]:
@@ -95,16 +84,6 @@ def dynamic_update_slice(
     return [tuple(out)]
 
 
-def _sliced(dims: Dims, in_shape: tuple[int, ...], shape: tuple[int, ...]) -> Dims:
-    out: list[Symbol | None] = []
-    for symbol, n, m in zip(dims, in_shape, shape, strict=True):
-        if n != m and symbol is not None:
-            fix(symbol, "sliced")
-            symbol = Atom(m, "sliced")
-        out.append(symbol)
-    return tuple(out)
-
-
 _RANDOM = """
 random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
 random_gamma threefry2x32 threefry4x32 philox2x32 philox4x32 iota_2x32_shape
@@ -112,7 +91,7 @@ rng_bit_generator rng_uniform
 """
 
 
-@register_primitive(*_RANDOM.split())
+@HANDLERS.of(*_RANDOM.split())
 def random_numbers(equation: Equation, *operands: Dims) -> list[Dims]:
     """Random numbers have their order."""
     fix_all(operands, "random")

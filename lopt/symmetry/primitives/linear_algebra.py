@@ -1,7 +1,10 @@
 """The primitives that factorize matrices, solve equations with them or transform axes."""
 
-from lopt.symmetry.interpret import Dims, Equation, fixed_dims, register_primitive
-from lopt.symmetry.symbols import fix, join
+from lopt.symmetry.interpret import Dims, fixed_dims, join_values
+from lopt.symmetry.symbols import fix
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 _RANKS = {
     "cholesky": (2,),
@@ -26,14 +29,13 @@ _RANKS = {
 """The rank of each operand's matrices or vectors; the axes before those are a batch."""
 
 
-@register_primitive(*_RANKS)
+@HANDLERS.of(*_RANKS)
 def of_matrices(equation: Equation, *operands: Dims) -> list[Dims]:
     """The order of rows and columns matters; batch axes are one."""
-    ranks = _RANKS[equation.name]
-    return _last_fixed(equation, operands, ranks)
+    return _last_fixed(equation, operands, _RANKS[equation.name])
 
 
-@register_primitive("fft")
+@HANDLERS.of("fft")
 def fft(equation: Equation, operand: Dims) -> list[Dims]:
     """The last axes are transformed."""
     return _last_fixed(equation, (operand,), (len(equation.params["fft_lengths"]),))
@@ -48,7 +50,7 @@ def _last_fixed(
         batches.append(dims[:count])
         for symbol in dims[count:]:
             fix(symbol, equation.name)
-    batch = tuple(join(column) for column in zip(*batches, strict=True))
+    batch = join_values(batches)
     return [
         (*batch, *fixed_dims(shape[len(batch) :], equation.name)) for shape in equation.out_shapes
     ]

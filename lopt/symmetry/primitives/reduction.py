@@ -1,31 +1,29 @@
 """The primitives that reduce, scan, sort or pool along an axis."""
 
 from collections.abc import Iterable
-from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, register_primitive
+from lopt.symmetry.dimensions import window_rests
+from lopt.symmetry.interpret import Dims, join_values
 from lopt.symmetry.symbols import Atom, fix, join
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
+
+SYMMETRIC = ("sum", "prod", "max", "min", "and", "or", "xor")
+"""The reductions by an operation that is commutative."""
 
 
 def _without(dims: Dims, axes: Iterable[int]) -> Dims:
     return tuple(s for i, s in enumerate(dims) if i not in axes)
 
 
-@register_primitive(
-    "reduce_sum",
-    "reduce_prod",
-    "reduce_max",
-    "reduce_min",
-    "reduce_and",
-    "reduce_or",
-    "reduce_xor",
-)
+@HANDLERS.of(*(f"reduce_{name}" for name in SYMMETRIC))
 def symmetric_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     """The order does not matter to a commutative operation."""
     return [_without(operand, equation.params["axes"])]
 
 
-@register_primitive("argmax", "argmin")
+@HANDLERS.of("argmax", "argmin")
 def arg_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     """The result is a position."""
     for i in equation.params["axes"]:
@@ -33,18 +31,18 @@ def arg_reduction(equation: Equation, operand: Dims) -> list[Dims]:
     return [_without(operand, equation.params["axes"])]
 
 
-@register_primitive("reduce")
+@HANDLERS.of("reduce")
 def custom_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
     """An operation that the user wrote need not be commutative."""
     axes = equation.params["dimensions"]
     count = len(equation.out_shapes)
-    joined = tuple(join(column) for column in zip(*operands[:count], strict=True))
+    joined = join_values(operands[:count])
     for i in axes:
         fix(joined[i], "reduced")
     return [_without(joined, axes)] * count
 
 
-@register_primitive("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+@HANDLERS.of("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
     """The order matters along the axis; the result varies along it in any case."""
     axis = equation.params["axis"]
@@ -53,14 +51,14 @@ def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*operand[:axis], operand[axis] or new, *operand[axis + 1 :])]
 
 
-@register_primitive("sort")
+@HANDLERS.of("sort")
 def sort(equation: Equation, *operands: Dims) -> list[Dims]:
     """What is sorted together is permuted together; the result has an order of its own.
 
     With several operands, the order among equals is that of the input, which therefore matters.
     """
     axis = equation.params["dimension"]
-    dims = [join(column) for column in zip(*operands, strict=True)]
+    dims = list(join_values(operands))
     if len(operands) > 1:
         fix(dims[axis], "sorted")
     if dims[axis] is not None:
@@ -68,7 +66,7 @@ def sort(equation: Equation, *operands: Dims) -> list[Dims]:
     return [tuple(dims)] * len(operands)
 
 
-@register_primitive("top_k", "approx_top_k")
+@HANDLERS.of("top_k", "approx_top_k")
 def top_k(equation: Equation, operand: Dims) -> list[Dims]:
     """Positions are among the results."""
     params = equation.params
@@ -78,43 +76,34 @@ def top_k(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*operand[:axis], Atom(k, "sorted"), *operand[axis + 1 :])] * 2
 
 
-@register_primitive("reduce_window_sum", "reduce_window_max", "reduce_window_min")
+@HANDLERS.of("reduce_window_sum", "reduce_window_max", "reduce_window_min")
 def pooling(equation: Equation, operand: Dims) -> list[Dims]:
     """Windows fix the axes along which they move."""
     in_shape, shape = equation.in_shapes[0], equation.out_shapes[0]
     out = list(operand)
     for i, n in enumerate(shape):
-        if in_shape[i] != n or not _still(equation.params, i):
+        if in_shape[i] != n or not window_rests(equation, i):
             fix(operand[i], "space")
             out[i] = Atom(n, "space")
     return [tuple(out)]
 
 
-def _still(params: dict[str, Any], i: int) -> bool:
-    """Whether the windows along an axis are its single entries, in their order."""
-    ones = ("window_dimensions", "window_strides", "base_dilation", "window_dilation")
-    padding = params.get("padding")
-    return all(params[key][i] == 1 for key in ones if key in params) and (
-        padding is None or tuple(padding[i]) == (0, 0)
-    )
-
-
-@register_primitive("reduce_window")
+@HANDLERS.of("reduce_window")
 def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     """As pooling, over several operands."""
     count = len(equation.out_shapes)
-    joined = tuple(join(column) for column in zip(*operands[:count], strict=True))
+    joined = join_values(operands[:count])
     return [*pooling(equation, joined)] * count
 
 
-@register_primitive("select_and_scatter", "select_and_scatter_add", "select_and_gather_add")
+@HANDLERS.of("select_and_scatter", "select_and_scatter_add", "select_and_gather_add")
 def pooling_gradient(equation: Equation, a: Dims, b: Dims, *rest: Dims) -> list[Dims]:
     """The gradients of pooling fix space, and keep what no window moves along."""
     (shape,) = equation.out_shapes
     columns = zip(a, b, *equation.in_shapes[:2], shape, strict=True)
     out = []
     for i, (x, y, m, n, size) in enumerate(columns):
-        if m == n == size and _still(equation.params, i):
+        if m == n == size and window_rests(equation, i):
             out.append(join([x, y]))
         else:
             fix(x, "space")

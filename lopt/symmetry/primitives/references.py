@@ -6,25 +6,28 @@ what was there before. It varies along each of its axes, since something else ma
 
 import jax
 
-from lopt.symmetry.interpret import Dims, Equation, fix_all, fixed_dims, register_primitive
-from lopt.symmetry.symbols import Atom, join
+from lopt.symmetry.interpret import Dims, fix_all, fixed_dims, join_values
+from lopt.symmetry.symbols import Atom
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 
-@register_primitive("new_ref")
+@HANDLERS.of("new_ref")
 def new_reference(equation: Equation, value: Dims) -> list[Dims]:
     """What it holds at first tells its axes."""
     (shape,) = equation.out_shapes
     return [tuple(Atom(n) if s is None else s for s, n in zip(value, shape, strict=True))]
 
 
-@register_primitive("empty_ref")
+@HANDLERS.of("empty_ref")
 def empty_reference(equation: Equation) -> list[Dims]:
     """Nothing is known of its axes yet."""
     (shape,) = equation.out_shapes
     return [tuple(map(Atom, shape))]
 
 
-@register_primitive("get", "freeze")
+@HANDLERS.of("get", "freeze")
 def read(equation: Equation, reference: Dims, *indices: Dims) -> list[Dims]:
     """All of it, or entries at positions, which are fixed."""
     if _is_whole(equation, 1):
@@ -32,17 +35,16 @@ def read(equation: Equation, reference: Dims, *indices: Dims) -> list[Dims]:
     return _at_positions(equation, reference)
 
 
-@register_primitive("swap", "addupdate")
+@HANDLERS.of("swap", "addupdate")
 def write(equation: Equation, reference: Dims, value: Dims, *indices: Dims) -> list[Dims]:
     """What is written has the axes of what is there; a swap returns that."""
     if not _is_whole(equation, 2):
         return _at_positions(equation, reference, value)
-    for pair in zip(reference, value, strict=True):
-        join(pair)
+    join_values([reference, value])
     return [reference] * len(equation.out_shapes)
 
 
-@register_primitive("free_ref")
+@HANDLERS.of("free_ref")
 def free(equation: Equation, reference: Dims) -> list[Dims]:
     """Nothing comes of it."""
     return []

@@ -18,7 +18,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.interpret import Dims, Equation, register_primitive
+from lopt.symmetry.dimensions import broadcast, runs, transposed, without
+from lopt.symmetry.interpret import Dims, join_values, moved
 from lopt.symmetry.symbols import (
     Atom,
     Symbol,
@@ -32,36 +33,34 @@ from lopt.symmetry.symbols import (
     split,
     whole_table,
 )
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 
-@register_primitive("broadcast_in_dim")
-def broadcast(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
+@HANDLERS.of("broadcast_in_dim")
+def broadcast_(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
     """New and stretched axes do not vary."""
-    (in_shape, *_), (shape,) = equation.in_shapes, equation.out_shapes
-    dims: list[Symbol | None] = [None] * len(shape)
-    targets = equation.params["broadcast_dimensions"]
-    for symbol, n, target in zip(operand, in_shape, targets, strict=True):
-        if n == shape[target]:
-            dims[target] = symbol
-    return [tuple(dims)]
+    return [moved(operand, broadcast(equation), len(equation.out_shapes[0]))]
 
 
-@register_primitive("transpose")
+@HANDLERS.of("transpose")
 def transpose(equation: Equation, operand: Dims) -> list[Dims]:
     """Axes change places."""
-    return [tuple(operand[i] for i in equation.params["permutation"])]
+    return [moved(operand, transposed(equation), len(operand))]
 
 
-@register_primitive("squeeze")
+@HANDLERS.of("squeeze")
 def squeeze(equation: Equation, operand: Dims) -> list[Dims]:
     """Axes of size 1 go."""
     dropped = equation.params["dimensions"]
     for i in dropped:
         mark_read(operand[i])
-    return [tuple(s for i, s in enumerate(operand) if i not in dropped)]
+    to = without(len(operand), dropped)
+    return [moved(operand, to, len(equation.out_shapes[0]))]
 
 
-@register_primitive("rev")
+@HANDLERS.of("rev")
 def reverse(equation: Equation, operand: Dims) -> list[Dims]:
     """The order matters along what is reversed."""
     for i in equation.params["dimensions"]:
@@ -69,7 +68,7 @@ def reverse(equation: Equation, operand: Dims) -> list[Dims]:
     return [operand]
 
 
-@register_primitive("iota")
+@HANDLERS.of("iota")
 def iota(equation: Equation, *dynamic_shape: Dims) -> list[Dims]:
     """Counts along one axis, and does not vary along the others."""
     along = equation.params["dimension"]
@@ -77,42 +76,31 @@ def iota(equation: Equation, *dynamic_shape: Dims) -> list[Dims]:
     return [tuple(Atom(n, "counted") if i == along else None for i, n in enumerate(shape))]
 
 
-@register_primitive("reshape")
+@HANDLERS.of("reshape")
 def reshape(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
     """Runs of axes that have the same size before and after are merged and split."""
     (in_shape, *_), (shape,) = equation.in_shapes, equation.out_shapes
     order = equation.params.get("dimensions") or range(len(in_shape))
-    return [reshaped(tuple(operand[i] for i in order), [in_shape[i] for i in order], shape)]
-
-
-def reshaped(dims: Dims, in_shape: Sequence[int], shape: Sequence[int]) -> Dims:
-    """The symbols of a value after a row-major reshape."""
-    sources = _sources(dims, in_shape)
-    ones = iter([s for s, n in zip(dims, in_shape, strict=True) if n == 1])
-    targets = [n for n in shape if n != 1]
+    dims, sizes = tuple(operand[i] for i in order), [in_shape[i] for i in order]
+    ones = iter([s for s, n in zip(dims, sizes, strict=True) if n == 1])
+    sources, targets = _sources(dims, sizes), [n for n in shape if n != 1]
     out: list[Symbol | None] = []
-    while sources:
-        taken, sizes = [sources.pop(0)], [targets.pop(0)]
-        while (have := math.prod(n for _, n in taken)) != (want := math.prod(sizes)):
-            if have < want:
-                taken.append(sources.pop(0))
-            else:
-                sizes.append(targets.pop(0))
-        out += _regrouped(taken, sizes)
+    for taken, made in runs([n for _, n in sources], targets):
+        out += _regrouped([sources[i] for i in taken], [targets[j] for j in made])
     rest = iter(out)
-    return tuple(next(ones, None) if n == 1 else next(rest) for n in shape)
+    return [tuple(next(ones, None) if n == 1 else next(rest) for n in shape)]
 
 
 def _sources(dims: Dims, shape: Sequence[int]) -> list[tuple[Symbol | None, int]]:
     """(symbol, size) of each axis that is not of size 1, the axes of a whole table as one."""
-    kept = [(s, n) for s, n in zip(dims, shape, strict=True) if n != 1]
+    waiting = [(s, n) for s, n in zip(dims, shape, strict=True) if n != 1]
     sources: list[tuple[Symbol | None, int]] = []
-    while kept:
-        symbol, n = kept.pop(0)
+    while waiting:
+        symbol, n = waiting.pop(0)
         table = whole_table(symbol, dims)
-        if table and [symbol, *(s for s, _ in kept)][: len(table.sizes)] == list(table.factors):
+        if table and [symbol, *(s for s, _ in waiting)][: len(table.sizes)] == list(table.factors):
             symbol, n = table.symbol, math.prod(table.sizes)
-            kept = kept[len(table.sizes) - 1 :]
+            waiting = waiting[len(table.sizes) - 1 :]
         sources.append((symbol, n))
     return sources
 
@@ -126,7 +114,7 @@ def _regrouped(sources: list[tuple[Symbol | None, int]], sizes: list[int]) -> li
     return [whole] if len(sizes) == 1 else list(Table(whole, sizes).factors)
 
 
-@register_primitive("tile")
+@HANDLERS.of("tile")
 def tile(equation: Equation, operand: Dims) -> list[Dims]:
     """Repeated as a whole: the repetitions are rows that do not vary, the axis is within them."""
     repeats = equation.params["reps"]
@@ -143,7 +131,7 @@ def tile(equation: Equation, operand: Dims) -> list[Dims]:
     ]
 
 
-@register_primitive("slice")
+@HANDLERS.of("slice")
 def slice_(equation: Equation, operand: Dims) -> list[Dims]:
     """An axis is cut at the borders; a step picks one column of the axis seen as a table."""
     start, stop = equation.params["start_indices"], equation.params["limit_indices"]
@@ -195,7 +183,7 @@ def cut_between(symbol: Symbol, n: int, start: int, stop: int) -> Symbol:
     return cut(symbol, sizes)[1 if start else 0]
 
 
-@register_primitive("split")
+@HANDLERS.of("split")
 def split_(equation: Equation, operand: Dims) -> list[Dims]:
     """An axis is cut into parts."""
     axis, sizes = equation.params["axis"], equation.params["sizes"]
@@ -207,7 +195,7 @@ def split_(equation: Equation, operand: Dims) -> list[Dims]:
     ]
 
 
-@register_primitive("unstack")
+@HANDLERS.of("unstack")
 def unstack(equation: Equation, operand: Dims) -> list[Dims]:
     """Rows of a table are cut apart; another axis is left with single indices, which stay."""
     axis = equation.params["axis"]
@@ -220,15 +208,15 @@ def unstack(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*row[:axis], *row[axis + 1 :]) for row in rows]
 
 
-@register_primitive("stack")
+@HANDLERS.of("stack")
 def stack(equation: Equation, *operands: Dims) -> list[Dims]:
     """The new axis has the order of the operands; the others are one."""
     axis = equation.params["axis"]
-    dims = [join(column) for column in zip(*operands, strict=True)]
+    dims = join_values(operands)
     return [(*dims[:axis], Atom(len(operands), "stacked"), *dims[axis:])]
 
 
-@register_primitive("concatenate")
+@HANDLERS.of("concatenate")
 def concatenate_(equation: Equation, *operands: Dims) -> list[Dims]:
     """The concatenated axis is a sum; the others are one."""
     axis = equation.params["dimension"]
@@ -248,7 +236,7 @@ def _concatenated(column: Sequence[Symbol | None], sizes: Sequence[int]) -> Symb
     )
 
 
-@register_primitive("pad")
+@HANDLERS.of("pad")
 def pad(equation: Equation, operand: Dims, value: Dims) -> list[Dims]:
     """What is added does not vary, and stands beside the axis as a part of its own."""
     config = equation.params["padding_config"]

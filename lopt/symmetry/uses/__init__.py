@@ -1,1 +1,27 @@
 """What a traced function does with its tensors, and what they are by that."""
+
+from collections.abc import Sequence
+
+from jax.extend import core
+
+from lopt.symmetry.primitives import control
+from lopt.symmetry.uses import places, products
+from lopt.symmetry.uses.evidence import Evidence
+from lopt.symmetry.uses.walk import UseWalk, argument, whole_view
+
+HANDLERS = control.HANDLERS | places.HANDLERS | products.HANDLERS
+"""The handler of each primitive through which tensors are followed."""
+
+
+def find_uses(jaxpr: core.ClosedJaxpr, tensors: Sequence[tuple[int, ...]]) -> Evidence:
+    """What a function does with its first arguments.
+
+    Args:
+      jaxpr: of a function of tensors, and of further arguments.
+      tensors: the shapes of the tensors.
+    """
+    evidence = Evidence(tensors)
+    views = [whole_view(t, len(shape)) for t, shape in enumerate(tensors)]
+    others = [argument(aval) for aval in jaxpr.in_avals[len(tensors) :]]
+    UseWalk(HANDLERS, evidence)(jaxpr, [*views, *others])
+    return evidence

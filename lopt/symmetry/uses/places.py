@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from lopt.symmetry.uses.views import Value, View, kept, reshaped
-from lopt.symmetry.uses.walk import Equation, Shape, handles
+from lopt.symmetry.dimensions import broadcast, looked_up, runs, transposed, without
+from lopt.symmetry.uses.views import Value, View
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 
-@handles(
+@HANDLERS.of(
     "random_seed",
     "random_wrap",
     "random_unwrap",
@@ -24,10 +27,10 @@ from lopt.symmetry.uses.walk import Equation, Shape, handles
 )
 def _random(equation: Equation, *operands: Value) -> list[Value]:
     """Noise is no data: a kernel that it was multiplied with, as by dropout, is a kernel."""
-    return [Value()] * len(equation.outs)
+    return [Value()] * len(equation.out_shapes)
 
 
-@handles(
+@HANDLERS.of(
     "convert_element_type",
     "copy",
     "stop_gradient",
@@ -44,64 +47,66 @@ def _same(equation: Equation, *operands: Value) -> Sequence[Value]:
     return operands
 
 
-@handles("transpose")
+@HANDLERS.of("transpose")
 def _transpose(equation: Equation, x: Value) -> list[Value]:
-    order = equation.params["permutation"]
-    return [x.moved([(order.index(i),) for i in range(len(order))])]
+    return [x.moved(transposed(equation))]
 
 
-@handles("squeeze")
+@HANDLERS.of("squeeze")
 def _squeeze(equation: Equation, x: Value) -> list[Value]:
-    return [x.moved(kept(len(equation.shapes[0]), equation.params["dimensions"]))]
+    return [x.moved(without(len(equation.in_shapes[0]), equation.params["dimensions"]))]
 
 
-@handles("broadcast_in_dim")
+@HANDLERS.of("broadcast_in_dim")
 def _broadcast(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
-    targets, shape = equation.params["broadcast_dimensions"], equation.shapes[0]
-    stays = [equation.outs[0][j] == n for j, n in zip(targets, shape, strict=True)]
-    return [x.moved([(j,) if on else () for j, on in zip(targets, stays, strict=True)])]
+    return [x.moved(broadcast(equation))]
 
 
-@handles("reshape")
+@HANDLERS.of("reshape")
 def _reshape(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
-    shape = equation.shapes[0]
-    order = equation.params.get("dimensions") or range(len(shape))
-    to = reshaped([shape[i] for i in order], equation.outs[0])
-    return [x.moved([to[list(order).index(i)] for i in range(len(shape))])]
+    before, after = equation.in_shapes[0], equation.out_shapes[0]
+    order = equation.params.get("dimensions") or range(len(before))
+    old = [i for i in order if before[i] != 1]
+    new = [j for j, n in enumerate(after) if n != 1]
+    to: list[tuple[int, ...]] = [()] * len(before)
+    for taken, made in runs([before[i] for i in old], [after[j] for j in new]):
+        for i in taken:
+            to[old[i]] = tuple(new[j] for j in made)
+    return [x.moved(to)]
 
 
-@handles("rev")
+@HANDLERS.of("rev")
 def _reversed(equation: Equation, x: Value) -> list[Value]:
     return [x]
 
 
-@handles("slice")
+@HANDLERS.of("slice")
 def _slice(equation: Equation, x: Value) -> list[Value]:
-    return [_cut(equation, x, equation.params["start_indices"], equation.outs[0])]
+    return [_cut(equation, x, equation.params["start_indices"], equation.out_shapes[0])]
 
 
-@handles("split")
+@HANDLERS.of("split")
 def _split(equation: Equation, x: Value) -> list[Value]:
-    axis, rank = equation.params["axis"], len(equation.shapes[0])
-    starts = np.cumsum([0, *(out[axis] for out in equation.outs)])
+    axis, rank = equation.params["axis"], len(equation.in_shapes[0])
+    starts = np.cumsum([0, *(out[axis] for out in equation.out_shapes)])
     return [
         _cut(equation, x, [int(start) if i == axis else 0 for i in range(rank)], out)
-        for start, out in zip(starts, equation.outs, strict=False)
+        for start, out in zip(starts, equation.out_shapes, strict=False)
     ]
 
 
-@handles("unstack")
+@HANDLERS.of("unstack")
 def _unstack(equation: Equation, x: Value) -> list[Value]:
-    axis, shape = equation.params["axis"], equation.shapes[0]
+    axis, shape = equation.params["axis"], equation.in_shapes[0]
     row = _cut(equation, x, [0] * len(shape), (*shape[:axis], 1, *shape[axis + 1 :]))
-    return [row.moved(kept(len(shape), [axis]))] * len(equation.outs)
+    return [row.moved(without(len(shape), [axis]))] * len(equation.out_shapes)
 
 
-def _cut(equation: Equation, x: Value, starts: Sequence[int], after: Shape) -> Value:
+def _cut(equation: Equation, x: Value, starts: Sequence[int], after: Sequence[int]) -> Value:
     """A value of which a part is taken along some axes; of those of one entry the views end."""
-    before = equation.shapes[0]
+    before = equation.in_shapes[0]
     single = [i for i, (n, m) in enumerate(zip(before, after, strict=True)) if m == 1 < n]
-    equation.evidence.cut(x, single)
+    equation.walk.evidence.cut(x, single)
     to: list[tuple[int, ...]] = [() if i in single else (i,) for i in range(len(before))]
     cut = frozenset(
         (i, start)
@@ -111,27 +116,17 @@ def _cut(equation: Equation, x: Value, starts: Sequence[int], after: Shape) -> V
     return x.moved(to).cut_to(cut)
 
 
-@handles("dynamic_slice")
+@HANDLERS.of("dynamic_slice")
 def _dynamic_slice(equation: Equation, x: Value, *starts: Value) -> list[Value]:
-    before, after = equation.shapes[0], equation.outs[0]
+    before, after = equation.in_shapes[0], equation.out_shapes[0]
     axes = [i for i, (n, m) in enumerate(zip(before, after, strict=True)) if n != m]
     return [_picked(equation, x, axes, [(i,) for i in range(len(before))], starts)]
 
 
-@handles("gather")
+@HANDLERS.of("gather")
 def _gather(equation: Equation, x: Value, indices: Value) -> list[Value]:
-    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
-    shape = equation.shapes[0]
-    batching = list(numbers.operand_batching_dims)
-    axes = [i for i, (n, m) in enumerate(zip(shape, sizes, strict=True)) if n != m]
-    axes = [i for i in axes if i not in batching]
-    gone = {*numbers.collapsed_slice_dims, *batching}
-    offsets = iter(numbers.offset_dims)
-    to = [() if i in gone else (next(offsets),) for i in range(len(shape))]
-    others = [j for j in range(len(equation.outs[0])) if j not in numbers.offset_dims]
-    for i, j in zip(batching, numbers.start_indices_batching_dims, strict=True):
-        to[i] = (others[j],)
-    return [_picked(equation, x, axes, to, [indices])]
+    picked, to, _ = looked_up(equation)
+    return [_picked(equation, x, picked, to, [indices])]
 
 
 def _picked(
@@ -143,7 +138,7 @@ def _picked(
 ) -> Value:
     """A value of which entries are looked up along some axes."""
     data = any(i.data for i in indices)
-    equation.evidence.pick(x, axes, data)
+    equation.walk.evidence.pick(x, axes, data)
     rest = x.moved([() if i in axes else place for i, place in enumerate(to)])
     # Rows of an identity matrix are one-hot.
     rows = [j for i, place in enumerate(to) if i not in axes for j in place]
@@ -151,10 +146,10 @@ def _picked(
     return Value(x.data or data, rest.views, one_hot=hot)
 
 
-@handles("concatenate")
+@HANDLERS.of("concatenate")
 def _concatenate(equation: Equation, *operands: Value) -> list[Value]:
     axis = equation.params["dimension"]
-    starts = np.cumsum([0, *(s[axis] for s in equation.shapes)])
+    starts = np.cumsum([0, *(s[axis] for s in equation.in_shapes)])
 
     def of(views: tuple[View, ...], start: int) -> list[View]:
         return [replace(v, parts=v.parts | {(axis, int(start))}) for v in views]
@@ -163,20 +158,20 @@ def _concatenate(equation: Equation, *operands: Value) -> list[Value]:
     return [Value(any(x.data for x in operands), tuple(views))]
 
 
-@handles("stack")
+@HANDLERS.of("stack")
 def _stack(equation: Equation, *operands: Value) -> list[Value]:
-    axis, rank = equation.params["axis"], len(equation.shapes[0])
+    axis, rank = equation.params["axis"], len(equation.in_shapes[0])
     to = [(i + (i >= axis),) for i in range(rank)]
     views = [v for x in operands for v in x.moved(to).changed().views]
     return [Value(any(x.data for x in operands), tuple(views))]
 
 
-@handles("iota")
+@HANDLERS.of("iota")
 def _iota(equation: Equation) -> list[Value]:
     return [Value(counts=equation.params["dimension"])]
 
 
-@handles("eq")
+@HANDLERS.of("eq")
 def _equal(equation: Equation, a: Value, b: Value) -> list[Value]:
     """Indices compared with 0, 1, 2, ... are one-hot; two counts make an identity matrix."""
     hot = next((x.counts for x in (a, b) if x.counts is not None), None)

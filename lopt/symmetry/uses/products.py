@@ -2,23 +2,27 @@
 
 from collections.abc import Sequence
 
-from lopt.symmetry.uses.views import Value, View, covering, kept, unique, wide_axes
-from lopt.symmetry.uses.walk import Equation, handles
+from lopt.symmetry.dimensions import aligned, multiplied, without
+from lopt.symmetry.primitives.reduction import SYMMETRIC
+from lopt.symmetry.uses.views import Value, View, covering, unique, wide_axes
+from lopt.symmetry.walk import Equation, Handlers
+
+HANDLERS = Handlers()
 
 
-@handles("reduce_sum")
+@HANDLERS.of("reduce_sum")
 def _sum(equation: Equation, x: Value) -> list[Value]:
     axes = equation.params["axes"]
     for factor in x.factors:
         if factor.along(axes):
-            equation.evidence.product(Value(views=(factor,)), axes, ())
-    to = kept(len(equation.shapes[0]), axes)
+            equation.walk.evidence.product(Value(views=(factor,)), axes, ())
+    to = without(len(equation.in_shapes[0]), axes)
     return [x.changed().moved(to) if not x.data else Value(True)]
 
 
-@handles(*["reduce_prod", "reduce_max", "reduce_min", "reduce_and", "reduce_or", "reduce_xor"])
+@HANDLERS.of(*(f"reduce_{name}" for name in SYMMETRIC if name != "sum"))
 def _reduced(equation: Equation, x: Value) -> list[Value]:
-    to = kept(len(equation.shapes[0]), equation.params["axes"])
+    to = without(len(equation.in_shapes[0]), equation.params["axes"])
     return [x.changed().moved(to) if not x.data else Value(True)]
 
 
@@ -29,14 +33,14 @@ min ne neg not or pow real rem round rsqrt select_n sign sin sinh sqrt square ta
 """
 
 
-@handles(*_ENTRY_BY_ENTRY.split())
+@HANDLERS.of(*_ENTRY_BY_ENTRY.split())
 def _each(equation: Equation, *operands: Value) -> list[Value]:
     found = _combined(equation, _aligned(equation, operands))
     # After a nonlinearity a product of tensors is no factor of a kernel, but what a layer wrote.
     return [Value(True) if len(operands) == 1 and _composite(found, equation) else found]
 
 
-@handles("mul")
+@HANDLERS.of("mul")
 def _multiply(equation: Equation, a: Value, b: Value) -> list[Value]:
     a, b = _aligned(equation, (a, b))
     found = _scaled(equation, a, b)
@@ -44,7 +48,7 @@ def _multiply(equation: Equation, a: Value, b: Value) -> list[Value]:
     return [found._replace(factors=(*factors, *a.factors, *b.factors))]
 
 
-@handles("div")
+@HANDLERS.of("div")
 def _divide(equation: Equation, a: Value, b: Value) -> list[Value]:
     return [_scaled(equation, *_aligned(equation, (a, b)))]
 
@@ -56,19 +60,21 @@ def _scaled(equation: Equation, a: Value, b: Value) -> Value:
     return found._replace(products=a.products + b.products) if by_numbers else found
 
 
-@handles("add", "sub", "add_any")
+@HANDLERS.of("add", "sub", "add_any")
 def _add(equation: Equation, a: Value, b: Value) -> list[Value]:
     a, b = _aligned(equation, (a, b))
     if any(_composite(x, equation) and y.views for x, y in ((a, b), (b, a))):
-        wide = wide_axes(equation.outs[0])
+        wide = wide_axes(equation.out_shapes[0])
         if not any(wide <= v.covered for x in (a, b) for v in x.views):
             # A vector is added to what a layer wrote: it was no kernel.
             return [Value(True)]
     found = _combined(equation, (a, b))
     plain = [
-        equation.evidence.added(v)
+        equation.walk.evidence.added(v)
         for x, y in ((a, b), (b, a))
-        if y.data and equation.name != "sub" and not (x.data and covering(x, equation.outs[0]))
+        if y.data
+        and equation.name != "sub"
+        and not (x.data and covering(x, equation.out_shapes[0]))
         for v in x.views
         if v.plain
     ]
@@ -80,43 +86,36 @@ def _add(equation: Equation, a: Value, b: Value) -> list[Value]:
         counts=next((x.counts for x, y in ((a, b), (b, a)) if y == Value()), None),
     )
     if total.products and total.vectors:
-        equation.evidence.sum(total, equation.outs[0])
+        equation.walk.evidence.sum(total, equation.out_shapes[0])
     return [total]
 
 
 def _composite(value: Value, equation: Equation) -> bool:
     """Whether a value is a product of tensors, and nothing that another one was added to."""
-    wide = wide_axes(equation.outs[0])
+    wide = wide_axes(equation.out_shapes[0])
     return value.composite and not any(wide <= v.covered for v in value.views)
 
 
 def _aligned(equation: Equation, operands: Sequence[Value]) -> list[Value]:
     """The operands in the shape of the result: what is stretched along an axis is not along it."""
-    out = equation.outs[0]
-    return [
-        x.moved([(i,) if n == out[i] else () for i, n in enumerate(shape)])
-        for x, shape in zip(operands, equation.shapes, strict=True)
-    ]
+    return [x.moved(to) for x, to in zip(operands, aligned(equation), strict=True)]
 
 
 def _combined(equation: Equation, operands: Sequence[Value]) -> Value:
     """What is computed from entries at the same place; scalars are everywhere."""
     data = any(x.data for x in operands)
-    alike = [x for x in operands if not data or covering(x, equation.outs[0])]
+    alike = [x for x in operands if not data or covering(x, equation.out_shapes[0])]
     views = sorted((v for x in alike for v in x.changed().views), key=lambda v: -len(v.covered))
     found = unique(views, lambda v: (v.tensor, v.parts))
     return Value(data, found, composite=any(x.composite for x in alike))
 
 
-@handles("dot_general")
+@HANDLERS.of("dot_general")
 def _dot(equation: Equation, a: Value, b: Value) -> list[Value]:
     sums, batches = equation.params["dimension_numbers"]
     data = a.data or b.data
     tensors = _weights(a, b)
-    places = [
-        _in_product(len(shape), sums[k], batches[k], offset)
-        for k, (shape, offset) in enumerate(zip(equation.shapes, _offsets(equation), strict=True))
-    ]
+    places = multiplied(equation, (sums, batches))
     products: tuple[View, ...] = ()
     views: list[View] = []
     for k, (x, other) in enumerate(((a, b), (b, a))):
@@ -127,27 +126,27 @@ def _dot(equation: Equation, a: Value, b: Value) -> list[Value]:
             # Both are made of tensors alone, as LoRA's factors: what reads the result tells.
             views += rest.changed().views
             if not batches[k]:
-                equation.evidence.mix(x)
+                equation.walk.evidence.mix(x)
         elif other.one_hot is not None and other.one_hot in sums[1 - k]:
             data = True
             i = sums[k][list(sums[1 - k]).index(other.one_hot)]
-            equation.evidence.pick(x, [i], other.data)
+            equation.walk.evidence.pick(x, [i], other.data)
         else:
             # Inputs may be made in the function, of counts or random numbers.
             data = True
-            found = equation.evidence.product(x, sums[k], batches[k])
+            found = equation.walk.evidence.product(x, sums[k], batches[k])
             products = tuple(v.moved(places[k]) for v in found)
     return [Value(data, tuple(views), products=products, composite=len(tensors) == 2)]
 
 
-@handles("ragged_dot_general")
+@HANDLERS.of("ragged_dot_general")
 def _ragged_dot(equation: Equation, a: Value, b: Value, sizes: Value) -> list[Value]:
     """Rows are multiplied with the matrix of their group: groups of matrices are a stack."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
     (_, right_sum), (_, right_batch) = numbers.dot_dimension_numbers
     if b.views and not b.data:
         groups = numbers.rhs_group_dimensions
-        equation.evidence.product(b, right_sum, [*right_batch, *groups])
+        equation.walk.evidence.product(b, right_sum, [*right_batch, *groups])
     return [Value(True)]
 
 
@@ -159,30 +158,14 @@ def _weights(a: Value, b: Value) -> list[int]:
     return having
 
 
-def _offsets(equation: Equation) -> tuple[int, int]:
-    (left_sum, _), (left_batch, _) = equation.params["dimension_numbers"]
-    batch = len(left_batch)
-    return batch, len(equation.shapes[0]) - len(left_sum)
-
-
-def _in_product(
-    rank: int, summed: Sequence[int], batch: Sequence[int], offset: int
-) -> list[tuple[int, ...]]:
-    free = iter(range(offset, offset + rank))
-    return [
-        () if i in summed else (list(batch).index(i),) if i in batch else (next(free),)
-        for i in range(rank)
-    ]
-
-
-@handles("conv_general_dilated")
+@HANDLERS.of("conv_general_dilated")
 def _convolution(equation: Equation, image: Value, kernel: Value) -> list[Value]:
     numbers = equation.params["dimension_numbers"]
     out, channels, *windows = numbers.rhs_spec
-    found = equation.evidence.product(kernel, [channels], (), windows)
+    found = equation.walk.evidence.product(kernel, [channels], (), windows)
     for view in found:
         _mark_groups(equation, view, out)
-    rank = len(equation.shapes[1])
+    rank = len(equation.in_shapes[1])
     to = [(numbers.out_spec[1],) if i == out else () for i in range(rank)]
     products = tuple(v.moved(to) for v in found)
     return [Value(True, products=products)]
@@ -190,8 +173,11 @@ def _convolution(equation: Equation, image: Value, kernel: Value) -> list[Value]
 
 def _mark_groups(equation: Equation, view: View, out: int) -> None:
     """Vmapped kernels become groups of channels: their axis is a part of the output channels."""
-    groups, shape = equation.params["feature_group_count"], equation.evidence.shapes[view.tensor]
+    groups, shape = (
+        equation.params["feature_group_count"],
+        equation.walk.evidence.shapes[view.tensor],
+    )
     merged = [i for i, places in enumerate(view.places) if places == {out}]
     stacked = frozenset([i for i in merged if shape[i] == groups][:1] if len(merged) > 1 else [])
-    product = equation.evidence.of[view.tensor].products[view.use]
+    product = equation.walk.evidence.of[view.tensor].products[view.use]
     product.stacked, product.written = stacked, product.written - stacked

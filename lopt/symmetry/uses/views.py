@@ -1,6 +1,5 @@
 """What a value in a traced function is made of: the tensors whose entries it holds, and where."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -119,40 +118,6 @@ def covering(value: Value, shape: Sequence[int]) -> bool:
 def wide_axes(shape: Sequence[int]) -> frozenset[int]:
     """The axes that are not of size one."""
     return frozenset(i for i, n in enumerate(shape) if n != 1)
-
-
-def reshaped(before: Sequence[int], after: Sequence[int]) -> list[frozenset[int]]:
-    """Where each axis goes in a row-major reshape; axes of size one go nowhere.
-
-    >>> [sorted(axes) for axes in reshaped((2, 3, 1, 20), (6, 4, 5))]
-    [[0], [0], [], [1, 2]]
-    """
-    to: list[frozenset[int]] = [frozenset()] * len(before)
-    if 0 in before:
-        return to
-    old = [i for i, n in enumerate(before) if n != 1]
-    new = [j for j, n in enumerate(after) if n != 1]
-    while old and new:
-        taken, made = [old.pop(0)], [new.pop(0)]
-        while (have := _size(before, taken)) != (want := _size(after, made)):
-            if have < want:
-                taken.append(old.pop(0))
-            else:
-                made.append(new.pop(0))
-        for i in taken:
-            to[i] = frozenset(made)
-    return to
-
-
-def _size(shape: Sequence[int], axes: Iterable[int]) -> int:
-    return math.prod(shape[i] for i in axes)
-
-
-def kept(rank: int, dropped: Iterable[int]) -> list[tuple[int, ...]]:
-    """Where each axis goes when some are dropped."""
-    dropped = set(dropped)
-    names = iter(range(rank))
-    return [() if i in dropped else (next(names),) for i in range(rank)]
 
 
 def unique(values: Iterable[View], key: Callable[[View], object]) -> tuple[View, ...]:

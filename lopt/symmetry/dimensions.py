@@ -1,0 +1,119 @@
+"""Where the axes of operands go: the dimension numbers of primitives, read once for both walks."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lopt.symmetry.walk import Equation
+
+Places = list[tuple[int, ...]]
+"""For each axis of an operand, the axes of the result along which it lies; none if it is gone."""
+
+
+def without(rank: int, dropped: Iterable[int]) -> Places:
+    """When some axes are dropped."""
+    dropped, rest = set(dropped), itertools.count()
+    return [() if i in dropped else (next(rest),) for i in range(rank)]
+
+
+def transposed(equation: Equation) -> Places:
+    """In a transpose."""
+    order = equation.params["permutation"]
+    return [(order.index(i),) for i in range(len(order))]
+
+
+def broadcast(equation: Equation) -> Places:
+    """In `broadcast_in_dim`; what is stretched along an axis does not lie along it."""
+    targets, (shape,) = equation.params["broadcast_dimensions"], equation.out_shapes
+    columns = zip(targets, equation.in_shapes[0], strict=True)
+    return [(j,) if n == shape[j] else () for j, n in columns]
+
+
+def aligned(equation: Equation) -> list[Places]:
+    """Of each operand of an elementwise primitive; scalars lie along no axis."""
+    (shape,) = equation.out_shapes
+    return [[(i,) if n == shape[i] else () for i, n in enumerate(s)] for s in equation.in_shapes]
+
+
+def multiplied(equation: Equation, numbers: Any, dropped: Sequence[int] = ()) -> list[Places]:
+    """Of both sides of a product: batch axes, then what is left of the first and of the second.
+
+    Args:
+      equation: the product.
+      numbers: the axes that are summed over of both, and the batch axes of both.
+      dropped: further axes of the second that go.
+    """
+    (left_sum, right_sum), batches = numbers
+    free = itertools.count(len(batches[0]))
+    return [
+        [
+            () if i in gone else (batch.index(i),) if i in batch else (next(free),)
+            for i in range(len(shape))
+        ]
+        for shape, gone, batch in zip(
+            equation.in_shapes[:2], (left_sum, (*right_sum, *dropped)), batches, strict=True
+        )
+    ]
+
+
+class LookUp(NamedTuple):
+    """How a gather reads its operand.
+
+    Attributes:
+      picked: the axes of the operand of which some entries are read, at computed positions.
+      operand: where its axes go.
+      indices: where those of the indices go.
+    """
+
+    picked: list[int]
+    operand: Places
+    indices: Places
+
+
+def looked_up(equation: Equation) -> LookUp:
+    """In a gather."""
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    (in_shape, _), (shape,) = equation.in_shapes, equation.out_shapes
+    batching = numbers.operand_batching_dims
+    columns = enumerate(zip(in_shape, sizes, strict=True))
+    picked = [i for i, (n, taken) in columns if n != taken and i not in batching]
+    gone = {*numbers.collapsed_slice_dims, *batching}
+    offsets = iter(numbers.offset_dims)
+    operand: Places = [() if i in gone else (next(offsets),) for i in range(len(in_shape))]
+    rest = [j for j in range(len(shape)) if j not in numbers.offset_dims]
+    for i, j in zip(batching, numbers.start_indices_batching_dims, strict=True):
+        operand[i] = (rest[j],)
+    return LookUp(picked, operand, [*((j,) for j in rest), ()])
+
+
+def runs(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range, range]]:
+    """The runs of axes that a row-major reshape turns into each other, as short as may be.
+
+    Args:
+      before: the sizes of the axes, none of which is one.
+      after: those of the axes of the result.
+
+    >>> [(*map(list, pair),) for pair in runs((2, 3, 20), (6, 4, 5))]
+    [([0, 1], [0]), ([2], [1, 2])]
+    """
+    i = j = 0
+    while i < len(before):
+        first, start = i, j
+        have, want = before[i], after[j]
+        i, j = i + 1, j + 1
+        while have != want:
+            if have < want:
+                have, i = have * before[i], i + 1
+            else:
+                want, j = want * after[j], j + 1
+        yield range(first, i), range(start, j)
+
+
+def window_rests(equation: Equation, k: int) -> bool:
+    """Whether a window takes single entries along its axis k, all of them in their order."""
+    params = equation.params
+    ones = ("window_dimensions", "window_strides", "lhs_dilation", "base_dilation")
+    padding = params.get("padding")
+    return all(params[key][k] == 1 for key in (*ones, "window_dilation") if key in params) and (
+        padding is None or tuple(padding[k]) == (0, 0)
+    )
