@@ -10,23 +10,25 @@ from lopt.symmetry.constants import Constant, computed
 from lopt.symmetry.dimensions import Places
 from lopt.symmetry.jaxprs import LIVENESS
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, mark_read, settle, size
-from lopt.symmetry.walk import Equation, Handler, Walk
+from lopt.symmetry.walk import Equation, Handler, Shape, Walk
 
 Dims = tuple[Symbol | None, ...]
 """The symbol of each axis of a value; `None` for an axis along which it does not vary."""
 
 # These hand a value on, in parts or in whole: what nothing else reads is not read.
-_TRANSPARENT = {
-    "slice",
-    "split",
-    "unstack",
-    "reshape",
-    "transpose",
-    "squeeze",
-    "broadcast_in_dim",
-    "convert_element_type",
-    "copy",
-}
+_TRANSPARENT = frozenset(
+    [
+        "slice",
+        "split",
+        "unstack",
+        "reshape",
+        "transpose",
+        "squeeze",
+        "broadcast_in_dim",
+        "convert_element_type",
+        "copy",
+    ]
+)
 
 
 class InferenceError(UserError):
@@ -42,13 +44,11 @@ class SymbolWalk(Walk[Dims]):
     """
 
     def __init__(self, handlers: Mapping[str, Handler]):
-        """A walk with these handlers."""
         self._handlers = handlers
         self.unknown: dict[str, None] = {}
         self.order: dict[Symbol, int] = {}
 
     def apply(self, equation: Equation, operands: Sequence[Dims]) -> Sequence[Dims]:
-        """The symbols of each output; without a handler new ones, all of them fixed."""
         if equation.name not in LIVENESS:
             self._note(equation, operands)
         handler = self._handlers.get(equation.name)
@@ -68,37 +68,30 @@ class SymbolWalk(Walk[Dims]):
                 mark_read(symbol)
 
     def computed(self, eqn: core.JaxprEqn, equation: Equation) -> Constant | None:
-        """Whole numbers that depend on constants alone: masks are made of them."""
         return computed(eqn, equation.constants)
 
     def stored(self, value: Dims, times: int) -> Dims:
-        """The same symbols, after tables that are no longer whole have been split."""
         settle(value)
         return value
 
     def constant(self, constant: Constant) -> Dims:
-        """Symbols for the axes along which it varies."""
         return constant.dims()
 
-    def nothing(self, shape: Sequence[int]) -> Dims:
-        """No symbols: `None` for each axis."""
+    def nothing(self, shape: Shape) -> Dims:
         return (None,) * len(shape)
 
     def either(self, values: Sequence[Dims]) -> Dims:
-        """What the branches return is one."""
         return join_values(values)
 
     def rows(
-        self, xs: Sequence[Dims], shapes: Sequence[Sequence[int]], count: int
+        self, xs: Sequence[Dims], shapes: Sequence[Shape], count: int
     ) -> tuple[Symbol, list[Dims]]:
-        """The order of the steps matters."""
-        step = Atom(count, "steps")
-        join([step, *(x[0] for x in xs)])
-        return step, [x[1:] for x in xs]
+        steps = Atom(count, "steps")
+        join([steps, *(x[0] for x in xs)])
+        return steps, [x[1:] for x in xs]
 
-    def stacked(self, step: Symbol, rows: Sequence[Dims]) -> list[Dims]:
-        """Along the steps' axis, too."""
-        return [(step, *row) for row in rows]
+    def stacked(self, steps: Symbol, rows: Sequence[Dims]) -> list[Dims]:
+        return [(steps, *row) for row in rows]
 
     def loop(
         self,
@@ -107,11 +100,8 @@ class SymbolWalk(Walk[Dims]):
         live: Sequence[bool],
         variables: Sequence[Any],
     ) -> tuple[list[Dims], list[Dims]]:
-        """The carry keeps its symbols from step to step.
-
-        An axis along which the carry does not vary before the loop may vary after a step: then the
-        body is walked again with the symbol that it got.
-        """
+        # An axis along which the carry does not vary before the loop may vary after a step: then
+        # the body is walked again with the symbol that it got.
         count = len(carry)
         while True:
             outputs = step(carry)

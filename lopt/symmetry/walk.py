@@ -1,9 +1,9 @@
 """The walk through a traced function that symmetries and uses of tensors are both found by.
 
-A walk pushes a value for each variable through the equations of a jaxpr, and through those of the
-functions within. What values are differs: `interpret.SymbolWalk` has the symbol of each axis,
-`uses.walk.UseWalk` the tensors that something is made of. A primitive's *handler*, a function of the
-equation and of the value of each operand, returns the value of each output.
+A walk pushes a value for each variable through the equations of a jaxpr, and of the functions
+within. Values are the symbols of axes in `interpret.SymbolWalk`, and the tensors that something is
+made of in `uses.walk.UseWalk`. The *handler* of a primitive is a function of the equation and of the
+value of each operand, and returns the value of each output.
 """
 
 from collections import Counter
@@ -17,6 +17,8 @@ from lopt.symmetry.constants import Constant
 from lopt.symmetry.jaxprs import has_values, live_equations, open_jaxpr, shape_of
 
 V = TypeVar("V")
+
+Shape = tuple[int, ...]
 
 Handler = Callable[..., Sequence[Any]]
 
@@ -50,8 +52,8 @@ class Equation:
 
     name: str
     params: dict[str, Any]
-    in_shapes: tuple[tuple[int, ...], ...]
-    out_shapes: tuple[tuple[int, ...], ...]
+    in_shapes: tuple[Shape, ...]
+    out_shapes: tuple[Shape, ...]
     live: tuple[bool, ...]
     constants: tuple[Constant | None, ...]
     walk: Any
@@ -122,16 +124,18 @@ class Walk(Generic[V]):
             for atom, on in zip(jaxpr.outvars, live, strict=True)
         ]
 
+    # What follows depends on what the values are.
+
     def apply(self, equation: Equation, operands: Sequence[V]) -> Sequence[V]:
         """The value of each output of an equation."""
         raise NotImplementedError
 
     def computed(self, eqn: core.JaxprEqn, equation: Equation) -> Constant | None:
-        """The only output, if it is a constant that is worth knowing."""
+        """The only output of an equation, if it is a constant that is worth knowing."""
         return None
 
     def stored(self, value: V, times: int) -> V:
-        """A value as those see it who read it, in so many places."""
+        """A value as it is read, in so many places."""
         return value
 
     def constant(self, constant: Constant) -> V:
@@ -143,17 +147,15 @@ class Walk(Generic[V]):
         raise NotImplementedError
 
     def either(self, values: Sequence[V]) -> V:
-        """The value of what is one of several, as a conditional's result."""
+        """The value of what one of several branches returns."""
         raise NotImplementedError
 
-    def rows(
-        self, xs: Sequence[V], shapes: Sequence[Sequence[int]], count: int
-    ) -> tuple[Any, list[V]]:
+    def rows(self, xs: Sequence[V], shapes: Sequence[Shape], count: int) -> tuple[Any, list[V]]:
         """The axis of a scan's steps, and what each of them has of the arrays that it runs over."""
         raise NotImplementedError
 
-    def stacked(self, step: Any, rows: Sequence[V]) -> list[V]:
-        """The arrays along a scan's steps that it makes of what each of them returns."""
+    def stacked(self, steps: Any, rows: Sequence[V]) -> list[V]:
+        """The arrays that a scan makes, given their axis and what each step returns."""
         raise NotImplementedError
 
     def loop(

@@ -1,13 +1,16 @@
 """What a traced function does with its tensors, and what they are by that."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 from jax.extend import core
 
 from lopt.symmetry.primitives import control
 from lopt.symmetry.uses import places, products
 from lopt.symmetry.uses.evidence import Evidence
-from lopt.symmetry.uses.walk import UseWalk, argument, whole_view
+from lopt.symmetry.uses.views import Value, View
+from lopt.symmetry.uses.walk import UseWalk
 
 HANDLERS = control.HANDLERS | places.HANDLERS | products.HANDLERS
 """The handler of each primitive through which tensors are followed."""
@@ -21,7 +24,12 @@ def find_uses(jaxpr: core.ClosedJaxpr, tensors: Sequence[tuple[int, ...]]) -> Ev
       tensors: the shapes of the tensors.
     """
     evidence = Evidence(tensors)
-    views = [whole_view(t, len(shape)) for t, shape in enumerate(tensors)]
-    others = [argument(aval) for aval in jaxpr.in_avals[len(tensors) :]]
+    whole = [tuple(frozenset([i]) for i in range(len(shape))) for shape in tensors]
+    views = [Value(views=(View(t, places),)) for t, places in enumerate(whole)]
+    others = [Value(data=not _is_key(aval)) for aval in jaxpr.in_avals[len(tensors) :]]
     UseWalk(HANDLERS, evidence)(jaxpr, [*views, *others])
     return evidence
+
+
+def _is_key(aval: Any) -> bool:
+    return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)

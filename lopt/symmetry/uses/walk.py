@@ -1,7 +1,6 @@
 """The walk over a jaxpr that follows tensors to where they are used: its values are their views."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -11,8 +10,8 @@ from lopt.symmetry.constants import Constant
 from lopt.symmetry.dimensions import without
 from lopt.symmetry.jaxprs import shape_of
 from lopt.symmetry.uses.evidence import Evidence
-from lopt.symmetry.uses.views import Value, View, covering, wide_axes
-from lopt.symmetry.walk import Equation, Handler, Walk
+from lopt.symmetry.uses.views import Value, covering, wide_axes
+from lopt.symmetry.walk import Equation, Handler, Shape, Walk
 
 
 class UseWalk(Walk[Value]):
@@ -26,43 +25,35 @@ class UseWalk(Walk[Value]):
     """
 
     def __init__(self, handlers: Mapping[str, Handler], evidence: Evidence):
-        """A walk with these handlers."""
         self._handlers = handlers
         self.evidence = evidence
 
     def apply(self, equation: Equation, operands: Sequence[Value]) -> Sequence[Value]:
-        """The value of each output; without a handler all that is known is whether it is data."""
         handler = self._handlers.get(equation.name)
         if handler is not None:
             return handler(equation, *operands)
         return [Value(any(x.data for x in operands))] * len(equation.out_shapes)
 
     def stored(self, value: Value, times: int) -> Value:
-        """What is read in several places is the sum of no products any more."""
         return value.without_sums() if times > 1 else value
 
     def constant(self, constant: Constant) -> Value:
-        """Arrays are data, single numbers are not."""
         return Value(data=np.ndim(constant.value) > 0)
 
-    def nothing(self, shape: Sequence[int]) -> Value:
-        """Data, of which nothing is known."""
+    def nothing(self, shape: Shape) -> Value:
         return Value(data=True)
 
     def either(self, values: Sequence[Value]) -> Value:
-        """What all branches return alike; data, if they differ."""
         return values[0] if len(set(values)) == 1 else Value(data=True)
 
     def rows(
-        self, xs: Sequence[Value], shapes: Sequence[Sequence[int]], count: int
+        self, xs: Sequence[Value], shapes: Sequence[Shape], count: int
     ) -> tuple[None, list[Value]]:
-        """The arrays without their first axis, over which the loop runs."""
         self.evidence.scan(xs)
         rows = [x.moved(without(len(s), [0])) for x, s in zip(xs, shapes, strict=True)]
         return None, [row.without_sums() for row in rows]
 
-    def stacked(self, step: None, rows: Sequence[Value]) -> list[Value]:
-        """Data: what a layer writes."""
+    def stacked(self, steps: None, rows: Sequence[Value]) -> list[Value]:
         return [Value(data=True)] * len(rows)
 
     def loop(
@@ -72,32 +63,21 @@ class UseWalk(Walk[Value]):
         live: Sequence[bool],
         variables: Sequence[tuple[core.Var, core.Var | core.Literal]],
     ) -> tuple[list[Value], list[Value]]:
-        """A carry that the loop hands on unchanged is as before it; others are data.
-
-        A whole number that began as none is a counter, and a matrix that began as a tensor is one
-        that the loop trains.
-        """
-        found = []
-        for value, (before, after) in zip(carry, variables, strict=True):
-            shape = shape_of(before)
-            if before is after:
-                found.append(value)
-            elif len(wide_axes(shape)) > 1 and covering(value, shape):
-                found.append(Value(True, value.changed().views))
-            else:
-                found.append(Value(value.data or not _is_number(before.aval)))
+        found = [_carried(*of_one) for of_one in zip(carry, variables, strict=True)]
         return found, step(found)[len(found) :]
 
 
-def _is_number(aval: Any) -> bool:
-    return aval.shape == () and jax.dtypes.issubdtype(aval.dtype, np.integer)
+def _carried(value: Value, variables: tuple[core.Var, core.Var | core.Literal]) -> Value:
+    """A loop's carry: as before it if the loop hands it on unchanged, otherwise data.
 
-
-def whole_view(tensor: int, rank: int) -> Value:
-    """A tensor as it is."""
-    return Value(views=(View(tensor, tuple(frozenset([i]) for i in range(rank))),))
-
-
-def argument(aval: Any) -> Value:
-    """Any other argument: data, unless it is a random key."""
-    return Value(data=not jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key))
+    A whole number that began as none is a counter, and a matrix that began as a tensor is one that
+    the loop trains.
+    """
+    before, after = variables
+    shape = shape_of(before)
+    if before is after:
+        return value
+    if len(wide_axes(shape)) > 1 and covering(value, shape):
+        return Value(True, value.changed().views)
+    is_number = shape == () and jax.dtypes.issubdtype(before.aval.dtype, np.integer)
+    return Value(value.data or not is_number)
