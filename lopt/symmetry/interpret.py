@@ -16,18 +16,9 @@ Dims = tuple[Symbol | None, ...]
 """The symbol of each axis of a value; `None` for an axis along which it does not vary."""
 
 # These hand a value on, in parts or in whole: what nothing else reads is not read.
-_TRANSPARENT = frozenset(
-    [
-        "slice",
-        "split",
-        "unstack",
-        "reshape",
-        "transpose",
-        "squeeze",
-        "broadcast_in_dim",
-        "convert_element_type",
-        "copy",
-    ]
+_TRANSPARENT = (
+    *("slice", "split", "unstack", "reshape", "transpose", "squeeze"),
+    *("broadcast_in_dim", "convert_element_type", "copy"),
 )
 
 
@@ -90,7 +81,7 @@ class SymbolWalk(Walk[Dims]):
         join([steps, *(x[0] for x in xs)])
         return steps, [x[1:] for x in xs]
 
-    def stacked(self, steps: Symbol, rows: Sequence[Dims]) -> list[Dims]:
+    def stacked(self, steps: Any, rows: Sequence[Dims]) -> list[Dims]:
         return [(steps, *row) for row in rows]
 
     def loop(

@@ -2,8 +2,8 @@
 
 A walk pushes a value for each variable through the equations of a jaxpr, and of the functions
 within. Values are the symbols of axes in `interpret.SymbolWalk`, and the tensors that something is
-made of in `uses.walk.UseWalk`. The *handler* of a primitive is a function of the equation and of the
-value of each operand, and returns the value of each output.
+made of in `uses.walk.UseWalk`. The *handler* of a primitive is a function of the equation and of
+the value of each operand, and returns the value of each output.
 """
 
 from collections import Counter
@@ -142,7 +142,7 @@ class Walk(Generic[V]):
         """The value of a constant."""
         raise NotImplementedError
 
-    def nothing(self, shape: Sequence[int]) -> V:
+    def nothing(self, shape: Shape) -> V:
         """The value of an array that does not matter."""
         raise NotImplementedError
 

@@ -1,6 +1,7 @@
 """The walk over a jaxpr that follows tensors to where they are used: its values are their views."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -53,7 +54,7 @@ class UseWalk(Walk[Value]):
         rows = [x.moved(without(len(s), [0])) for x, s in zip(xs, shapes, strict=True)]
         return None, [row.without_sums() for row in rows]
 
-    def stacked(self, steps: None, rows: Sequence[Value]) -> list[Value]:
+    def stacked(self, steps: Any, rows: Sequence[Value]) -> list[Value]:
         return [Value(data=True)] * len(rows)
 
     def loop(
@@ -67,7 +68,7 @@ class UseWalk(Walk[Value]):
         return found, step(found)[len(found) :]
 
 
-def _carried(value: Value, variables: tuple[core.Var, core.Var | core.Literal]) -> Value:
+def _carried(value: Value, variables: tuple[Any, Any]) -> Value:
     """A loop's carry: as before it if the loop hands it on unchanged, otherwise data.
 
     A whole number that began as none is a counter, and a matrix that began as a tensor is one that
