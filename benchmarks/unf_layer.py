@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from weight_spaces import SPACES
 
 from lopt.unf import UNF
-from lopt.unf.spaces import SPACES
 
 CHANNELS, FEATURES = 19, (32, 32, 32, 1)
 

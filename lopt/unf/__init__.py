@@ -5,7 +5,6 @@ from lopt.unf.layer import Layer
 from lopt.unf.network import UNF, InvariantUNF
 from lopt.unf.plan import Plan, plan_for
 from lopt.unf.pointwise import PointwiseLayer
-from lopt.unf.positions import PositionEmbedding
 from lopt.unf.relational import RelationalLayer
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "Layer",
     "Plan",
     "PointwiseLayer",
-    "PositionEmbedding",
     "RelationalLayer",
     "plan_for",
 ]

@@ -16,7 +16,6 @@ from lopt.unf.cpu.averages import mean
 from lopt.unf.exact import ExactLayer
 from lopt.unf.layer import channels_of, with_channels
 from lopt.unf.pointwise import PointwiseLayer
-from lopt.unf.positions import PositionEmbedding
 from lopt.unf.relational import RelationalLayer
 from lopt.unf.summands import add
 
@@ -57,7 +56,6 @@ class UNF(nn.Module):
         The hybrid of the paper is pointwise layers and then one exact layer.
       activation: applied between layers, not after the last.
       kernel_init: how coefficients start, as in `Layer`.
-      max_positions: if positive, the input gets a learned `PositionEmbedding` of this size.
       output_scale: what the first output is multiplied by, as `kernel_scale` of the last layer.
 
     Example:
@@ -76,7 +74,6 @@ class UNF(nn.Module):
     layers: str | Sequence[str] = "relational"
     activation: Callable[[Array], Array] = relu
     kernel_init: str = "fan_in"
-    max_positions: int = 0
     output_scale: float = 1.0
 
     @nn.compact
@@ -111,11 +108,9 @@ class UNF(nn.Module):
             for kind, n, scale in zip(kinds, features, scales, strict=True)
         ]
         own = arranged(tree, like=self.spec.axes)
-        if constants is not None and (self.max_positions or not layers[0].takes_constants):
+        if constants is not None and not layers[0].takes_constants:
             last, constants = constants, None
             own = jax.tree.map(lambda x: with_channels(x, last), own)
-        if self.max_positions:
-            own = PositionEmbedding(self.spec, self.max_positions)(own)
         layout = next((x for x in layers if not isinstance(x, PointwiseLayer)), layers[0]).layout
         arrays = layout.pack(own)
         for i, layer in enumerate(layers):
@@ -144,7 +139,6 @@ class InvariantUNF(nn.Module):
         tied to the spec; `"network"` their mean, so that they fit any spec.
       activation: applied after each layer but the last.
       kernel_init: how equivariant layers start, as in `Layer`.
-      max_positions: as in `UNF`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -164,7 +158,6 @@ class InvariantUNF(nn.Module):
     pooling: str = "tensors"
     activation: Callable[[Array], Array] = relu
     kernel_init: str = "fan_in"
-    max_positions: int = 0
 
     @nn.compact
     def __call__(self, tree: PyTree[Float[Array, "... channels"]]) -> Float[Array, " outputs"]:
@@ -183,14 +176,7 @@ class InvariantUNF(nn.Module):
         if self.pooling not in POOLINGS:
             raise UserError(f"no pooling {self.pooling!r}; {suggest(self.pooling, POOLINGS)}")
         outputs = sequence(SIZE)("outputs", self.outputs)
-        tree = UNF(
-            self.spec,
-            self.features,
-            self.layers,
-            self.activation,
-            self.kernel_init,
-            self.max_positions,
-        )(tree)
+        tree = UNF(self.spec, self.features, self.layers, self.activation, self.kernel_init)(tree)
         leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
         x = jnp.stack([_pool(self.activation(leaf)) for leaf in leaves])
         x = x.reshape(-1) if self.pooling == "tensors" else jnp.mean(x, 0)

@@ -75,7 +75,7 @@ def test_a_spec_of_an_nnx_model_fits_each_form_of_its_params(form, other):
 
 @pytest.mark.parametrize("kind", ["exact", "relational", "pointwise"])
 def test_a_network_returns_the_form_that_it_is_given(kind):
-    net = UNF(infer_spec(apply, VARIABLES, X), (4, 1), kind, max_positions=3)
+    net = UNF(infer_spec(apply, VARIABLES, X), (4, 1), kind)
     theta = jax.jit(net.init)(jax.random.key(0), channels(VARIABLES))
     outputs = [jax.jit(net.apply)(theta, channels(params)) for params in FORMS.values()]
     for params, output in zip(FORMS.values(), outputs, strict=True):

@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
+from weight_spaces import SPACES, cnn
 
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.unf import plan_for
-from lopt.unf.spaces import SPACES, cnn
 
 
 @pytest.mark.parametrize(

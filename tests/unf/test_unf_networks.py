@@ -39,9 +39,8 @@ def assert_close(a, b, **tolerances):
 
 
 @pytest.mark.parametrize("kind", ["relational", "pointwise"])
-@pytest.mark.parametrize("positions", [0, 5])
-def test_one_theta_fits_any_weight_space(kind, positions):
-    net = UNF(SPEC, (4, 2), kind, max_positions=positions)
+def test_one_theta_fits_any_weight_space(kind):
+    net = UNF(SPEC, (4, 2), kind)
     theta = jax.jit(net.init)(jax.random.key(0), draw(SPEC, 3))
     y = jax.jit(net.clone(spec=OTHER).apply)(theta, draw(OTHER, 3))
     assert jax.tree.map(jnp.shape, y) == {"a": (3, 3, 2), "b": (6, 2), "s": (2,)}
@@ -57,10 +56,9 @@ def test_exact_theta_does_not_depend_on_the_names_of_groups():
     assert_close(first, second)
 
 
-@pytest.mark.parametrize("positions", [0, 5])
 @pytest.mark.parametrize("layers", [*KINDS, ("pointwise", "exact"), ("relational", "pointwise")])
-def test_constants_are_last_channels_that_are_the_same_everywhere(layers, positions):
-    net = UNF(SPEC, (4, 2), layers, max_positions=positions)
+def test_constants_are_last_channels_that_are_the_same_everywhere(layers):
+    net = UNF(SPEC, (4, 2), layers)
     tree, constants = draw(SPEC, 3), jnp.array([0.3, -2.0])
     whole = jax.tree.map(
         lambda x: jnp.concatenate([x, jnp.broadcast_to(constants, (*x.shape[:-1], 2))], -1), tree
@@ -151,24 +149,6 @@ def test_output_scale_scales_the_first_output(kind):
     assert_close(small, jax.tree.map(lambda y: 0.1 * y, y), rtol=1e-4, atol=1e-6)
 
 
-def test_positions_break_only_the_symmetry_of_fixed_axes(float64):
-    net = UNF(SPEC, (4, 2), "relational", max_positions=3)
-    x = draw(SPEC, 3, dtype=jnp.float64)
-    theta = random_like(net.init(jax.random.key(0), x))
-
-    def gap(moves):
-        first, second = (
-            jax.jit(net.apply)(theta, SPEC.permute(x, moves)),
-            jax.jit(net.apply)(theta, x),
-        )
-        gaps = jax.tree.map(lambda a, b: jnp.max(abs(a - b)), first, SPEC.permute(second, moves))
-        return max(jax.tree.leaves(gaps))
-
-    assert gap({"c": jnp.array([2, 0, 3, 1])}) < 1e-9
-    assert gap({"out": jnp.array([2, 0, 3, 1, 4])}) < 1e-9  # five positions: not embedded
-    assert gap({"h": jnp.array([2, 0, 1])}) > 1e-3
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_tensors_without_elements_change_nothing(kind):
     axes = AXES | {"empty": Axes("c", "none"), "part": Axes("out+none", "in")}
@@ -176,8 +156,8 @@ def test_tensors_without_elements_change_nothing(kind):
     plain = PermutationSpec(AXES | {"part": Axes("out", "in")}, SPEC.sizes, SPEC.fixed)
     x = draw(plain, 3)
     for net in (
-        UNF(plain, (4, 2), kind, max_positions=3),
-        InvariantUNF(plain, (4,), (2,), kind, max_positions=3),
+        UNF(plain, (4, 2), kind),
+        InvariantUNF(plain, (4,), (2,), kind),
     ):
         theta = random_like(jax.jit(net.init)(jax.random.key(0), x))
         y = jax.jit(net.apply)(theta, x)
