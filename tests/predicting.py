@@ -9,7 +9,7 @@ import numpy as np
 
 from lopt.predict import Model
 from lopt.predict.networks import Networks
-from lopt.predict.zoo import Zoo
+from lopt.predict.training import Zoo
 
 ZOO = Zoo(
     widths=(6, 4),

@@ -1,9 +1,8 @@
 """Predict how well networks generalize from their weights, without running them."""
 
-from lopt.predict.files import load, save
 from lopt.predict.fit import TrainingBudget, fit
 from lopt.predict.models import PREDICTORS, Model, NeuronModel, StatNNModel, UNFModel
-from lopt.predict.predictor import Predictor
+from lopt.predict.predictor import Predictor, load, save
 
 __all__ = [
     "PREDICTORS",

@@ -11,7 +11,7 @@ resumes. With --networks predictors are trained on all of them, or on as many as
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lopt.base.checks import MAPPING
 from lopt.base.errors import UserError
 from lopt.predict.experiment import FOLDER, Experiment, Settings
 from lopt.predict.folder import from_folder
@@ -35,7 +34,9 @@ from lopt.runs.signals import resumable
 from lopt.runs.workdir import claimed, writing_to
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where predictors and the report go.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where predictors and the report go.", required=True
+)
 _NETWORKS = flags.DEFINE_string(
     "networks", None, "A folder of networks, safetensors or orbax; by default the workdir's zoo."
 )
@@ -43,31 +44,31 @@ _SCORES = flags.DEFINE_string("scores", None, "A CSV file: network,score or netw
 _SPEC = flags.DEFINE_string(
     "spec", None, "module:function of the params, or a JSON file of PermutationSpec.to_json()."
 )
-flags.mark_flags_as_required(["config", "workdir"])
-
-_OWN = ("networks", "scores", "spec")
+flags.mark_flag_as_required("config")
 
 
 def main(argv: Sequence[str]) -> None:
     """Train all predictors of the config, and write report.md and results.json to the workdir."""
     del argv
-    config = _CONFIG.value
-    settings = Settings.from_config(_block(config))
-    if _NETWORKS.value is not None and "zoo" in config and not _given("predict.sizes"):
+    config, workdir = _CONFIG.value, Path(_WORKDIR.value).expanduser()
+    if "predict" not in config:
+        raise UserError("the config has no block predict; see configs/predict/rnn_zoo.py")
+    settings = Settings.from_config(config.predict)
+    given = config_flags.get_override_values(flags.FLAGS["config"])
+    if _NETWORKS.value is not None and "zoo" in config and "predict.sizes" not in given:
         settings = replace(settings, sizes=())  # those of the config are of its zoo
-    workdir = Path(_WORKDIR.value).expanduser()
     networks, others = _networks(config, workdir)
     experiment = Experiment(settings, networks, others, workdir / FOLDER)
     claim = {
         "predict": {**config.predict.to_dict(), "sizes": settings.sizes},
         "networks": _digest([networks, *others.values()]),
     }
+    jobs, outcomes = experiment.jobs(), []
     with (
         resumable("the trainings that are done"),
         claimed(workdir, claim, WRITTEN),
         writing_to(workdir),
     ):
-        jobs, outcomes = experiment.jobs(), []
         with Progress(0, len(jobs)) as progress:
             for outcome in experiment.run():
                 outcomes.append(outcome)
@@ -77,37 +78,27 @@ def main(argv: Sequence[str]) -> None:
     print(f"wrote {workdir / 'report.md'}, results.json and predictors/")
 
 
-def _given(key: str) -> bool:
-    """Whether a flag overrides a key of the config."""
-    return key in config_flags.get_override_values(flags.FLAGS["config"])
-
-
-def _block(config: ConfigDict) -> dict:
-    if "predict" not in config:
-        raise UserError("the config has no block predict; see configs/predict/rnn_zoo.py")
-    return MAPPING("the block predict", config.predict).to_dict()
-
-
-def _networks(config: ConfigDict, workdir: Path) -> tuple[Networks, dict[str, Networks]]:
+def _networks(config: ConfigDict, workdir: Path) -> tuple[Networks, Mapping[str, Networks]]:
     """The networks to train on, and by width those on which nothing is trained."""
-    given = [name for name in _OWN if flags.FLAGS[name].value is not None]
-    if given and len(given) < len(_OWN):
-        missing = next(name for name in _OWN if name not in given)
-        raise UserError(f"--{given[0]} needs --{missing} as well: networks, their scores and spec")
-    if given:
-        paths = Path(_NETWORKS.value).expanduser(), Path(_SCORES.value).expanduser()
-        return from_folder(*paths, _SPEC.value), {}
+    given = {"networks": _NETWORKS.value, "scores": _SCORES.value, "spec": _SPEC.value}
+    missing = [name for name, value in given.items() if value is None]
+    if not missing:
+        folder, scores, spec = map(str, given.values())
+        return from_folder(Path(folder).expanduser(), Path(scores).expanduser(), spec), {}
+    if len(missing) < len(given):
+        first = next(name for name in given if name not in missing)
+        raise UserError(f"--{first} needs --{missing[0]} as well: networks, their scores and spec")
     found = from_zoo(workdir / "zoo", config.get("target", "test_success"))
-    width, *widths = found
-    return found[width], {str(other): found[other] for other in widths}
+    width, *others = found
+    return found[width], {str(other): found[other] for other in others}
 
 
 def _digest(networks: Sequence[Networks]) -> str:
     """SHA-256 of the networks, so that predictors of others are not taken for theirs."""
     digest = hashlib.sha256()
-    for own in networks:
-        digest.update(json.dumps([own.spec.to_json(), own.scores.tolist()]).encode())
-        for x in jax.tree.leaves(own.params):
+    for some in networks:
+        digest.update(json.dumps([some.spec.to_json(), some.scores.tolist()]).encode())
+        for x in jax.tree.leaves(some.params):
             digest.update(np.ascontiguousarray(x).tobytes())
     return digest.hexdigest()
 

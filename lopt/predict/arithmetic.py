@@ -17,11 +17,8 @@ END, BLANK = len(CHARACTERS), len(CHARACTERS) + 1
 TOKENS = len(CHARACTERS) + 2
 """How many tokens there are."""
 
-_SMALLEST = 4
-"""Numbers below which there is nothing to generalize from."""
-
-_LARGEST = 1000
-"""And beyond which there are more sums than fit in memory with ease."""
+_FEWEST, _MOST = 4, 1000
+"""Numbers: of fewer there is nothing to generalize to, of more a million sums, all in memory."""
 
 
 class Sums(NamedTuple):
@@ -53,7 +50,7 @@ def all_sums(numbers: int) -> Sums:
       >>> sums.questions.shape, text(sums.questions[20 * 15 + 1]), text(sums.answers[20 * 15 + 1])
       ((400, 6), '15+01=', '16')
     """
-    numbers = integer(_SMALLEST, _LARGEST)("numbers", numbers)
+    numbers = integer(_FEWEST, _MOST)("numbers", numbers)
     pairs = [(a, b) for a in range(numbers) for b in range(numbers)]
     places, longer = len(str(numbers - 1)), len(str(2 * numbers - 2))
     questions = [_tokens(f"{a:0{places}}+{b:0{places}}=") for a, b in pairs]

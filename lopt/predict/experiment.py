@@ -1,8 +1,7 @@
 """Train several predictors on the same networks, alike, and measure them on unseen runs."""
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,16 @@ from lopt.base.checks import (
 )
 from lopt.base.errors import UserError
 from lopt.base.parts import build
-from lopt.compare.statistics import Interval, standard_error
-from lopt.predict.files import load, save
 from lopt.predict.fit import TrainingBudget, fit
-from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_runs, r_squared
 from lopt.predict.models import PREDICTORS, Model
-from lopt.predict.networks import LOSSES, Networks, require_scores
-from lopt.predict.predictor import Predictor
-from lopt.predict.splits import choose
+from lopt.predict.networks import LOSSES, Networks, choose, require_scores
+from lopt.predict.predictor import Predictor, load, save
 
 FOLDER = "predictors"
-"""The folder of a workdir that keeps every trained predictor."""
+"""The folder of a workdir in which every trained predictor is."""
 
 _TEST_SEED = 1_000
-"""What decides which runs are for the test, whatever the predictors' seeds."""
+"""Decides which runs are for the test, the same for all seeds of predictors."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +42,8 @@ class Settings:
       predictors: the kinds, by the names that they have in the report.
       budget: of each training.
       seeds: how often each is trained.
-      test: the share of the runs that no training and no choice sees.
-      sizes: at how many training networks predictors are compared; by default at all.
+      test: the fraction of the runs that no training and no choice sees.
+      sizes: numbers of training networks at which predictors are compared; by default all.
       loss: as in `fit`.
     """
 
@@ -74,11 +69,6 @@ class Settings:
         return made_of(cls, "predict", block)
 
     def __post_init__(self):
-        """Check what is given.
-
-        Raises:
-          UserError: if it cannot work.
-        """
         if not isinstance(self.predictors, Mapping) or not self.predictors:
             raise UserError(
                 "predictors must be one or more by name, as in configs/predict/rnn_zoo.py, not "
@@ -102,7 +92,7 @@ class Job:
 
     Attributes:
       name: of the predictor.
-      size: how many training networks there are.
+      size: the number of training networks.
       seed: of the training.
     """
 
@@ -112,21 +102,21 @@ class Job:
 
     @property
     def file(self) -> str:
-        """Where its predictor is kept."""
+        """The name of the file of its predictor."""
         return f"{self.name}-{self.size}-{self.seed}.safetensors"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-      job: which.
+      job: the job.
       predictions: for each network of the test.
       elsewhere: for networks of each other width, by its name.
       seconds: that the training took.
-      epochs: until the best one, at the learning rate that was kept.
-      learning_rate: that was kept.
+      epochs: until the best one, at the learning rate that was best.
+      learning_rate: that was best.
     """
 
     job: Job
@@ -145,7 +135,7 @@ class Experiment:
       settings: what is trained.
       networks: all that splits are made of.
       others: networks of other widths, on which nothing is trained.
-      folder: where predictors are kept.
+      folder: of the predictors' files.
     """
 
     settings: Settings
@@ -154,22 +144,26 @@ class Experiment:
     folder: Path
 
     def __post_init__(self):
-        """Find out whether scores and sizes fit.
+        """Check that scores and sizes fit.
 
         Raises:
           UserError: if not.
         """
         for networks in (self.networks, *self.others.values()):
             require_scores(networks.scores, len(networks), self.settings.loss, networks.names)
-        most = int(np.sum(~self.tested))
         for size in self.settings.sizes:
-            if not 0 < size <= most:
-                raise UserError(f"sizes are 1 to {most}, the networks to train on, not {size}")
+            if not 0 < size <= self.most:
+                raise UserError(f"sizes are 1 to {self.most}, the networks to train on, not {size}")
 
     @property
     def tested(self) -> Bool[np.ndarray, " networks"]:
         """Which networks are for the test."""
         return choose(self.networks.runs, self.settings.test, _TEST_SEED)
+
+    @property
+    def most(self) -> int:
+        """The number of networks to train on."""
+        return int(np.sum(~self.tested))
 
     def training(self, size: int) -> Int[np.ndarray, " some"]:
         """The first training networks, whole runs, of which there are at least so many."""
@@ -184,26 +178,25 @@ class Experiment:
 
     def jobs(self) -> list[Job]:
         """All trainings, the smaller ones first."""
-        sizes = sorted(set(self.settings.sizes) or {int(np.sum(~self.tested))})
         return [
             Job(name, size, seed)
-            for size in sizes
+            for size in sorted(set(self.settings.sizes) or {self.most})
             for name in self.settings.predictors
             for seed in range(self.settings.seeds)
         ]
 
     def run(self) -> Iterator[Outcome]:
-        """Train what is not kept yet, and measure; yields after each job."""
+        """Train the predictors that have no file yet, and measure; yields after each job."""
         self.folder.mkdir(exist_ok=True)
         test = self.networks[self.tested]
         for job in self.jobs():
             predictor = self.trained(job)
             elsewhere = {
-                name: predictor.many(own.params, own.spec) for name, own in self.others.items()
+                name: predictor.many(other.params, other.spec)
+                for name, other in self.others.items()
             }
-            yield Outcome(
-                job, predictor.many(test.params), elsewhere, *_training_of(predictor.provenance)
-            )
+            told = _training_of(predictor.provenance)
+            yield Outcome(job, predictor.many(test.params), elsewhere, *told)
 
     def trained(self, job: Job) -> Predictor:
         """The predictor of a job, from its file if that is there.
@@ -221,16 +214,16 @@ class Experiment:
                     f"{path} does not say how it was trained; remove it, and it is trained again"
                 ) from error
             return predictor
-        own = self.networks[self.training(job.size)]
+        networks, settings = self.networks[self.training(job.size)], self.settings
         start = time.monotonic()
         predictor = fit(
-            own.params,
-            own.scores,
-            own.spec,
-            self.settings.predictors[job.name],
-            runs=own.runs,
-            loss=self.settings.loss,
-            budget=self.settings.budget,
+            networks.params,
+            networks.scores,
+            networks.spec,
+            settings.predictors[job.name],
+            runs=networks.runs,
+            loss=settings.loss,
+            budget=settings.budget,
             seed=job.seed,
         )
         told = {**predictor.provenance, "seconds": time.monotonic() - start}
@@ -244,94 +237,3 @@ def _training_of(provenance: Mapping[str, Any]) -> tuple[float, int, float]:
     taus = np.asarray(provenance["validation_taus"], float)
     seconds, rate = float(provenance["seconds"]), float(provenance["learning_rate"])
     return seconds, int(np.argmax(taus)) + 1, rate
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a predictor does at one number of training networks.
-
-    Attributes:
-      taus: Kendall's tau on the test for each seed.
-      tau: their mean, with an interval over the runs of the test at the largest size.
-      r_squared: for each seed.
-      aucs: the area under the ROC curve for each seed, of binary scores; empty for others.
-      accuracies: likewise.
-      behind: how far the mean tau is behind that of the best predictor, with an interval over the
-        runs of the test, in pairs, at the largest size; zero for the best itself.
-      elsewhere: the taus on networks of each other width.
-      seconds: that a training took in the mean.
-      epochs: until the best one, in the mean.
-      learning_rates: that were kept.
-    """
-
-    taus: Float[np.ndarray, " seeds"]
-    tau: Interval
-    r_squared: Float[np.ndarray, " seeds"]
-    aucs: Float[np.ndarray, " seeds"]
-    accuracies: Float[np.ndarray, " seeds"]
-    behind: Interval
-    elsewhere: Mapping[str, Float[np.ndarray, " seeds"]]
-    seconds: float
-    epochs: float
-    learning_rates: tuple[float, ...]
-
-    @property
-    def error(self) -> float:
-        """The standard error of the mean tau over seeds."""
-        return standard_error(self.taus)
-
-
-def summaries(
-    experiment: Experiment, outcomes: Sequence[Outcome]
-) -> dict[tuple[str, int], Summary]:
-    """How all predictors do at all sizes, from all outcomes, by name and size."""
-    test = experiment.networks[experiment.tested]
-    grouped: dict[tuple[str, int], list[Outcome]] = {}
-    for outcome in outcomes:
-        grouped.setdefault((outcome.job.name, outcome.job.size), []).append(outcome)
-
-    def mean_tau(own: Sequence[Outcome]) -> Callable[[np.ndarray], float]:
-        def mean(index: np.ndarray) -> float:
-            return float(
-                np.mean([kendall_tau(o.predictions[index], test.scores[index]) for o in own])
-            )
-
-        return mean
-
-    everything = np.arange(len(test))
-    largest = max(size for _, size in grouped)
-
-    def interval(statistic: Callable[[np.ndarray], float], size: int) -> Interval:
-        if size < largest:
-            return Interval(statistic(everything), math.nan, math.nan)
-        return over_runs(statistic, test.runs)
-
-    means = {key: mean_tau(own) for key, own in grouped.items()}
-    best = {
-        size: max((key for key in means if key[1] == size), key=lambda key: means[key](everything))
-        for _, size in grouped
-    }
-    binary = are_binary(experiment.networks.scores)
-    found = {}
-    for key, own in grouped.items():
-        lead = best[key[1]]
-
-        def behind(index: np.ndarray, key: tuple = key, lead: tuple = lead) -> float:
-            return means[lead](index) - means[key](index)
-
-        found[key] = Summary(
-            np.array([kendall_tau(o.predictions, test.scores) for o in own]),
-            interval(means[key], key[1]),
-            np.array([r_squared(o.predictions, test.scores) for o in own]),
-            np.array([auc(o.predictions, test.scores) for o in own if binary]),
-            np.array([accuracy(o.predictions, test.scores) for o in own if binary]),
-            Interval(0.0, 0.0, 0.0) if lead == key else interval(behind, key[1]),
-            {
-                name: np.array([kendall_tau(o.elsewhere[name], other.scores) for o in own])
-                for name, other in experiment.others.items()
-            },
-            float(np.mean([o.seconds for o in own])),
-            float(np.mean([o.epochs for o in own])),
-            tuple(o.learning_rate for o in own),
-        )
-    return found

@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lopt.base.printed import printable
-from lopt.compare.looks import AS_IT_IS, Label, Look, label_lines, looks
-from lopt.predict.experiment import Experiment, Outcome, Summary
-
-Summaries = dict[tuple[str, int], Summary]
+from lopt.compare.looks import AS_IT_IS, SAFE, Label, label_lines, looks
+from lopt.predict.experiment import Experiment, Outcome
+from lopt.predict.summary import Summaries
 
 _PANEL = (2.4, 2.5)
 """Inches of a predictor's scatter."""
@@ -47,7 +46,7 @@ def scores(experiment: Experiment) -> Figure:
         [values[~tested], values[tested]],
         edges.tolist(),
         stacked=True,
-        color=["#88CCEE", "#332288"],
+        color=[SAFE[9], SAFE[1]],
         label=["to train on", "test"],
     )
     axes.set(xlabel="score", ylabel="networks")
@@ -58,10 +57,8 @@ def scores(experiment: Experiment) -> Figure:
 
 def scatter(experiment: Experiment, outcomes: Sequence[Outcome]) -> Figure:
     """Predicted against true scores, a panel for each predictor."""
-    names, true = (
-        list(experiment.settings.predictors),
-        experiment.networks.scores[experiment.tested],
-    )
+    names = list(experiment.settings.predictors)
+    true = experiment.networks.scores[experiment.tested]
     largest = max(o.job.size for o in outcomes)
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
@@ -69,9 +66,9 @@ def scatter(experiment: Experiment, outcomes: Sequence[Outcome]) -> Figure:
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
-    for (name, look), axes in zip(_looks(experiment).items(), grid.flat, strict=False):
-        own = [o.predictions for o in outcomes if (o.job.name, o.job.size) == (name, largest)]
-        axes.plot(true, np.mean(own, 0), ".", color=look.color, markersize=3, alpha=0.5)
+    for (name, look), axes in zip(looks(names, names[0]).items(), grid.flat, strict=False):
+        seeds = [o.predictions for o in outcomes if (o.job.name, o.job.size) == (name, largest)]
+        axes.plot(true, np.mean(seeds, 0), ".", color=look.color, markersize=3, alpha=0.5)
         ends = [true.min(), true.max()]
         axes.plot(ends, ends, color="#BBBBBB", linewidth=0.8, zorder=0)
         axes.set_title(printable(name), fontsize=9, **AS_IT_IS)
@@ -85,15 +82,13 @@ def sizes(experiment: Experiment, found: Summaries) -> Figure:
     """Tau against the number of training networks."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
-    counts = sorted({size for _, size in found})
+    names, counts = list(experiment.settings.predictors), sorted({size for _, size in found})
     labels = []
-    for name, look in _looks(experiment).items():
-        own = [found[name, size] for size in counts]
-        means = [s.taus.mean() for s in own]
+    for name, look in looks(names, names[0]).items():
+        taus = [found[name, size].taus for size in counts]
+        means = np.mean(taus, 1)
         axes.plot(counts, means, color=look.color, linestyle=look.line, linewidth=1.4)
-        for size, summary in zip(counts, own, strict=True):
-            each = np.full(len(summary.taus), size)
-            axes.plot(each, summary.taus, ".", color=look.color, markersize=4)
+        axes.plot(counts, taus, ".", color=look.color, markersize=4)
         labels.append(Label(counts[-1], means[-1], name, look.color))
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{n:,}" for n in counts])
@@ -103,8 +98,3 @@ def sizes(experiment: Experiment, found: Summaries) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     label_lines(axes, labels)
     return figure
-
-
-def _looks(experiment: Experiment) -> dict[str, Look]:
-    names = list(experiment.settings.predictors)
-    return {name: looks(names, names[0])[name] for name in names}

@@ -25,10 +25,9 @@ from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.predict.metrics import kendall_tau
 from lopt.predict.models import PREDICTORS, Model, Readings
-from lopt.predict.networks import require_networks, require_scores, stacked
+from lopt.predict.networks import choose, require_networks, require_scores, stacked
 from lopt.predict.predictor import Predictor
 from lopt.predict.readings import logits, read, standard_of, standardized
-from lopt.predict.splits import choose
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.spec import require_spec
 from lopt.unf import backend

@@ -2,9 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -15,11 +13,10 @@ from safetensors.numpy import load_file
 from lopt.base.archive import nested
 from lopt.base.errors import UserError, suggest
 from lopt.base.parts import user_function
-from lopt.predict.networks import Networks
+from lopt.predict.networks import Networks, stacked
 from lopt.symmetry import PermutationSpec, infer_spec
-from lopt.symmetry.paths import leaves_with_path, name_of
+from lopt.symmetry.untrusted import spec_from_file
 
-_COLUMNS = ("network", "score")
 _SUFFIX = ".safetensors"
 
 _MOST_TIMES, _AT_LEAST = 100, 2**24
@@ -42,28 +39,23 @@ def from_folder(folder: Path, scores: Path, spec: str) -> Networks:
       SpecError: if the networks do not fit the spec.
     """
     rows = _rows(scores)
-    params = [_read(folder, row["network"]) for row in rows]
-    first = params[0]
-    for row, other in zip(rows, params, strict=True):
-        _require_alike(rows[0]["network"], first, row["network"], other)
+    params = [_read(folder, name) for name in rows]
+    found, runs = zip(*rows.values(), strict=True)
+    names = tuple(rows)
     return Networks(
-        jax.tree.map(lambda *x: np.stack(x), *params),
-        np.array([row["score"] for row in rows]),
-        np.array([row["run"] for row in rows]),
-        tuple(row["network"] for row in rows),
-        _spec(spec, first),
+        stacked(params, names), np.array(found), np.array(runs), names, _spec(spec, params[0])
     )
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file, their scores as numbers."""
+def _rows(file: Path) -> dict[str, tuple[float, str]]:
+    """The score and the run of each network by its name."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
             columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {file}: {error}") from error
-    for column in _COLUMNS:
+    for column in ("network", "score"):
         if column not in columns:
             raise UserError(
                 f"{file} has no column {column!r}; its first line must be network,score or "
@@ -71,91 +63,63 @@ def _rows(file: Path) -> list[dict[str, Any]]:
             )
     if not rows:
         raise UserError(f"{file} has no networks")
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, tuple[float, str]] = {}
     for number, row in enumerate(rows, 2):
-        name = row["network"]
+        name, score = row["network"], row["score"]
         if not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(f"{file}, line {number}: {name!r} is no network of the folder")
         if name in found:
             raise UserError(f"{file}, line {number}: {name!r} is there already")
         try:
-            score = float(row["score"])
+            found[name] = float(score), row.get("run") or name
         except (TypeError, ValueError):
-            raise UserError(f"{file}, line {number}: {row['score']!r} is not a number") from None
-        found[name] = {"network": name, "score": score, "run": row.get("run") or name}
-    return list(found.values())
+            raise UserError(f"{file}, line {number}: {score!r} is not a number") from None
+    return found
 
 
 def _read(folder: Path, name: str) -> PyTree[np.ndarray]:
     """The params of a network."""
     path = folder / name
-    if not path.exists() and path.with_name(f"{path.name}{_SUFFIX}").exists():
+    if not path.exists():
         path = path.with_name(f"{path.name}{_SUFFIX}")
     if not path.exists():
         there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
         raise UserError(f"no network {name!r} in {folder}; {suggest(name, there[:20])}")
     try:
         if path.is_dir():
-            with ocp.StandardCheckpointer() as checkpointer:
-                _require_modest(path, checkpointer.metadata(path.resolve()).item_metadata)
-                restored = checkpointer.restore(path.resolve())
-            return jax.tree.map(np.asarray, restored)
-        return _nested(load_file(path))
+            return _checkpoint(path.resolve())
+        tensors = load_file(path)
+        if any("/" in key for key in tensors):
+            return nested(tensors)
+        return nested({key.replace(".", "/"): x for key, x in tensors.items()})
     except Exception as error:  # whatever the libraries say of a file that is damaged
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"network {name}: {path} cannot be read: {reason}") from error
 
 
-def _require_modest(path: Path, tensors: PyTree[Any]) -> None:
-    """Refuse a checkpoint that says that its tensors are far larger than its files are.
-
-    Whoever reads it makes room for them first.
-    """
-    said = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tensors))
-    held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    if said > _MOST_TIMES * held + _AT_LEAST:
-        raise ValueError(
-            f"its tensors are of {said:,} bytes, more than {_MOST_TIMES} times those of its files"
-        )
-
-
-def _nested(tensors: Mapping[str, np.ndarray]) -> PyTree[np.ndarray]:
-    """A tree from names such as `encoder/kernel` or `encoder.kernel`."""
-    if any("/" in name for name in tensors):
-        return nested(tensors)
-    return nested({name.replace(".", "/"): x for name, x in tensors.items()})
-
-
-def _require_alike(name: str, first: PyTree[Array], other: str, second: PyTree[Array]) -> None:
-    trees = (first, second)
-    expected, found = ({name_of(p): x.shape for p, x in leaves_with_path(t)} for t in trees)
-    for tensor in dict.fromkeys((*expected, *found)):
-        if expected.get(tensor) != found.get(tensor):
-            raise UserError(
-                f"network {other}: {tensor} has shape {_shape(found.get(tensor))}, and in network "
-                f"{name} {_shape(expected.get(tensor))}; give networks of one architecture"
+def _checkpoint(path: Path) -> PyTree[np.ndarray]:
+    """The params in an orbax checkpoint, unless it says that they are far larger than its files."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        # who restores it makes room for its tensors first, as large as it says that they are
+        tensors = jax.tree.leaves(checkpointer.metadata(path).item_metadata)
+        said = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in tensors)
+        held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        if said > _MOST_TIMES * held + _AT_LEAST:
+            raise ValueError(
+                f"its tensors are of {said:,} bytes, more than {_MOST_TIMES} times those of its "
+                "files"
             )
-
-
-def _shape(shape: Sequence[int] | None) -> str:
-    return "none" if shape is None else str(tuple(shape))
+        return jax.tree.map(np.asarray, checkpointer.restore(path))
 
 
 def _spec(given: str, params: PyTree[Array]) -> PermutationSpec:
     """The weight space that a text names."""
     if given.endswith(".json"):
         try:
-            return PermutationSpec.from_json(Path(given).read_text(encoding="utf-8"), like=params)
-        except UserError:
-            raise
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+            text = Path(given).read_text(encoding="utf-8")
+            spec_from_file(text)
+            return PermutationSpec.from_json(text, like=params)
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"cannot read a spec from {given}: {error}; PermutationSpec.to_json() makes one"
             ) from error

@@ -1,7 +1,7 @@
-"""What predictors are made of: what they read of a network, and what they make a score of."""
+"""The kinds of predictors: what they read of a network, and how they make a score of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -33,8 +33,8 @@ class Model:
     """
 
     def __post_init__(self):
-        for field in fields(self):
-            object.__setattr__(self, field.name, _as_tuples(getattr(self, field.name)))
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, _as_tuples(value))
 
     @property
     def tied(self) -> bool:
@@ -166,16 +166,14 @@ def _as_tuples(value: Any) -> Any:
 
 
 class _Perceptron(nn.Module):
-    """Rectified layers, then one output, of features that are standardized.
-
-    `fit` sets by what: the mean and the deviation that the features of a fresh model have over the
-    networks to train on. Unlike the readings' these are not known before there is a theta.
-    """
+    """Rectified layers, then one output, of features that are standardized."""
 
     hidden: Sequence[int]
 
     @nn.compact
     def __call__(self, x: Float[Array, " features"]) -> Float[Array, " one"]:
+        # `fit` sets center and scale: the mean and the deviation of the features of a fresh model
+        # over the training networks, which are not known before there is a theta
         self.sow(FEATURES, "features", x)
         center = self.variable(STANDARD, "center", jnp.zeros_like, x).value
         scale = self.variable(STANDARD, "scale", jnp.ones_like, x).value
@@ -186,8 +184,6 @@ class _Perceptron(nn.Module):
 
 
 class _Neurons(nn.Module):
-    """See `NeuronModel`."""
-
     spec: PermutationSpec
     width: int
     channels: int
@@ -205,4 +201,4 @@ class _Neurons(nn.Module):
 
 
 PREDICTORS = Parts("predictor", Model, unf=UNFModel, stat_nn=StatNNModel, neurons=NeuronModel)
-"""The kinds of predictors that a config or a file can name; `module:class` is one of your own."""
+"""The kinds of predictors that a config or a file can name, and `module:class` of the user."""

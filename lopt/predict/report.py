@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from lopt.base.atomic import replacing, write_atomically
 from lopt.compare.report import table
-from lopt.compare.statistics import Interval
-from lopt.predict.experiment import Experiment, Outcome, Summary, summaries
-from lopt.predict.figures import CAPTIONS, Summaries, figures
+from lopt.compare.statistics import Interval, standard_error
+from lopt.predict.experiment import Experiment, Outcome
+from lopt.predict.figures import CAPTIONS, figures
 from lopt.predict.metrics import are_binary
+from lopt.predict.summary import Summaries, Summary, summaries
 
 WRITTEN = ("report.md", "results.json", "predictors")
 """What an experiment writes to its workdir, with pictures."""
@@ -54,7 +56,7 @@ def markdown(experiment: Experiment, found: Summaries, pictures: Sequence[str]) 
 def main_table(experiment: Experiment, found: Summaries) -> list[str]:
     """A row for each predictor at all training networks, the best first."""
     widths = list(experiment.others)
-    binary = any(len(own.aucs) for own in found.values())
+    binary = are_binary(experiment.networks.scores)
     header = (
         "predictor",
         "Kendall's tau",
@@ -66,30 +68,34 @@ def main_table(experiment: Experiment, found: Summaries) -> list[str]:
         "best epoch",
         "seconds",
     )
-    rows = []
-    for name, own in sorted(_largest(found).items(), key=lambda item: -item[1].tau.mean):
-        elsewhere = [spread(own.elsewhere[w], 3) for w in widths]
-        rows.append(
-            (
-                name,
-                spread(own.taus, 4),
-                f"{own.tau.low:.3f} to {own.tau.high:.3f}",
-                *((spread(own.aucs, 3), spread(own.accuracies, 3)) if binary else ()),
-                spread(own.r_squared, 3),
-                between(own.behind),
-                *elsewhere,
-                f"{own.epochs:.1f}",
-                f"{own.seconds:.0f}",
-            )
+
+    def row(name: str, summary: Summary) -> tuple[str, ...]:
+        shown = (summary.aucs, summary.accuracies) if binary else ()
+        elsewhere = [summary.taus_at_other_widths[width] for width in widths]
+        behind = summary.behind_the_best
+        return (
+            name,
+            _spread(summary.taus, 4),
+            f"{summary.tau.low:.3f} to {summary.tau.high:.3f}",
+            *(_spread(values, 3) for values in shown),
+            _spread(summary.r_squared, 3),
+            f"{behind.mean:.3f} ({behind.low:.3f} to {behind.high:.3f})" if any(behind) else "",
+            *(_spread(taus, 3) for taus in elsewhere),
+            f"{summary.epochs:.1f}",
+            f"{summary.seconds:.0f}",
         )
-    return table(header, rows)
+
+    largest = max(size for _, size in found)
+    shown = {name: summary for (name, size), summary in found.items() if size == largest}
+    best_first = sorted(shown.items(), key=lambda item: -item[1].tau.mean)
+    return table(header, [row(name, summary) for name, summary in best_first])
 
 
 def size_table(experiment: Experiment, found: Summaries) -> list[str]:
     """A row for each predictor, a column for each number of training networks."""
     counts = sorted({size for _, size in found})
     rows = [
-        (name, *(spread(found[name, n].taus, 3) for n in counts))
+        (name, *(_spread(found[name, n].taus, 3) for n in counts))
         for name in experiment.settings.predictors
     ]
     return table(("predictor", *(f"{n:,}" for n in counts)), rows)
@@ -103,25 +109,25 @@ def how(experiment: Experiment) -> str:
     trained, unseen = len(set(runs[~tested].tolist())), len(set(runs[tested].tolist()))
     return (
         f"{len(networks):,} networks.{_of_binary(networks.scores)} Splits are by training run: "
-        f"{int(np.sum(~tested)):,} of {trained} runs to train on, "
-        f"{100 * budget.validation:.0f} % of these runs for validation, and "
-        f"{int(np.sum(tested)):,} of {unseen} runs for the test, which no "
-        "training and no choice saw. Every predictor has the same budget at each of "
+        f"{experiment.most:,} of {trained} runs to train on, {100 * budget.validation:.0f} % of "
+        f"these runs for validation, and {int(np.sum(tested)):,} of {unseen} runs for the test, "
+        "which no training and no choice saw. Every predictor has the same budget at each of "
         f"{settings.seeds} seeds: Adam at {rates}, batches of {budget.batch_size}, at most "
         f"{budget.epochs} epochs, stopped after {budget.patience} without a better tau on "
-        "validation, and the parameters "
-        "of the best epoch and rate kept. The numbers are means over seeds ± the standard error. "
-        "Intervals resample the runs of the test, 95 %; how far a predictor is behind the best is "
-        "resampled in pairs. Seconds are those of one training, whatever else the machine did."
+        "validation, and the parameters of the best epoch and rate taken. The numbers are means "
+        "over seeds ± the standard error. Intervals resample the runs of the test, 95 %; how far a "
+        "predictor is behind the best is resampled in pairs. Seconds are those of one training, "
+        "whatever else the machine did."
     )
 
 
 def _of_binary(scores: np.ndarray) -> str:
-    """What has to be known of tau if scores are binary."""
+    """What to know of tau if scores are binary."""
     if not are_binary(scores):
         return ""
-    share = np.mean(scores)
-    most = math.sqrt(2 * share * (1 - share))
+    ones = np.mean(scores)
+    # tau-b of a perfect order without ties among the predictions
+    most = math.sqrt(2 * ones * (1 - ones))
     return (
         f" All scores are 0 or 1, and those that are alike are ties: a tau of {most:.2f} is the "
         "best that there can be, and AUC and accuracy are easier to read."
@@ -130,67 +136,41 @@ def _of_binary(scores: np.ndarray) -> str:
 
 def plain(experiment: Experiment, found: Summaries) -> dict[str, Any]:
     """The results as plain data."""
-    settings, tested = experiment.settings, experiment.tested
-    counts, edges = np.histogram(experiment.networks.scores, 20)
+    settings, tested, networks = experiment.settings, experiment.tested, experiment.networks
+    counts, edges = np.histogram(networks.scores, 20)
     return {
-        "networks": len(experiment.networks),
+        "networks": len(networks),
         "test_networks": int(np.sum(tested)),
-        "runs": len(set(experiment.networks.runs.tolist())),
-        "test_runs": len(set(experiment.networks.runs[tested].tolist())),
+        "runs": len(set(networks.runs.tolist())),
+        "test_runs": len(set(networks.runs[tested].tolist())),
         "scores": {"edges": edges.tolist(), "networks": counts.tolist()},
         "seeds": settings.seeds,
-        "budget": {k: getattr(settings.budget, k) for k in settings.budget.__dataclass_fields__},
+        "budget": asdict(settings.budget),
         "results": [
-            {"predictor": name, "training_networks": size, **_plain(own)}
-            for (name, size), own in found.items()
+            {"predictor": name, "training_networks": size, **_plain(_known(summary))}
+            for (name, size), summary in found.items()
         ],
     }
 
 
-def spread(values: np.ndarray, digits: int) -> str:
-    """A mean with its standard error, if there are several values.
+def _known(summary: Summary) -> dict[str, Any]:
+    """The fields of a summary, without those that scores other than binary do not have."""
+    fields = vars(summary)
+    return {k: v for k, v in fields.items() if k not in ("aucs", "accuracies") or len(v)}
 
-    >>> spread(np.array([0.5, 0.7]), 2)
-    '0.60 ± 0.10'
-    """
+
+def _plain(value: Any) -> Any:
+    """Plain data for JSON, which has no NaN: null takes its place."""
+    if isinstance(value, Interval):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | tuple):
+        return [_plain(v) for v in np.asarray(value).tolist()]
+    return None if math.isnan(value) else value
+
+
+def _spread(values: np.ndarray, digits: int) -> str:
+    """A mean with its standard error, if there are several values."""
     mean = f"{np.mean(values):.{digits}f}"
-    if len(values) < 2:
-        return mean
-    return f"{mean} ± {np.std(values, ddof=1) / math.sqrt(len(values)):.{digits}f}"
-
-
-def between(interval: Interval) -> str:
-    """A difference with its interval; nothing for zero."""
-    if interval == (0, 0, 0):
-        return ""
-    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-
-
-def _largest(found: Summaries) -> dict[str, Summary]:
-    most = max(size for _, size in found)
-    return {name: own for (name, size), own in found.items() if size == most}
-
-
-def _plain(own: Summary) -> dict[str, Any]:
-    binary = {"aucs": _listed(own.aucs), "accuracies": _listed(own.accuracies)}
-    elsewhere: Mapping[str, Any] = {k: v.tolist() for k, v in own.elsewhere.items()}
-    return {
-        "taus": own.taus.tolist(),
-        "tau": _known(own.tau._asdict()),
-        **(binary if len(own.aucs) else {}),
-        "r_squared": _listed(own.r_squared),
-        "behind_the_best": _known(own.behind._asdict()),
-        "taus_at_other_widths": elsewhere,
-        "seconds": own.seconds,
-        "epochs": own.epochs,
-        "learning_rates": own.learning_rates,
-    }
-
-
-def _listed(values: np.ndarray) -> list[float | None]:
-    return list(_known(dict(enumerate(values.tolist()))).values())
-
-
-def _known(values: Mapping[Any, float]) -> dict[Any, float | None]:
-    """The values, with None in place of NaN, which JSON does not have."""
-    return {k: None if math.isnan(v) else v for k, v in values.items()}
+    return mean if len(values) < 2 else f"{mean} ± {standard_error(values):.{digits}f}"

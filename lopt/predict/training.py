@@ -1,5 +1,6 @@
-"""Training runs of many networks at a time: one compiled scan, vmapped over their settings."""
+"""The runs of a zoo, many at a time: one compiled scan, vmapped over what they differ in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -10,14 +11,20 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from lopt.base.checks import POSITIVE, SIZE, integer, sequence, set_checked
+from lopt.base.errors import UserError
 from lopt.predict.arithmetic import Sums, all_sums, hold_out
 from lopt.predict.seq2seq import init, loss, success
 
 _SUMS_SEED = 0
-"""What sums are unseen is the same for all networks."""
+"""Decides which sums are unseen, the same for all networks."""
 
-RUNS = 2**20
-"""How many runs a zoo can have, each with a seed of 32 bits that no run of another zoo has."""
+_RUNS = 2**20
+"""The most runs of a zoo: each has a seed of 32 bits that no run of another zoo has."""
+
+_SEEDS = 2**32 // _RUNS
+
+_BOUNDS = ("learning_rate", "init_scale", "share")
 
 
 class Hyperparameters(NamedTuple):
@@ -46,100 +53,120 @@ class Scores(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Training:
-    """What runs have in common.
+class Zoo:
+    """The settings of a zoo.
 
     Attributes:
-      width: of the hidden states.
-      batch_size: sums in a batch, drawn with replacement.
+      widths: of the networks' hidden states.
+      runs: the number of training runs of each width.
+      snapshots: networks of a run, at times that are drawn for it.
       steps: of a run.
-      every: steps between two snapshots.
+      every: steps between two times at which a snapshot may be.
+      batch_sizes: shards take them in turn.
+      together: runs of a shard, which are trained at once.
       numbers: summands are the numbers below this one.
       unseen: how many of all sums no network trains on.
+      learning_rate: bounds of Adam's, drawn log-uniformly, as are the next two.
+      init_scale: bounds of the scale of initial kernels.
+      share: bounds of the fraction of the other sums that a run trains on.
+      seed: of all that is drawn.
     """
 
-    width: int
-    batch_size: int
-    steps: int
-    every: int
-    numbers: int
-    unseen: int
+    widths: Sequence[int] = (32,)
+    runs: Sequence[int] = (700,)
+    snapshots: int = 3
+    steps: int = 1400
+    every: int = 100
+    batch_sizes: Sequence[int] = (64, 128, 256)
+    together: int = 16
+    numbers: int = 20
+    unseen: int = 100
+    learning_rate: Sequence[float] = (1e-4, 1e-2)
+    init_scale: Sequence[float] = (0.5, 2.0)
+    share: Sequence[float] = (0.5, 1.0)
+    seed: int = 0
+
+    def __post_init__(self):
+        sizes = {name: sequence(SIZE, 1) for name in ("widths", "runs", "batch_sizes")}
+        sizes |= dict.fromkeys(("snapshots", "steps", "every", "together"), SIZE)
+        bounds = {name: sequence(POSITIVE) for name in _BOUNDS}
+        set_checked(self, "zoo", **sizes, **bounds, seed=integer(0, _SEEDS - 1))
+        if sum(self.runs) > _RUNS:
+            raise UserError(f"zoo: runs are at most {_RUNS:,} together, not {sum(self.runs):,}")
+        if len(self.widths) != len(self.runs):
+            raise UserError(
+                f"zoo: {len(self.widths)} widths and {len(self.runs)} numbers of runs; give one "
+                "for each width"
+            )
+        if self.steps // self.every < self.snapshots:
+            raise UserError(
+                f"zoo: {self.steps} steps have {self.steps // self.every} times at which a network "
+                f"may be kept, and snapshots are {self.snapshots}; lower zoo.every"
+            )
+        for name in _BOUNDS:
+            bounds = getattr(self, name)
+            if len(bounds) != 2 or bounds[0] > bounds[1]:
+                raise UserError(f"zoo: {name} must be two rising positive numbers, not {bounds!r}")
+        if self.share[1] > 1:
+            raise UserError(f"zoo: share is at most 1, not {self.share[1]}")
+        self.data()
 
     def data(self) -> tuple[Sums, Sums]:
-        """The sums to train on, from which a run takes the first ones, and the unseen ones."""
+        """The sums to train on, from which a run takes the first ones, and the unseen ones.
+
+        Raises:
+          UserError: if there are no such sums.
+        """
         return hold_out(all_sums(self.numbers), self.unseen, _SUMS_SEED)
 
+    def hyperparameters(self, runs: range) -> Hyperparameters:
+        """Those of runs, log-uniform between the bounds, whatever the shards that they are in."""
+        most = len(self.data()[0].questions)
+        bounds = np.log([getattr(self, name) for name in _BOUNDS])
+        unit = np.array([np.random.default_rng((self.seed, run)).random(3) for run in runs])
+        rates, scales, fractions = np.exp(bounds[:, :1] + unit.T * (bounds[:, 1:] - bounds[:, :1]))
+        return Hyperparameters(
+            rates.astype(np.float32),
+            scales.astype(np.float32),
+            np.clip(np.round(fractions * most), 1, most).astype(np.int32),
+            np.array([self.seed * _RUNS + run for run in runs], np.uint32),
+        )
 
-def draw(
-    runs: range,
-    seed: int,
-    most_sums: int,
-    learning_rate: tuple[float, float],
-    init_scale: tuple[float, float],
-    share: tuple[float, float],
-) -> Hyperparameters:
-    """The hyperparameters of runs, each log-uniform between two bounds; those of a run are its own.
-
-    Args:
-      runs: their numbers.
-      seed: of the zoo.
-      most_sums: how many there are to train on.
-      learning_rate: the bounds of Adam's.
-      init_scale: those of the kernels' scale.
-      share: those of the share of the sums that a run trains on.
-
-    Example:
-      >>> bounds = (1e-4, 1e-2), (0.5, 2.0), (0.5, 1.0)
-      >>> draw(range(2, 3), 0, 100, *bounds) == draw(range(4), 0, 100, *bounds)._replace(
-      ...     **{k: v[2:3] for k, v in draw(range(4), 0, 100, *bounds)._asdict().items()})
-      True
-    """
-    bounds = np.log([learning_rate, init_scale, share])
-    unit = np.array([np.random.default_rng((seed, run)).random(3) for run in runs])
-    rates, scales, shares = np.exp(bounds[:, :1] + unit.T * (bounds[:, 1:] - bounds[:, :1]))
-    sums = np.clip(np.round(shares * most_sums), 1, most_sums)
-    return Hyperparameters(
-        rates.astype(np.float32),
-        scales.astype(np.float32),
-        sums.astype(np.int32),
-        np.array([seed * RUNS + run for run in runs], np.uint32),
-    )
+    def times(self, run: int) -> Int[np.ndarray, " snapshots"]:
+        """Which of the times a run's snapshots are at, from 0, in order."""
+        rng = np.random.default_rng((self.seed, run, 1))
+        return np.sort(rng.choice(self.steps // self.every, self.snapshots, replace=False))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def train(
-    training: Training, hyperparameters: Hyperparameters
-) -> tuple[PyTree[Float[Array, "runs snapshots ..."]], Scores]:
-    """Train networks, and keep their params and scores at every snapshot.
+    zoo: Zoo, width: int, batch_size: int, hyperparameters: Hyperparameters
+) -> tuple[PyTree[Float[Array, "runs times ..."]], Scores]:
+    """Train networks of one width; returns params and scores at all times of each run.
 
-    Args:
-      training: what they have in common; another one compiles another program.
-      hyperparameters: what they differ in.
-
-    Returns:
-      Params and scores, each with leading axes (runs, snapshots).
+    Sums of a batch are drawn with replacement.
     """
-    known, unseen = jax.tree.map(jnp.asarray, training.data())
+    known, unseen = jax.tree.map(jnp.asarray, zoo.data())
 
     def one(hyper: Hyperparameters) -> tuple[PyTree[Array], Scores]:
         start, batches = jax.random.split(jax.random.key(hyper.seed))
         optimizer = optax.adam(hyper.learning_rate)
-        params = init(start, training.width, jnp.asarray(hyper.init_scale))
+        params = init(start, width, jnp.asarray(hyper.init_scale))
 
         def step(state: tuple, number: Array) -> tuple[tuple, None]:
             params, opt_state = state
             key = jax.random.fold_in(batches, number)
-            index = jax.random.randint(key, (training.batch_size,), 0, hyper.sums)
+            index = jax.random.randint(key, (batch_size,), 0, hyper.sums)
             grads = jax.grad(loss)(params, known.questions[index], known.answers[index])
             updates, opt_state = optimizer.update(grads, opt_state)
             return (optax.apply_updates(params, updates), opt_state), None
 
         def segment(state: tuple, number: Array) -> tuple[tuple, tuple[PyTree[Array], Scores]]:
-            numbers = number * training.every + jnp.arange(training.every)
+            numbers = number * zoo.every + jnp.arange(zoo.every)
             state, _ = jax.lax.scan(step, state, numbers)
             return state, (state[0], _scores(state[0], known, unseen, hyper.sums))
 
-        segments = jnp.arange(training.steps // training.every)
+        segments = jnp.arange(zoo.steps // zoo.every)
         _, found = jax.lax.scan(segment, (params, optimizer.init(params)), segments)
         return found
 

@@ -13,7 +13,7 @@ from lopt.compare import Budget, Search, compare, entries
 from lopt.meta import ES, NRES, PES, MetaTraining, Problem, Validation
 from lopt.predict import NeuronModel, StatNNModel, TrainingBudget, UNFModel, fit
 from lopt.predict.experiment import Settings
-from lopt.predict.zoo import Zoo
+from lopt.predict.training import Zoo
 from lopt.rules import GatesRule, UNFRule
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import from_arrays, mlp, quadratic

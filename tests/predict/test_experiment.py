@@ -6,8 +6,9 @@ import pytest
 
 from lopt.base.errors import UserError
 from lopt.predict import TrainingBudget, fit, save
-from lopt.predict.experiment import Experiment, Job, Outcome, Settings, summaries
+from lopt.predict.experiment import Experiment, Job, Outcome, Settings
 from lopt.predict.report import how, main_table, plain
+from lopt.predict.summary import summaries
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from predicting import ZOO
 
 from lopt.base.errors import UserError
 from lopt.predict.shards import ARCHIVE, Shards, from_zoo
-from lopt.predict.training import draw
-from lopt.predict.zoo import Zoo, make
+from lopt.predict.training import Zoo
+from lopt.predict.zoo import make
 
 
 @pytest.fixture
@@ -60,10 +60,10 @@ def test_a_shard_that_is_missing_is_made_again_to_the_byte(copied):
 
 
 def test_hyperparameters_of_a_run_do_not_depend_on_its_shard():
-    bounds = (1e-4, 1e-2), (0.5, 2.0), (0.5, 1.0)
-    all_of, one = draw(range(8), 0, 100, *bounds), draw(range(5, 6), 0, 100, *bounds)
+    zoo = Zoo(numbers=12, unseen=44)
+    all_of, one = zoo.hyperparameters(range(8)), zoo.hyperparameters(range(5, 6))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[5:6], b), all_of, one)
-    many = draw(range(500), 0, 100, *bounds)
+    many = zoo.hyperparameters(range(500))
     assert np.median(many.learning_rate) == pytest.approx(1e-3, rel=0.3)
     assert many.sums.min() >= 50
     assert many.sums.max() <= 100
@@ -154,4 +154,5 @@ def test_a_zoo_that_cannot_be_made_is_refused(change, words):
 
 
 def test_the_default_zoo_can_be_made():
-    assert sum(len(runs) for _, runs in Zoo().shards()) == 700
+    zoo = Zoo()
+    assert len(zoo.hyperparameters(range(sum(zoo.runs))).seed) == 700

@@ -9,7 +9,7 @@ import pytest
 from lopt.base.errors import UserError
 from lopt.compare.provenance import own_rate, own_steps, own_tasks
 from lopt.predict import load as load_predictor
-from lopt.predict.files import ARCHIVE as PREDICTORS
+from lopt.predict.predictor import ARCHIVE as PREDICTORS
 from lopt.rules import LearnedOptimizer, UNFRule, load, save
 from lopt.rules.files import ARCHIVE as OPTIMIZERS
 from lopt.symmetry import Axes, PermutationSpec
