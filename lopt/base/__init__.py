@@ -1,4 +1,4 @@
-"""What every folder uses: errors, parts by name, files that are whole or absent, schedules."""
+"""For every folder: errors, checks, parts by name, files that are whole or absent, schedules."""
 
 from lopt.base.errors import UserError
 from lopt.base.parts import Parts, build, config, describe, user_function

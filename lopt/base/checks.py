@@ -1,4 +1,4 @@
-"""Checks of arguments: what a number or a sequence must be, and the line that says so if not."""
+"""Checks of arguments, and the line that says what a wrong one must be."""
 
 import math
 import operator
@@ -249,7 +249,7 @@ def set_checked(part: Any, name: str, /, **checks: Check) -> None:
 
 
 def made_of(make: type[Made], name: str, block: Any) -> Made:
-    """What a dataclass makes of a block of a config.
+    """Make a dataclass from a block of a config.
 
     Args:
       make: the dataclass.
@@ -315,10 +315,10 @@ PATH = instance(str | os.PathLike, "a path")
 FUNCTION = instance(Callable, "a function")
 
 FILE_NAME = Check("letters, digits and any of _.-", _file_name)
-"""Of what is kept in a file that is called by it."""
+"""Names of what is saved in a file of that name."""
 
 SIZE = integer(1, 2**31 - 1)
-"""Of how many there are, and of how large they are."""
+"""Counts and widths; NumPy and JAX index axes with 32 bits."""
 
 SEED = integer(0, 2**32 - 1)
 """JAX takes seeds modulo 2**32: others would give the run of one of these."""
@@ -327,9 +327,9 @@ POSITIVE = number(above=0)
 """Learning rates, and scales."""
 
 FRACTION = number(above=0, below=1)
-"""Portions that leave some, such as of data for a test."""
+"""Portions that leave some, such as of the data for a test."""
 
 DECAY = number(0, below=1)
-"""Of averages."""
+"""Decays of exponential averages."""
 
 DECAYS = sequence(DECAY, 1)

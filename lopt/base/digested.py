@@ -10,7 +10,7 @@ import numpy as np
 _KEY = "digest"
 
 _DIGITS = 16
-"""Hexadecimal digits of SHA-256 that are kept: damage does not choose them."""
+"""Of the 64 hexadecimal digits of SHA-256: enough against damage, which does not choose them."""
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]) -> str:

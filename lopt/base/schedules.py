@@ -1,6 +1,7 @@
 """Learning-rate schedules by name."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,27 +14,32 @@ from lopt.base.errors import UserError
 from lopt.base.parts import Parts
 
 _WARMUP = 0.05
-"""The share of a run over which a schedule warms up."""
+"""The fraction of a run over which a schedule warms up, as comparisons have it for baselines."""
+
+Shape = Callable[[Array], Array]
+"""Maps the fraction of a run that has passed to the fraction of the peak rate."""
 
 
-def _share(count: Array, steps: Array | int) -> Array:
-    return jnp.clip(count / jnp.maximum(steps, 1), 0, 1)
+def _warmup_cosine(fraction: Array) -> Array:
+    """Linear from zero, then a cosine to zero over the rest."""
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * (fraction - _WARMUP) / (1 - _WARMUP)))
+    return jnp.where(fraction < _WARMUP, fraction / _WARMUP, fall)
 
 
-def _warmup_cosine(share: Array) -> Array:
-    """Linear from zero over a twentieth of the run, then a cosine to zero over the rest."""
-    fall = 0.5 * (1 + jnp.cos(jnp.pi * (share - _WARMUP) / (1 - _WARMUP)))
-    return jnp.where(share < _WARMUP, share / _WARMUP, fall)
+def _over_run(shape: Shape) -> Callable[..., optax.Schedule]:
+    # optax' own schedules refuse a traced length, which `update` may be given.
+    def schedule(peak: Any, steps: Any) -> optax.Schedule:
+        return lambda count: peak * shape(jnp.clip(count / jnp.maximum(steps, 1), 0, 1))
+
+    return schedule
 
 
 SCHEDULES = Parts(
     "schedule",
-    constant=lambda peak, steps: lambda count: peak * jnp.ones(()),
-    cosine=lambda peak, steps: (
-        lambda count: peak * 0.5 * (1 + jnp.cos(jnp.pi * _share(count, steps)))
-    ),
-    linear=lambda peak, steps: lambda count: peak * (1 - _share(count, steps)),
-    warmup_cosine=lambda peak, steps: lambda count: peak * _warmup_cosine(_share(count, steps)),
+    constant=_over_run(jnp.ones_like),
+    cosine=_over_run(lambda fraction: 0.5 * (1 + jnp.cos(jnp.pi * fraction))),
+    linear=_over_run(lambda fraction: 1 - fraction),
+    warmup_cosine=_over_run(_warmup_cosine),
 )
 """name -> (peak learning rate, steps) -> optax schedule; peak and steps may be traced."""
 
@@ -78,7 +84,7 @@ def scale_over_run(
 ) -> optax.GradientTransformationExtraArgs:
     """Scale by minus a learning rate that is scheduled over the length of the run.
 
-    Behind its end the rate stays what it is there, as that of optax' schedules does.
+    After the end of the run the rate stays at its last value, as in optax' schedules.
 
     Args:
       schedule: a name in `SCHEDULES`.
@@ -90,8 +96,8 @@ def scale_over_run(
       which may be traced, and needs it where none was given here.
 
     Raises:
-      UserError: for an unknown schedule, a rate that is no positive number, or a length that is no
-        number of at least 1; by `update`, as `require_length`.
+      UserError: for an unknown schedule, a rate that is no positive number, or a length below 1;
+        by `update`, as `require_length`.
 
     Example:
       >>> optimizer = scale_over_run("linear", peak=0.1)
@@ -126,9 +132,9 @@ def scale_over_run(
 def scale_by_drawn_rate(spread: float) -> optax.GradientTransformation:
     """Scale by a number that each run draws, log-uniform from 1 / spread to spread.
 
-    In meta-training it makes a rule correct learning rates that are too high or too low. The number
-    is drawn with the bits of the initial params as key: runs that start alike, as those of an
-    antithetic pair, draw alike, and a run that is resumed keeps its number in the state.
+    In meta-training it makes a rule correct learning rates that are too high or too low. The key
+    is the sum of the initial params, bit for bit: runs that start alike, such as an antithetic
+    pair, draw the same number. The state holds it for a run that is resumed.
 
     Args:
       spread: at least 1.

@@ -13,10 +13,10 @@ from lopt.base.parts import Part, parse
 from lopt.base.user_defined import is_user_defined
 
 _LARGEST = 10**8
-"""The largest number: of units, of examples, of steps."""
+"""The largest number of units, of examples or of steps: beyond any that is used."""
 
 _LONGEST = 64
-"""The longest sequence, and the largest number of what is traced once each."""
+"""The longest sequence, and the largest number of what is traced once each: seconds of tracing."""
 
 _TRACED = ("depth", "iterations")
 

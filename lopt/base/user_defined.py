@@ -9,9 +9,11 @@ from typing import Any
 from lopt.base.errors import UserError, suggest, user_errors
 
 TRUSTED: set[str] = set()
-"""What this process' configs, flags and code have named."""
+"""Names that this process' configs, flags and code have used."""
 
 _IN_A_FILE = ContextVar("in_a_file", default=False)
+# A variable of the context, not an argument: parts are built within parts, and one that forgot to
+# hand it on would import what a file names.
 
 
 def is_user_defined(name: str) -> bool:
