@@ -5,15 +5,13 @@ import operator
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from numbers import Real
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from lopt.base.errors import UserError, suggest
-
-Made = TypeVar("Made")
 
 _LARGEST = 2**31
 """JAX takes no Python integer from here on, but any float."""
@@ -123,7 +121,8 @@ def number(
             words = f"a number from {least:g} to {high.removeprefix('at most ')}"
 
     def read(name: str, value: Any) -> float:
-        if not _is_number(value):
+        # A text, or an array of one element, is no number, though float() reads them.
+        if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value):
             raise TypeError
         plain = type(value) in (int, float) and abs(value) < _LARGEST
         found = value if plain else float(value)
@@ -248,25 +247,6 @@ def set_checked(part: Any, name: str, /, **checks: Check) -> None:
         object.__setattr__(part, field, check(f"{prefix}{field}", getattr(part, field)))
 
 
-def made_of(make: type[Made], name: str, block: Any) -> Made:
-    """Make a dataclass from a block of a config.
-
-    Args:
-      make: the dataclass.
-      name: of the block, for messages.
-      block: a mapping from the names of fields.
-
-    Raises:
-      UserError: if it is anything else, or there is no such field; as the dataclass.
-    """
-    block = MAPPING(name, block)
-    valid = [field.name for field in fields(make)]  # type: ignore[arg-type]
-    for key in block:
-        if key not in valid:
-            raise UserError(f"{name} has no {key!r}; {suggest(key, valid)}")
-    return make(**block)
-
-
 def require_widths(part: str, widths: Any) -> None:
     """Raise a `UserError` if the widths of layers are not a sequence of positive integers."""
     sequence(SIZE)(f"{part}: widths", widths)
@@ -295,13 +275,6 @@ def shown(value: Any) -> str:
     except Exception:  # of an integer of thousands of digits, or of the value's own class
         return f"this {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, Real):
-        return not isinstance(value, bool)
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    return kind in ("i", "u", "f", "V") and value.shape == ()  # bfloat16 is of kind V
 
 
 FLAG = instance(bool, "True or False")

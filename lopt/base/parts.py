@@ -5,13 +5,15 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from ml_collections import ConfigDict
 
-from lopt.base.checks import like, shown
+from lopt.base.checks import MAPPING, like, shown
 from lopt.base.errors import UserError, suggest, user_errors
 from lopt.base.user_defined import import_function, is_user_defined, name_of_class, trust_class
+
+Made = TypeVar("Made")
 
 Part = str | Mapping[str, Any]
 """A part as text, `"name(argument=value)"`, or as a config, `{"name": ..., "argument": ...}`."""
@@ -140,6 +142,22 @@ def build(parts: Parts, part: Part) -> Any:
             raise UserError(f"{name} makes a {type(made).__name__}, not a {wanted}")
         trust_class(made)
     return made
+
+
+def made_of(make: Callable[..., Made], name: str, block: Any) -> Made:
+    """Make a dataclass from a block of a config.
+
+    Args:
+      make: the dataclass.
+      name: of the block, for messages.
+      block: a mapping from the names of fields.
+
+    Raises:
+      UserError: if it is anything else, or there is no such field; as the dataclass.
+    """
+    block = MAPPING(name, block)
+    _parameters(make, name, block)
+    return make(**block)
 
 
 def user_function(text: str) -> Callable[..., Any]:

@@ -14,14 +14,13 @@ from lopt.base.checks import (
     FRACTION,
     MAPPING,
     SIZE,
-    made_of,
     named,
     sequence,
     set_checked,
     shown,
 )
 from lopt.base.errors import UserError
-from lopt.base.parts import build
+from lopt.base.parts import build, made_of
 from lopt.predict.fit import TrainingBudget, fit
 from lopt.predict.models import PREDICTORS, Model
 from lopt.predict.networks import LOSSES, Networks, choose, require_scores

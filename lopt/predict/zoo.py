@@ -14,8 +14,8 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from lopt.base.checks import made_of
 from lopt.base.errors import UserError
+from lopt.base.parts import made_of
 from lopt.predict.shards import INDEX, SHARDS, Record, Shards, Stacked
 from lopt.predict.training import Zoo, train
 from lopt.runs.commands import run

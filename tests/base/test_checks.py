@@ -32,18 +32,18 @@ NO_INTEGERS = [2.5, 3.0, NAN, "3", None, True, np.True_, (3,), [], np.ones(1, in
 
 @pytest.mark.parametrize("given", [*NO_INTEGERS, 0, -1])
 def test_what_is_no_positive_integer_is_refused(given):
-    with pytest.raises(UserError, match=r"^steps must be a positive integer, not "):
+    with pytest.raises(UserError, match=r"^steps must be a positive integer"):
         SIZE("steps", given)
 
 
 @pytest.mark.parametrize("given", [*NO_INTEGERS, -1, 2**32, 2**70, 10**400])
 def test_what_is_no_seed_is_refused(given):
-    with pytest.raises(UserError, match="must be an integer from 0 to 4,294,967,295, not "):
+    with pytest.raises(UserError, match=r"seed must be .* 4,294,967,295"):
         SEED("seed", given)
 
 
 def test_a_size_that_no_array_has_is_said_to_be_too_large():
-    with pytest.raises(UserError, match="batch_size must be at most 2,147,483,647, not 10000"):
+    with pytest.raises(UserError, match="batch_size must be at most 2,147,483,647"):
         SIZE("batch_size", 10**12)
 
 
@@ -51,7 +51,7 @@ def test_a_size_that_no_array_has_is_said_to_be_too_large():
     "given", [NAN, INF, -INF, 10**400, "0.1", None, True, (0.1,), np.ones(2), 1j, jnp.nan]
 )
 def test_what_is_no_finite_number_is_refused(given):
-    with pytest.raises(UserError, match=r"^rate must be a finite number, not "):
+    with pytest.raises(UserError, match=r"^rate must be a finite number"):
         number()("rate", given)
 
 
@@ -88,13 +88,13 @@ def test_sequences_come_back_as_tuples(given):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (3, r"mlp: widths must be a sequence, such as \(3,\), not 3"),
-        ("ab", "mlp: widths must be a sequence, each a positive integer, not 'ab'"),
-        (None, "mlp: widths must be a sequence, each a positive integer, not None"),
-        ({3: 4}, "mlp: widths must be a sequence"),
-        (np.ones((2, 2)), r"mlp: widths must be a sequence.*not an array of shape \(2, 2\)"),
-        ((3, 2.5), "mlp: each of widths must be a positive integer, not 2.5"),
-        ((), "mlp: widths is empty; give one or more"),
+        (3, r"widths.* sequence.*\(3,\)"),
+        ("ab", "widths.* sequence.*'ab'"),
+        (None, "widths.* sequence.*None"),
+        ({3: 4}, "mlp: widths.* sequence"),
+        (np.ones((2, 2)), r"widths.* sequence.*shape \(2, 2\)"),
+        ((3, 2.5), "mlp: each of widths.* integer.*2.5"),
+        ((), "mlp: widths is empty"),
     ],
 )
 def test_what_is_no_sequence_of_them_is_refused(given, words):
@@ -104,7 +104,7 @@ def test_what_is_no_sequence_of_them_is_refused(given, words):
 
 @pytest.mark.parametrize("given", [3, None, ["low"], {}])
 def test_what_is_no_name_is_refused(given):
-    with pytest.raises(UserError, match="rate must be the name of a rate, not"):
+    with pytest.raises(UserError, match="rate must be the name"):
         named("rate", ["low"])("rate", given)
 
 
