@@ -34,7 +34,7 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_of_whole_runs(experi
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"tests": 0.2}, "predict has no 'tests'"),
+        ({"tests": 0.2}, "predict .*'tests'"),
         ({"test": 1.5}, "predict: test must be a number above 0 and below 1, not 1.5"),
         ({"seeds": 0}, "seeds must be a positive integer"),
         ({"predictors": {}}, "predictors must be one or more by name"),
