@@ -1,9 +1,10 @@
 """Where the axes of operands go: the dimension numbers of primitives, read once for both walks."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from lopt.symmetry.families import REDUCTIONS
 from lopt.symmetry.walk import Equation
 
 Places = list[tuple[int, ...]]
@@ -16,17 +17,31 @@ def without(rank: int, dropped: Iterable[int]) -> Places:
     return [() if i in dropped else (next(rest),) for i in range(rank)]
 
 
-def transposed(equation: Equation) -> Places:
-    """In a transpose."""
+def _transposed(equation: Equation) -> Places:
     order = equation.params["permutation"]
     return [(order.index(i),) for i in range(len(order))]
 
 
-def broadcast(equation: Equation) -> Places:
-    """In `broadcast_in_dim`; what is stretched along an axis does not lie along it."""
+def _broadcast(equation: Equation) -> Places:
     targets, (shape,) = equation.params["broadcast_dimensions"], equation.out_shapes
     columns = zip(targets, equation.in_shapes[0], strict=True)
     return [(j,) if n == shape[j] else () for j, n in columns]
+
+
+def _dropped(parameter: str) -> Callable[[Equation], Places]:
+    return lambda equation: without(len(equation.in_shapes[0]), equation.params[parameter])
+
+
+MOVES: dict[str, Callable[[Equation], Places]] = {
+    "transpose": _transposed,
+    "squeeze": _dropped("dimensions"),
+    "broadcast_in_dim": _broadcast,
+    **dict.fromkeys(REDUCTIONS, _dropped("axes")),
+}
+"""Where the axes of the first operand go in primitives that do no more to them.
+
+An axis that is stretched in a broadcast goes nowhere: the result does not vary along it.
+"""
 
 
 def aligned(equation: Equation) -> list[Places]:

@@ -6,24 +6,7 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
-CALLS = {
-    "call": "call_jaxpr",
-    "closed_call": "call_jaxpr",
-    "composite": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_partitioning": "call",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vmap_call": "call",
-    "eval_jaxpr": "jaxpr",
-    "jit": "jaxpr",
-    "linear_call": "callee",
-    "remat2": "jaxpr",
-    "remat_opt": "fwd_jaxpr",
-}
-"""The primitives that call a function, and the parameter that holds it."""
-
-WATCHING = ("dce_sink", "debug_callback", "debug_print", "inspect_sharding")
-"""The primitives that read values of which nothing comes."""
+from lopt.symmetry.families import CALLS, WATCHING
 
 
 def open_jaxpr(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> tuple[core.Jaxpr, Sequence[Any]]:

@@ -1,20 +1,16 @@
 """Symbols of axes, and their unification.
 
-While a function is traced, each axis of each value has a symbol: what permutes it. An `Atom` is a
-set of indices that may be permuted freely; a `Product` is several axes merged in row-major order
-and a `Sum` several axes concatenated. Equations say which symbols must be the same, and refine
-atoms as far as they must: a reshape binds an atom to a product, a slice binds it to a sum. Where
-two demands on a symbol do not agree, its atoms are *fixed*: their indices stay where they are.
-Every step only ever takes symmetries away, so whatever the order of the equations, what is left at
-the end satisfies all of them.
-
-An axis along which a value does not vary, as of a broadcast scalar, has the symbol `None`: it may
-be permuted in any way.
+Each axis of each value has a symbol: what permutes it. An `Atom` is a set of indices that may be
+permuted freely, a `Product` several axes merged in row-major order, a `Sum` several axes
+concatenated. Equations say which symbols are the same, and refine atoms: a reshape binds an atom
+to a product, a slice to a sum. Where two demands on a symbol do not agree, its atoms are *fixed*:
+their indices stay where they are. Each step only takes symmetries away, so whatever the order of
+the equations, what is left satisfies all of them. An axis along which a value does not vary, as of
+a broadcast scalar, has the symbol `None`: it may be permuted in any way.
 
 What holds at any time:
 
-- A symbol has the size of its axis, whatever it is refined to: a product's factors multiply to it
-  and a sum's parts add up to it.
+- A symbol has the size of its axis, whatever it is refined to.
 - An atom is bound at most once, to a symbol of its size that does not contain it; `resolve` follows
   these bindings. Whoever holds a symbol therefore sees every later refinement of it.
 - An atom that is fixed stays fixed. Binding one carries `fixed` and `read` over to what it is
@@ -52,10 +48,10 @@ True
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Union
 
-from lopt.symmetry.axes import Product, Sum
+from lopt.symmetry.axes import Product, Sum, fold
 
 Resolved = Union["Atom", Product, Sum]
 
@@ -134,6 +130,11 @@ class Factor:
         self.table = table
         self.index = index
 
+    @property
+    def size(self) -> int:
+        """How many indices it has."""
+        return self.table.sizes[self.index]
+
 
 def resolve(symbol: Symbol) -> Resolved:
     """The outermost layer of what a symbol is by now."""
@@ -148,13 +149,7 @@ def resolve(symbol: Symbol) -> Resolved:
 
 def size(symbol: Symbol) -> int:
     """How many indices a symbol has."""
-    if isinstance(symbol, Atom):
-        return symbol.size
-    if isinstance(symbol, Factor):
-        return symbol.table.sizes[symbol.index]
-    if isinstance(symbol, Product):
-        return math.prod(map(size, symbol.factors))
-    return sum(map(size, symbol.parts))
+    return fold(symbol, lambda leaf: leaf.size, math.prod, sum)
 
 
 def atoms(symbol: Symbol) -> list[Atom]:
@@ -234,13 +229,52 @@ def unify(a: Symbol, b: Symbol) -> None:
     if isinstance(a, Atom):
         _bind(a, b)
     elif isinstance(a, Product) and isinstance(b, Product):
-        _unify_products(a, b)
+        _unify_children(a, b, factors, _split)
     elif isinstance(a, Sum) and isinstance(b, Sum):
-        _unify_sums(a, b)
-    elif isinstance(a, Product) and isinstance(b, Sum):
-        _unify_product_and_sum(a, b)
-    elif isinstance(a, Sum) and isinstance(b, Product):
-        _unify_product_and_sum(b, a)
+        _unify_children(a, b, parts, _cut)
+    else:
+        product, total = (a, b) if isinstance(a, Product) else (b, a)
+        pieces = _taken(product, [size(p) for p in parts(total)], _cut)
+        if pieces is None:
+            _disagree(a, b)
+            return
+        for piece, part in zip(pieces, parts(total), strict=True):
+            unify(piece, part)
+
+
+def _unify_children(
+    a: Symbol, b: Symbol, children: Callable[[Symbol], list[Symbol]], divide: "Divide"
+) -> None:
+    """Unify the factors of two products, or the parts of two sums, divided where one is longer."""
+    left, right = children(a), children(b)
+    while left and right:
+        m, n = size(left[0]), size(right[0])
+        if m != n:
+            longer = left if m > n else right
+            pair = divide(longer[0], min(m, n))
+            if pair is None:
+                _disagree(a, b)
+                return
+            longer[:1] = pair
+        unify(left.pop(0), right.pop(0))
+        # What was unified may have refined what is left.
+        left = [h for f in left for h in children(f)]
+        right = [h for f in right for h in children(f)]
+
+
+def _disagree(a: Symbol, b: Symbol) -> None:
+    fix(a, "in conflict")
+    fix(b, "in conflict")
+
+
+def _bind(atom: Atom, to: Symbol) -> None:
+    if atom.fixed:
+        _fix(to, atom.fixed, atom.causes)
+    if atom.read:
+        mark_read(to)
+    if isinstance(to, Atom):
+        to.role = to.role or atom.role
+    atom.bound = to
 
 
 def join(symbols: Sequence[Symbol | None]) -> Symbol | None:
@@ -252,10 +286,7 @@ def join(symbols: Sequence[Symbol | None]) -> Symbol | None:
 
 
 def whole_table(symbol: Symbol | None, dims: Sequence[Symbol | None]) -> Table | None:
-    """The table of which `symbol` is a factor, if it is unsplit and has all its factors in `dims`.
-
-    Each factor must be there exactly once.
-    """
+    """The unsplit table that `symbol` is a factor of, if `dims` have each of its factors once."""
     if not isinstance(symbol, Factor) or not symbol.table.is_whole:
         return None
     factors = symbol.table.factors
@@ -278,15 +309,7 @@ def split(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
 
     Atoms are refined as needed. If that cannot be, the symbol is fixed, and so are the factors.
     """
-    found, rest = [], symbol
-    for i, lead in enumerate(sizes[:-1]):
-        pair = _split(rest, lead, math.prod(sizes[i + 1 :]))
-        if pair is None:
-            fix(symbol, "reshaped")
-            return [Atom(n, "reshaped") for n in sizes]
-        found.append(pair[0])
-        rest = pair[1]
-    return [*found, rest]
+    return _taken(symbol, sizes, _split) or _fixed_instead(symbol, sizes, "reshaped")
 
 
 def cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
@@ -294,121 +317,18 @@ def cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
 
     Atoms are refined as needed. If that cannot be, the symbol is fixed, and so are the parts.
     """
-    found = _cut(symbol, sizes)
-    if found is None:
-        fix(symbol, "sliced")
-        return [Atom(n, "sliced") for n in sizes]
-    return found
+    return _taken(symbol, sizes, _cut) or _fixed_instead(symbol, sizes, "sliced")
 
 
-def _bind(atom: Atom, to: Symbol) -> None:
-    if atom.fixed:
-        _fix(to, atom.fixed, atom.causes)
-    if atom.read:
-        mark_read(to)
-    if isinstance(to, Atom):
-        to.role = to.role or atom.role
-    atom.bound = to
+Divide = Callable[[Symbol, int], tuple[Symbol, Symbol] | None]
+"""The first factor or part of a symbol, of a given size, and the rest; `None` if it has none."""
 
 
-def _disagree(a: Symbol, b: Symbol) -> None:
-    fix(a, "in conflict")
-    fix(b, "in conflict")
-
-
-def _unify_products(a: Product, b: Product) -> None:
-    left, right = factors(a), factors(b)
-    while left and right:
-        f, g = left[0], right[0]
-        m, n = size(f), size(g)
-        if m == n:
-            unify(f, g)
-            left, right = left[1:], right[1:]
-        else:
-            small, large = (f, g) if m < n else (g, f)
-            pair = _split(large, size(small), size(large) // size(small))
-            if pair is None:
-                _disagree(a, b)
-                return
-            unify(small, pair[0])
-            if m < n:
-                left, right = left[1:], [pair[1], *right[1:]]
-            else:
-                left, right = [pair[1], *left[1:]], right[1:]
-        left = [h for f in left for h in factors(f)]
-        right = [h for f in right for h in factors(f)]
-
-
-def _unify_sums(a: Sum, b: Sum) -> None:
-    left, right = parts(a), parts(b)
-    while left and right:
-        m, n = size(left[0]), size(right[0])
-        if m == n:
-            unify(left[0], right[0])
-            left, right = left[1:], right[1:]
-        else:
-            pair = _cut_at(left[0] if m > n else right[0], min(m, n))
-            if pair is None:
-                _disagree(a, b)
-                return
-            if m > n:
-                left = [*pair, *left[1:]]
-            else:
-                right = [*pair, *right[1:]]
-        left = [h for p in left for h in parts(p)]
-        right = [h for p in right for h in parts(p)]
-
-
-def _unify_product_and_sum(product: Product, total: Sum) -> None:
-    pieces = _cut(product, [size(p) for p in total.parts])
-    if pieces is None:
-        _disagree(product, total)
-        return
-    for piece, part in zip(pieces, total.parts, strict=True):
-        unify(piece, part)
-
-
-def _split(symbol: Symbol, lead: int, trail: int) -> tuple[Symbol, Symbol] | None:
-    """Two factors of these sizes, or `None` if the symbol has none such."""
-    symbol = resolve(symbol)
-    if size(symbol) != lead * trail:
-        return None
-    if lead == 1:
-        return Atom(1), symbol
-    if trail == 1:
-        return symbol, Atom(1)
-    if isinstance(symbol, Atom):
-        pair = symbol.part(lead), symbol.part(trail)
-        symbol.bound = Product(pair)
-        return pair
-    if isinstance(symbol, Product):
-        return _split_product(factors(symbol), lead)
-    if any(size(p) % trail for p in parts(symbol)):
-        return None
-    pairs = [_split(p, size(p) // trail, trail) for p in parts(symbol)]
-    if None in pairs:
-        return None
-    return concatenate([p[0] for p in pairs]), join([p[1] for p in pairs])
-
-
-def _split_product(flat: list[Symbol], lead: int) -> tuple[Symbol, Symbol] | None:
-    before: list[Symbol] = []
-    for i, factor in enumerate(flat):
-        n = size(factor)
-        if lead % n:
-            pair = None if n % lead else _split(factor, lead, n // lead)
-            return pair and (merge([*before, pair[0]]), merge([pair[1], *flat[i + 1 :]]))
-        before.append(factor)
-        lead //= n
-        if lead == 1:
-            return merge(before), merge(flat[i + 1 :])
-    return None
-
-
-def _cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol] | None:
+def _taken(symbol: Symbol, sizes: Sequence[int], divide: Divide) -> list[Symbol] | None:
+    """The factors or parts of these sizes, which make up the symbol."""
     found, rest = [], symbol
     for n in sizes[:-1]:
-        pair = _cut_at(rest, n)
+        pair = divide(rest, n)
         if pair is None:
             return None
         found.append(pair[0])
@@ -416,8 +336,51 @@ def _cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol] | None:
     return [*found, rest]
 
 
-def _cut_at(symbol: Symbol, at: int) -> tuple[Symbol, Symbol] | None:
-    """The parts before and from an index, or `None` if the symbol has none such."""
+def _fixed_instead(symbol: Symbol, sizes: Sequence[int], why: str) -> list[Symbol]:
+    fix(symbol, why)
+    return [Atom(n, why) for n in sizes]
+
+
+def _split(symbol: Symbol, lead: int) -> tuple[Symbol, Symbol] | None:
+    """Two factors, the first of this size."""
+    symbol = resolve(symbol)
+    trail, rest = divmod(size(symbol), lead)
+    if rest:
+        return None
+    if lead == 1:
+        return Atom(1), symbol
+    if trail == 1:
+        return symbol, Atom(1)
+    if isinstance(symbol, Atom):
+        both = symbol.part(lead), symbol.part(trail)
+        symbol.bound = Product(both)
+        return both
+    if isinstance(symbol, Product):
+        return _split_product(factors(symbol), lead)
+    if any(size(p) % trail for p in parts(symbol)):
+        return None
+    pairs = [pair for p in parts(symbol) if (pair := _split(p, size(p) // trail))]
+    if len(pairs) < len(parts(symbol)):
+        return None
+    first, *others = (inner for _, inner in pairs)
+    for inner in others:
+        unify(first, inner)
+    return concatenate([outer for outer, _ in pairs]), first
+
+
+def _split_product(flat: list[Symbol], lead: int) -> tuple[Symbol, Symbol] | None:
+    i = 0
+    while lead % size(flat[i]) == 0:
+        lead //= size(flat[i])
+        i += 1
+        if lead == 1:
+            return merge(flat[:i]), merge(flat[i:])
+    pair = None if size(flat[i]) % lead else _split(flat[i], lead)
+    return pair and (merge([*flat[:i], pair[0]]), merge([pair[1], *flat[i + 1 :]]))
+
+
+def _cut(symbol: Symbol, at: int) -> tuple[Symbol, Symbol] | None:
+    """The parts before and from an index."""
     symbol = resolve(symbol)
     if isinstance(symbol, Atom):
         both = symbol.part(at), symbol.part(symbol.size - at)
@@ -427,20 +390,14 @@ def _cut_at(symbol: Symbol, at: int) -> tuple[Symbol, Symbol] | None:
     if isinstance(symbol, Product):
         first, *rest = factors(symbol)
         inner = math.prod(map(size, rest))
-        pair = None if at % inner else _cut_at(first, at // inner)
+        pair = None if at % inner else _cut(first, at // inner)
         return pair and (merge([pair[0], *rest]), merge([pair[1], *rest]))
-    before: list[Symbol] = []
     flat = parts(symbol)
-    for i, part in enumerate(flat):
-        n = size(part)
-        if at < n:
-            pair = _cut_at(part, at)
-            return pair and (
-                concatenate([*before, pair[0]]),
-                concatenate([pair[1], *flat[i + 1 :]]),
-            )
-        before.append(part)
-        at -= n
-        if at == 0:
-            return concatenate(before), concatenate(flat[i + 1 :])
-    return None
+    i = 0
+    while at >= size(flat[i]):
+        at -= size(flat[i])
+        i += 1
+    if at == 0:
+        return concatenate(flat[:i]), concatenate(flat[i:])
+    pair = _cut(flat[i], at)
+    return pair and (concatenate([*flat[:i], pair[0]]), concatenate([pair[1], *flat[i + 1 :]]))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
-from lopt.symmetry.jaxprs import CALLS, WATCHING, open_jaxpr, scan_live_outputs, solving
+from lopt.symmetry.families import CALLS, WATCHING
+from lopt.symmetry.jaxprs import open_jaxpr, scan_live_outputs, solving
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()

@@ -3,24 +3,15 @@
 from collections.abc import Sequence
 
 from lopt.symmetry.dimensions import aligned
+from lopt.symmetry.families import ELEMENTWISE, IDENTITY
 from lopt.symmetry.interpret import Dims, fixed_dims, join_values, moved
 from lopt.symmetry.symbols import fix
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
 
-_ELEMENTWISE = """
-abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp
-clz complex conj convert_element_type copy cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2
-expm1 floor ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log
-log1p logistic lt lt_to max min mul mulhi name ne neg nextafter not or polygamma population_count
-pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n sharding_constraint
-shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stage
-stop_gradient sub tan tanh xor zeta
-"""
 
-
-@HANDLERS.of(*_ELEMENTWISE.split())
+@HANDLERS.of(*ELEMENTWISE)
 def elementwise(equation: Equation, *operands: Dims) -> list[Dims]:
     """Aligned axes are one; an operand that is stretched along an axis does not vary along it."""
     (shape,) = equation.out_shapes
@@ -38,10 +29,7 @@ def reinterpreted(equation: Equation, operand: Dims) -> list[Dims]:
     return [left + fixed_dims(shape[len(left) :], "bits")]
 
 
-_IDENTITY = "optimization_barrier device_put reshard layout_constraint pvary accum_grad_in_ref"
-
-
-@HANDLERS.of(*_IDENTITY.split())
+@HANDLERS.of(*IDENTITY)
 def identity(equation: Equation, *operands: Dims) -> Sequence[Dims]:
     """Each operand is an output."""
     return operands

@@ -1,6 +1,7 @@
 """The primitives that take or write at computed positions, and those of random numbers."""
 
 from lopt.symmetry.dimensions import looked_up
+from lopt.symmetry.families import RANDOM
 from lopt.symmetry.interpret import Dims, fix_all, join_values, moved
 from lopt.symmetry.outside import Outside
 from lopt.symmetry.symbols import Atom, Symbol, fix, join
@@ -84,14 +85,7 @@ def dynamic_update_slice(
     return [tuple(out)]
 
 
-_RANDOM = """
-random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
-random_gamma threefry2x32 threefry4x32 philox2x32 philox4x32 iota_2x32_shape
-rng_bit_generator rng_uniform
-"""
-
-
-@HANDLERS.of(*_RANDOM.split())
+@HANDLERS.of(*RANDOM)
 def random_numbers(equation: Equation, *operands: Dims) -> list[Dims]:
     """Random numbers have their order."""
     fix_all(operands, "random")

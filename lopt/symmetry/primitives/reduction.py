@@ -9,18 +9,9 @@ from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
 
-SYMMETRIC = ("sum", "prod", "max", "min", "and", "or", "xor")
-"""The reductions by an operation that is commutative."""
-
 
 def _without(dims: Dims, axes: Iterable[int]) -> Dims:
     return tuple(s for i, s in enumerate(dims) if i not in axes)
-
-
-@HANDLERS.of(*(f"reduce_{name}" for name in SYMMETRIC))
-def symmetric_reduction(equation: Equation, operand: Dims) -> list[Dims]:
-    """The order does not matter to a commutative operation."""
-    return [_without(operand, equation.params["axes"])]
 
 
 @HANDLERS.of("argmax", "argmin")

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.dimensions import broadcast, runs, transposed, without
+from lopt.symmetry.dimensions import MOVES, runs
 from lopt.symmetry.interpret import Dims, join_values, moved
 from lopt.symmetry.symbols import (
     Atom,
@@ -38,25 +38,14 @@ from lopt.symmetry.walk import Equation, Handlers
 HANDLERS = Handlers()
 
 
-@HANDLERS.of("broadcast_in_dim")
-def broadcast_(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
-    """New and stretched axes do not vary."""
-    return [moved(operand, broadcast(equation), len(equation.out_shapes[0]))]
-
-
-@HANDLERS.of("transpose")
-def transpose(equation: Equation, operand: Dims) -> list[Dims]:
-    """Axes change places."""
-    return [moved(operand, transposed(equation), len(operand))]
-
-
-@HANDLERS.of("squeeze")
-def squeeze(equation: Equation, operand: Dims) -> list[Dims]:
-    """Axes of size 1 go."""
-    dropped = equation.params["dimensions"]
-    for i in dropped:
-        mark_read(operand[i])
-    to = without(len(operand), dropped)
+@HANDLERS.of(*MOVES)
+def move(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dims]:
+    """Axes change places, or go; new and stretched ones do not vary."""
+    to = MOVES[equation.name](equation)
+    if equation.name == "squeeze":
+        for symbol, places in zip(operand, to, strict=True):
+            if not places:
+                mark_read(symbol)
     return [moved(operand, to, len(equation.out_shapes[0]))]
 
 

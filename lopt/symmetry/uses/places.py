@@ -5,61 +5,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from lopt.symmetry.dimensions import broadcast, looked_up, runs, transposed, without
+from lopt.symmetry.dimensions import MOVES, looked_up, runs, without
+from lopt.symmetry.families import IDENTITY, RANDOM
 from lopt.symmetry.uses.views import Value, View
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
 
 
-@HANDLERS.of(
-    "random_seed",
-    "random_wrap",
-    "random_unwrap",
-    "random_split",
-    "random_fold_in",
-    "random_bits",
-    "random_clone",
-    "random_gamma",
-    "threefry2x32",
-    "rng_bit_generator",
-    "rng_uniform",
-)
+@HANDLERS.of(*RANDOM)
 def _random(equation: Equation, *operands: Value) -> list[Value]:
     """Noise is no data: a kernel that it was multiplied with, as by dropout, is a kernel."""
     return [Value()] * len(equation.out_shapes)
 
 
-@HANDLERS.of(
-    "convert_element_type",
-    "copy",
-    "stop_gradient",
-    "name",
-    "reduce_precision",
-    "sharding_constraint",
-    "device_put",
-    "reshard",
-    "layout_constraint",
-    "pvary",
-    "optimization_barrier",
-)
+@HANDLERS.of(*IDENTITY)
 def _same(equation: Equation, *operands: Value) -> Sequence[Value]:
     return operands
 
 
-@HANDLERS.of("transpose")
-def _transpose(equation: Equation, x: Value) -> list[Value]:
-    return [x.moved(transposed(equation))]
-
-
-@HANDLERS.of("squeeze")
-def _squeeze(equation: Equation, x: Value) -> list[Value]:
-    return [x.moved(without(len(equation.in_shapes[0]), equation.params["dimensions"]))]
-
-
-@HANDLERS.of("broadcast_in_dim")
-def _broadcast(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
-    return [x.moved(broadcast(equation))]
+@HANDLERS.of(*MOVES)
+def _moved(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
+    return [x.moved(MOVES[equation.name](equation))]
 
 
 @HANDLERS.of("reshape")
@@ -169,10 +136,3 @@ def _stack(equation: Equation, *operands: Value) -> list[Value]:
 @HANDLERS.of("iota")
 def _iota(equation: Equation) -> list[Value]:
     return [Value(counts=equation.params["dimension"])]
-
-
-@HANDLERS.of("eq")
-def _equal(equation: Equation, a: Value, b: Value) -> list[Value]:
-    """Indices compared with 0, 1, 2, ... are one-hot; two counts make an identity matrix."""
-    hot = next((x.counts for x in (a, b) if x.counts is not None), None)
-    return [Value(a.data or b.data, one_hot=hot)]

@@ -2,42 +2,35 @@
 
 from collections.abc import Sequence
 
-from lopt.symmetry.dimensions import aligned, multiplied, without
-from lopt.symmetry.primitives.reduction import SYMMETRIC
+from lopt.symmetry.dimensions import MOVES, aligned, multiplied
+from lopt.symmetry.families import ELEMENTWISE, REDUCTIONS
 from lopt.symmetry.uses.views import Value, View, covering, unique, wide_axes
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
 
 
-@HANDLERS.of("reduce_sum")
-def _sum(equation: Equation, x: Value) -> list[Value]:
+@HANDLERS.of(*REDUCTIONS)
+def _reduced(equation: Equation, x: Value) -> list[Value]:
     axes = equation.params["axes"]
-    for factor in x.factors:
+    for factor in x.factors if equation.name == "reduce_sum" else ():
         if factor.along(axes):
             equation.walk.evidence.product(Value(views=(factor,)), axes, ())
-    to = without(len(equation.in_shapes[0]), axes)
-    return [x.changed().moved(to) if not x.data else Value(True)]
+    return [Value(True) if x.data else x.changed().moved(MOVES[equation.name](equation))]
 
 
-@HANDLERS.of(*(f"reduce_{name}" for name in SYMMETRIC if name != "sum"))
-def _reduced(equation: Equation, x: Value) -> list[Value]:
-    to = without(len(equation.in_shapes[0]), equation.params["axes"])
-    return [x.changed().moved(to) if not x.data else Value(True)]
-
-
-_ENTRY_BY_ENTRY = """
-abs acos acosh and asin asinh atan atan2 atanh cbrt ceil clamp complex conj cos cosh erf
-erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le log log1p logistic lt max
-min ne neg not or pow real rem round rsqrt select_n sign sin sinh sqrt square tan tanh xor
-"""
-
-
-@HANDLERS.of(*_ENTRY_BY_ENTRY.split())
+@HANDLERS.of(*ELEMENTWISE)
 def _each(equation: Equation, *operands: Value) -> list[Value]:
     found = _combined(equation, _aligned(equation, operands))
     # After a nonlinearity a product of tensors is no factor of a kernel, but what a layer wrote.
     return [Value(True) if len(operands) == 1 and _composite(found, equation) else found]
+
+
+@HANDLERS.of("eq")
+def _equal(equation: Equation, a: Value, b: Value) -> list[Value]:
+    """Indices compared with 0, 1, 2, ... are one-hot; two counts make an identity matrix."""
+    hot = next((x.counts for x in (a, b) if x.counts is not None), None)
+    return [Value(a.data or b.data, one_hot=hot)]
 
 
 @HANDLERS.of("mul")
