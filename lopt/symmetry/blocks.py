@@ -37,14 +37,13 @@ def block_groups(spec: PermutationSpec) -> dict[str, Groups]:
 def split_blocks(spec: PermutationSpec, tree: PyTree[Array]) -> dict[str, Array]:
     """The tensors of `tree` as blocks; axes behind those of the spec (channels) stay last."""
     leaves = dict(leaves_with_path(tree))
-    return {
-        name: part
-        for path, axes, blocks in all_blocks(spec)
-        for (name, groups), part in zip(
-            blocks, _split(leaves[path], tuple(axes), 0, spec), strict=True
-        )
-        if _has_elements(groups, spec)
-    }
+    found: dict[str, Array] = {}
+    for path, axes, blocks in all_blocks(spec):
+        parts = _split(leaves[path], tuple(axes), 0, spec)
+        for (name, groups), part in zip(blocks, parts, strict=True):
+            if _has_elements(groups, spec):
+                found[name] = part
+    return found
 
 
 def merge_blocks(spec: PermutationSpec, blocks: dict[str, Array]) -> PyTree[Array]:
@@ -99,37 +98,35 @@ def parts_of(axes: Axes) -> list[Part]:
     return product(fold(axis, partial(one, i), product, total) for i, axis in enumerate(axes))
 
 
-def _split(x: Array, axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> Iterator[Array]:
+def _split(x: Array, axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> list[Array]:
     if i == len(axes):
-        yield x
-        return
-    axis = axes[i]
+        return [x]
+    axis, before, behind = axes[i], axes[:i], axes[i + 1 :]
     if isinstance(axis, Product):
-        factors = axis.factors
-        sizes = tuple(size_of(f, spec.sizes) for f in factors)
+        sizes = tuple(size_of(f, spec.sizes) for f in axis.factors)
         x = x.reshape(*x.shape[:i], *sizes, *x.shape[i + 1 :])
-        yield from _split(x, axes[:i] + factors + axes[i + 1 :], i, spec)
-    elif isinstance(axis, Sum):
-        start = 0
-        for part in axis.parts:
-            stop = start + size_of(part, spec.sizes)
-            piece = jax.lax.slice_in_dim(x, start, stop, axis=i)
-            yield from _split(piece, (*axes[:i], part, *axes[i + 1 :]), i, spec)
-            start = stop
-    else:
-        yield from _split(x, axes, i + 1, spec)
-
-
-def _merge(parts: Iterator[Array], axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> Array:
-    if i == len(axes):
-        return next(parts)
-    axis = axes[i]
-    if isinstance(axis, Product):
-        factors = axis.factors
-        x = _merge(parts, axes[:i] + factors + axes[i + 1 :], i, spec)
-        size = size_of(axis, spec.sizes)
-        return x.reshape(*x.shape[:i], size, *x.shape[i + len(factors) :])
+        return _split(x, before + axis.factors + behind, i, spec)
     if isinstance(axis, Sum):
-        pieces = [_merge(parts, (*axes[:i], part, *axes[i + 1 :]), i, spec) for part in axis.parts]
-        return jnp.concatenate(pieces, axis=i)
-    return _merge(parts, axes, i + 1, spec)
+        stops = [*itertools.accumulate(size_of(part, spec.sizes) for part in axis.parts)]
+        return [
+            block
+            for part, start, stop in zip(axis.parts, [0, *stops], stops, strict=False)
+            for block in _split(
+                jax.lax.slice_in_dim(x, start, stop, axis=i), (*before, part, *behind), i, spec
+            )
+        ]
+    return _split(x, axes, i + 1, spec)
+
+
+def _merge(blocks: Iterator[Array], axes: tuple[Axis, ...], i: int, spec: PermutationSpec) -> Array:
+    if i == len(axes):
+        return next(blocks)
+    axis, before, behind = axes[i], axes[:i], axes[i + 1 :]
+    if isinstance(axis, Product):
+        x = _merge(blocks, before + axis.factors + behind, i, spec)
+        rest = x.shape[i + len(axis.factors) :]
+        return x.reshape(*x.shape[:i], size_of(axis, spec.sizes), *rest)
+    if isinstance(axis, Sum):
+        parts = [_merge(blocks, (*before, part, *behind), i, spec) for part in axis.parts]
+        return jnp.concatenate(parts, axis=i)
+    return _merge(blocks, axes, i + 1, spec)

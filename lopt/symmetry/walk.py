@@ -124,7 +124,7 @@ class Walk(Generic[V]):
             for atom, on in zip(jaxpr.outvars, live, strict=True)
         ]
 
-    # What follows depends on what the values are.
+    # What follows depends on what values are, as do the methods that `primitives.control` calls.
 
     def apply(self, equation: Equation, operands: Sequence[V]) -> Sequence[V]:
         """The value of each output of an equation."""
@@ -144,33 +144,4 @@ class Walk(Generic[V]):
 
     def nothing(self, shape: Shape) -> V:
         """The value of an array that does not matter."""
-        raise NotImplementedError
-
-    def either(self, values: Sequence[V]) -> V:
-        """The value of what one of several branches returns."""
-        raise NotImplementedError
-
-    def rows(self, xs: Sequence[V], shapes: Sequence[Shape], count: int) -> tuple[Any, list[V]]:
-        """The axis of a scan's steps, and what each of them has of the arrays that it runs over."""
-        raise NotImplementedError
-
-    def stacked(self, steps: Any, rows: Sequence[V]) -> list[V]:
-        """The arrays that a scan makes, given their axis and what each step returns."""
-        raise NotImplementedError
-
-    def loop(
-        self,
-        step: Callable[[Sequence[V]], list[V]],
-        carry: Sequence[V],
-        live: Sequence[bool],
-        variables: Sequence[tuple[core.Var, core.Var | core.Literal]],
-    ) -> tuple[list[V], list[V]]:
-        """The value of a loop's carry, and of what its body returns beside it.
-
-        Args:
-          step: the values of the body's outputs, given those of the carry.
-          carry: the values before the loop.
-          live: which of the body's outputs matter.
-          variables: each of the carry, before a step and after it.
-        """
         raise NotImplementedError

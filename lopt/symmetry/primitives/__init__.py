@@ -14,16 +14,12 @@ from lopt.symmetry.primitives import (
 )
 from lopt.symmetry.walk import Handler, Handlers
 
-HANDLERS = Handlers(
-    contraction.HANDLERS
-    | control.HANDLERS
-    | elementwise.HANDLERS
-    | indexing.HANDLERS
-    | linear_algebra.HANDLERS
-    | reduction.HANDLERS
-    | references.HANDLERS
-    | structure.HANDLERS
+_FAMILIES = (
+    *(contraction, control, elementwise, indexing),
+    *(linear_algebra, reduction, references, structure),
 )
+
+HANDLERS = Handlers({name: f for family in _FAMILIES for name, f in family.HANDLERS.items()})
 """The handler of each primitive that `infer_spec` knows."""
 
 

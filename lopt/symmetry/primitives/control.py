@@ -1,4 +1,14 @@
-"""The primitives that call functions: calls, branches and loops. Both walks go through them so."""
+"""The primitives that call functions: calls, branches and loops. Both walks go through them so.
+
+A walk says what depends on its kind of values:
+
+- `either(values)`: the value of what is one of several;
+- `rows(xs, shapes, count)`: the axis of a scan's steps, and what each step has of the arrays `xs`;
+- `stacked(steps, rows)`: the arrays that a scan makes of what each step returns;
+- `loop(step, carry, live, variables)`: the values of a loop's carry and of what its body returns
+  beside it. `step` makes the body's outputs of those of the carry, `live` tells which of them
+  matter, and `variables` are each carry's before and after a step.
+"""
 
 from collections.abc import Sequence
 from itertools import compress

@@ -1,36 +1,22 @@
 """The primitives that reduce, scan, sort or pool along an axis."""
 
-from collections.abc import Iterable
-
 from lopt.symmetry.dimensions import window_rests
 from lopt.symmetry.interpret import Dims, join_values
-from lopt.symmetry.symbols import Atom, fix, join
+from lopt.symmetry.symbols import Atom, Symbol, fix, join
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
 
 
-def _without(dims: Dims, axes: Iterable[int]) -> Dims:
-    return tuple(s for i, s in enumerate(dims) if i not in axes)
-
-
-@HANDLERS.of("argmax", "argmin")
-def arg_reduction(equation: Equation, operand: Dims) -> list[Dims]:
-    """The result is a position."""
-    for i in equation.params["axes"]:
-        fix(operand[i], "position")
-    return [_without(operand, equation.params["axes"])]
-
-
-@HANDLERS.of("reduce")
-def custom_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
-    """An operation that the user wrote need not be commutative."""
-    axes = equation.params["dimensions"]
+@HANDLERS.of("argmax", "argmin", "reduce")
+def ordered_reduction(equation: Equation, *operands: Dims) -> list[Dims]:
+    """The result is a position, or of an operation that need not be commutative."""
     count = len(equation.out_shapes)
     joined = join_values(operands[:count])
+    axes = equation.params["dimensions" if equation.name == "reduce" else "axes"]
     for i in axes:
-        fix(joined[i], "reduced")
-    return [_without(joined, axes)] * count
+        fix(joined[i], "reduced" if equation.name == "reduce" else "position")
+    return [tuple(s for i, s in enumerate(joined) if i not in axes)] * count
 
 
 @HANDLERS.of("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
@@ -67,24 +53,17 @@ def top_k(equation: Equation, operand: Dims) -> list[Dims]:
     return [(*operand[:axis], Atom(k, "sorted"), *operand[axis + 1 :])] * 2
 
 
-@HANDLERS.of("reduce_window_sum", "reduce_window_max", "reduce_window_min")
-def pooling(equation: Equation, operand: Dims) -> list[Dims]:
+@HANDLERS.of("reduce_window", "reduce_window_sum", "reduce_window_max", "reduce_window_min")
+def pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     """Windows fix the axes along which they move."""
     in_shape, shape = equation.in_shapes[0], equation.out_shapes[0]
-    out = list(operand)
+    count = len(equation.out_shapes)
+    out = list(join_values(operands[:count]))
     for i, n in enumerate(shape):
         if in_shape[i] != n or not window_rests(equation, i):
-            fix(operand[i], "space")
+            fix(out[i], "space")
             out[i] = Atom(n, "space")
-    return [tuple(out)]
-
-
-@HANDLERS.of("reduce_window")
-def custom_pooling(equation: Equation, *operands: Dims) -> list[Dims]:
-    """As pooling, over several operands."""
-    count = len(equation.out_shapes)
-    joined = join_values(operands[:count])
-    return [*pooling(equation, joined)] * count
+    return [tuple(out)] * count
 
 
 @HANDLERS.of("select_and_scatter", "select_and_scatter_add", "select_and_gather_add")
@@ -92,7 +71,7 @@ def pooling_gradient(equation: Equation, a: Dims, b: Dims, *rest: Dims) -> list[
     """The gradients of pooling fix space, and keep what no window moves along."""
     (shape,) = equation.out_shapes
     columns = zip(a, b, *equation.in_shapes[:2], shape, strict=True)
-    out = []
+    out: list[Symbol | None] = []
     for i, (x, y, m, n, size) in enumerate(columns):
         if m == n == size and window_rests(equation, i):
             out.append(join([x, y]))

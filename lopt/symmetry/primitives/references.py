@@ -17,7 +17,7 @@ HANDLERS = Handlers()
 def new_reference(equation: Equation, value: Dims) -> list[Dims]:
     """What it holds at first tells its axes."""
     (shape,) = equation.out_shapes
-    return [tuple(Atom(n) if s is None else s for s, n in zip(value, shape, strict=True))]
+    return [tuple(s or Atom(n) for s, n in zip(value, shape, strict=True))]
 
 
 @HANDLERS.of("empty_ref")

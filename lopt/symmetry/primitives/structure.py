@@ -99,7 +99,7 @@ def _regrouped(sources: list[tuple[Symbol | None, int]], sizes: list[int]) -> li
         return [None] * len(sizes)
     if len(sources) == len(sizes) == 1:
         return [sources[0][0]]
-    whole = merge([Atom(n) if symbol is None else symbol for symbol, n in sources])
+    whole = merge([symbol or Atom(n) for symbol, n in sources])
     return [whole] if len(sizes) == 1 else list(Table(whole, sizes).factors)
 
 
@@ -108,16 +108,11 @@ def tile(equation: Equation, operand: Dims) -> list[Dims]:
     """Repeated as a whole: the repetitions are rows that do not vary, the axis is within them."""
     repeats = equation.params["reps"]
     columns = zip(operand, equation.in_shapes[0], repeats, strict=True)
-    return [
-        tuple(
-            symbol
-            if count == 1
-            else None
-            if n == 1 or symbol is None
-            else merge([Atom(count), symbol])
-            for symbol, n, count in columns
-        )
-    ]
+    return [tuple(x if m == 1 or not x else _tiled(x, n, m) for x, n, m in columns)]
+
+
+def _tiled(symbol: Symbol, n: int, count: int) -> Symbol | None:
+    return None if n == 1 else merge([Atom(count), symbol])
 
 
 @HANDLERS.of("slice")
@@ -209,20 +204,10 @@ def stack(equation: Equation, *operands: Dims) -> list[Dims]:
 def concatenate_(equation: Equation, *operands: Dims) -> list[Dims]:
     """The concatenated axis is a sum; the others are one."""
     axis = equation.params["dimension"]
-    return [
-        tuple(
-            _concatenated(column, [shape[axis] for shape in equation.in_shapes])
-            if i == axis
-            else join(column)
-            for i, column in enumerate(zip(*operands, strict=True))
-        )
-    ]
-
-
-def _concatenated(column: Sequence[Symbol | None], sizes: Sequence[int]) -> Symbol:
-    return concatenate(
-        [Atom(n) if symbol is None else symbol for symbol, n in zip(column, sizes, strict=True)]
-    )
+    columns = [*zip(*operands, strict=True)]
+    sizes = [shape[axis] for shape in equation.in_shapes]
+    total = concatenate([x or Atom(n) for x, n in zip(columns[axis], sizes, strict=True)])
+    return [tuple(total if i == axis else join(column) for i, column in enumerate(columns))]
 
 
 @HANDLERS.of("pad")
@@ -237,7 +222,7 @@ def _padded(symbol: Symbol | None, n: int, out: int, config: tuple[int, int, int
     low, high, interior = config
     if (low, high, interior) == (0, 0, 0):
         return symbol
-    symbol = Atom(n) if symbol is None else symbol
+    symbol = symbol or Atom(n)
     if interior and n > 1:
         fix(symbol, "padded")
         return Atom(out, "padded")

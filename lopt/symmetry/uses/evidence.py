@@ -105,23 +105,19 @@ class Evidence:
     """
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]):
-        """Nothing is known of any of them."""
         self.shapes = list(shapes)
         self.of = [Uses() for _ in shapes]
 
     def product(
         self, weight: Value, read: Iterable[int], batch: Iterable[int], windows: Iterable[int] = ()
     ) -> list[View]:
-        """Note a product of a value with data.
+        """Note a product of a value with data; returns its views, knowing which product it is.
 
         Args:
-          weight: with its views.
+          weight: the value.
           read: the axes that are summed over.
           batch: those that both operands have.
           windows: those of a convolution's window.
-
-        Returns:
-          The views, each knowing which product it is in.
         """
         taken = frozenset((*read, *batch, *windows))
         found = []
@@ -134,20 +130,20 @@ class Evidence:
             )
         return found
 
-    def pick(self, value: Value, axes: Iterable[int], data: bool) -> None:
-        """Note a look-up along some axes of a value, at positions that data tell or a counter."""
-        for view in value.views:
-            along = view.along(axes)
-            self.of[view.tensor].picked |= along
-            self.of[view.tensor].told |= along if data else frozenset()
-
     def mix(self, value: Value) -> None:
         """Note a product with another tensor."""
         for view in value.views:
             self.of[view.tensor].mixed = True
 
+    def pick(self, value: Value, axes: Iterable[int], data: bool) -> None:
+        """Note a look-up along some axes, at positions that data tell or a counter."""
+        for view in value.views:
+            along = view.along(axes)
+            self.of[view.tensor].picked |= along
+            self.of[view.tensor].told |= along if data else frozenset()
+
     def cut(self, value: Value, axes: Iterable[int]) -> None:
-        """Note that single entries are taken along some axes of a value."""
+        """Note that single entries are taken along some axes."""
         for view in value.views:
             self.of[view.tensor].cut |= view.along(axes)
 
@@ -172,14 +168,11 @@ class Evidence:
         """
         wide = wide_axes(shape)
         for vector in total.vectors:
-            fitting = [
-                p
-                for p in total.products
-                if p.covered & wide == vector.covered & wide and p.parts == vector.parts
-            ]
-            self.of[vector.tensor].sums[vector.use] |= {p.tensor for p in fitting}
-            for product in fitting:
-                biases = self.of[product.tensor].products[product.use].biases
+            for p in total.products:
+                if p.covered & wide != vector.covered & wide or p.parts != vector.parts:
+                    continue
+                self.of[vector.tensor].sums[vector.use].add(p.tensor)
+                biases = self.of[p.tensor].products[p.use].biases
                 if vector.tensor not in biases:
                     biases.append(vector.tensor)
 
