@@ -7,6 +7,7 @@ python -m lopt.compare --optimizer=runs/quickstart/optimizer.safetensors \
 The same command resumes a comparison that was interrupted.
 """
 
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +17,17 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest, user_errors
 from lopt.base.user_defined import trust
 from lopt.compare.baselines import BASELINES
 from lopt.compare.comparison import compare
 from lopt.compare.entries import UNTRAINED
-from lopt.compare.progress import show_line
-from lopt.compare.provenance import own_steps, own_tasks
-from lopt.compare.tables import tables, verdicts
+from lopt.compare.provenance import steps_of, tasks_of
+from lopt.compare.sentences import verdicts
+from lopt.compare.tables import tables
 from lopt.rules import load
 from lopt.runs.commands import run
+from lopt.runs.progress import print_line
 from lopt.runs.signals import resumable
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/compare/.")
@@ -51,8 +53,8 @@ _TRUST = flags.DEFINE_list(
 flags.mark_flags_as_required(["workdir"])
 
 _SHORT = ("optimizer", "task", "steps", "seeds", "rates", "baselines", "reference")
-_KEYS = {"optimizers", "tasks", "steps", "seeds"}
-_MORE = {"rates", "schedules", "weight_decays", "reference", "measure", "time_steps"}
+_NEEDED = {"optimizers", "tasks", "steps", "seeds"}
+_KEYS = {*inspect.signature(compare).parameters} - {"workdir", "console"}
 
 _STEPS_UNLESS_SAID = 1000
 
@@ -66,37 +68,35 @@ def main(argv: Sequence[str]) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     trust(*_TRUST.value)
     plan = _from_config() if _CONFIG.value is not None else _from_flags()
-    workdir = Path(_WORKDIR.value)
+    workdir = Path(_WORKDIR.value or "")
     with resumable("the trials that are done"):
         results = compare(**plan, workdir=workdir, console=console)
-        try:
+        with user_errors(f"{workdir} cannot be written", OSError):
             results.save(workdir)
-        except OSError as error:
-            raise UserError(f"{workdir} cannot be written: {error.strerror or error}") from error
     console.print(tables(results))
     for sentence in verdicts(results):
-        show_line(console, sentence)
-    show_line(console, f"wrote {workdir / 'report.html'}, report.md and results.json")
+        print_line(console, sentence)
+    print_line(console, f"wrote {workdir / 'report.html'}, report.md and results.json")
 
 
 def _from_config() -> dict[str, Any]:
-    """What `compare` is called with, from a config file."""
+    """The arguments of `compare` from a config file."""
     given = [f"--{name}" for name in _SHORT if flags.FLAGS[name].present]
     if given:
         raise UserError(f"{given[0]} and --config: what one says is in the other; give one of them")
     config = _CONFIG.value
     plan = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     for key in plan:
-        if key not in _KEYS | _MORE:
-            raise UserError(f"no key {key!r} in a comparison; {suggest(key, _KEYS | _MORE)}")
-    missing = sorted(_KEYS - plan.keys())
+        if key not in _KEYS:
+            raise UserError(f"no key {key!r} in a comparison; {suggest(key, _KEYS)}")
+    missing = sorted(_NEEDED - plan.keys())
     if missing:
         raise UserError(f"the config of a comparison needs the key {missing[0]!r}")
     return plan
 
 
 def _from_flags() -> dict[str, Any]:
-    """What `compare` is called with, from the short form."""
+    """The arguments of `compare` from the short form."""
     if not _OPTIMIZER.value:
         raise UserError("what is to be compared? give --config=FILE or --optimizer=FILE")
     if not any(_BASELINES.value):
@@ -104,11 +104,10 @@ def _from_flags() -> dict[str, Any]:
     first = load(_OPTIMIZER.value[0])
     return {
         "optimizers": [*_BASELINES.value, *_OPTIMIZER.value],
-        "tasks": _TASK.value or own_tasks(first, _OPTIMIZER.value[0]),
-        "steps": _STEPS.value or own_steps(first) or _STEPS_UNLESS_SAID,
+        "tasks": _TASK.value or tasks_of(first, _OPTIMIZER.value[0]),
+        "steps": _STEPS.value or steps_of(first) or _STEPS_UNLESS_SAID,
         "seeds": _SEEDS.value,
         "rates": _RATES.value,
-        "schedules": ("cosine",),
         "reference": _REFERENCE.value or None,
     }
 

@@ -21,11 +21,13 @@ class Baseline:
         `total_steps`.
       rate: the centre of the grid of its learning rates.
       scheduled: whether its learning rate follows a schedule.
+      kind: "baseline", or "control" for what is no rival but explains a part of a lead.
     """
 
     make: Callable[..., optax.GradientTransformation]
     rate: float
     scheduled: bool = True
+    kind: str = "baseline"
 
 
 def sm3(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
@@ -79,6 +81,6 @@ BASELINES = Parts(
     madgrad=Baseline(contrib.madgrad, 0.01),
     galore=Baseline(contrib.galore, 0.01),
     sophia=Baseline(contrib.sophia, 1e-3),
-    tensor_normalized_adam=Baseline(tensor_normalized_adam, 0.01),
+    tensor_normalized_adam=Baseline(tensor_normalized_adam, 0.01, kind="control"),
 )
 """The optimizers of optax and optax.contrib with their defaults, and a control, by name."""

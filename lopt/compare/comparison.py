@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,16 +15,52 @@ from lopt.base.errors import UserError, suggest
 from lopt.base.parts import build
 from lopt.compare.entries import Entry, entries, offered, several
 from lopt.compare.grid import Budget
-from lopt.compare.progress import progress
-from lopt.compare.results import Comparison
+from lopt.compare.results import Results
 from lopt.compare.runs import Runs
-from lopt.compare.store import Memory, Store
+from lopt.compare.store import opened
 from lopt.compare.sweep import Sweep
 from lopt.compare.trials import MEASURES, Outcome
+from lopt.runs.progress import Progress
 from lopt.tasks import TASKS, Task
 
 REFERENCE = "adamw"
 """What speedups refer to, if it takes part and nothing else is said."""
+
+
+class Comparison(Results):
+    """What `compare` found, with its tables, pictures and reports."""
+
+    # Drawing takes as long to import as JAX: only who draws waits for it.
+
+    def table(self) -> Any:
+        """The standings as a table for terminals."""
+        from lopt.compare.tables import standings_table
+
+        return standings_table(self)
+
+    def plot(self) -> Any:
+        """The learning curves, the speedups and the rest as matplotlib figures, by name."""
+        from lopt.compare.figures import figures
+
+        return figures(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `results.json`, `report.md` with its pictures, and `report.html` to a folder."""
+        from lopt.compare.report import write
+
+        write(self, Path(folder))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; a number that is not finite is None."""
+        from lopt.compare.report import as_data
+
+        return as_data(self)
+
+    def _repr_html_(self) -> str:
+        """The tables and the figures, for notebooks."""
+        from lopt.compare.html import body
+
+        return body(self)
 
 
 def compare(
@@ -58,7 +96,7 @@ def compare(
       measure: what an optimizer's best setting is lowest in: "final_loss", "mean_loss" or
         "held_out_loss".
       time_steps: whether the time of a step is measured, for speedups in wall-clock time.
-      workdir: where trials are kept as they come; the same call then resumes a killed one. By
+      workdir: where trials are written as they come; the same call then resumes a killed one. By
         default they are in memory only. Of what is given in Python it knows the names only.
       console: where it is said how far it is; nowhere by default.
 
@@ -78,42 +116,27 @@ def compare(
       ('sgd', True)
     """
     taking_part, built = entries(optimizers), _tasks(tasks)
-    lengths = _lengths(steps, len(built))
+    length_of = dict(zip(built, _lengths(steps, len(built)), strict=True))
     budget = Budget(rates, schedules, weight_decays)
     budget = replace(budget, schedules=offered(taking_part, budget.schedules))
     seeds = SIZE("seeds", seeds)
     measure = named("measure", MEASURES)("measure", measure)
-    names = [c.name for c in taking_part]
-    if reference is None:
-        reference = REFERENCE if REFERENCE in names else names[0]
-    if TEXT("reference", reference) not in names:
-        raise UserError(
-            f"the reference {reference!r} does not take part; {suggest(reference, names)}"
-        )
+    reference = _reference(reference, [entry.name for entry in taking_part])
     for entry in taking_part:
-        _require_one_fits(entry, built.values(), lengths)
-    length_of = dict(zip(built, lengths, strict=True))
-    plan = {
-        "kind": "comparison",
-        "tasks": length_of,
-        "optimizers": {c.name: {"kind": c.kind, **c.identity} for c in taking_part},
-        "seeds": seeds,
-        "rates": budget.rates,
-        "schedules": list(budget.schedules),
-        "weight_decays": list(budget.weight_decays),
-        "measure": measure,
-    }
+        _require_one_fits(entry, built.values(), length_of.values())
+    plan = _plan(taking_part, length_of, seeds, budget, measure)
+    trials = len(built) * sum(entry.trials(budget) for entry in taking_part)
     outcomes: dict[tuple[str, str], Outcome] = {}
-    store = Memory() if workdir is None else Store(workdir, plan)
-    with store, progress(console) as shown:
-        shown.of(sum(c.trials(budget) for c in taking_part) * len(built))
-        for (name, task), length in zip(built.items(), lengths, strict=True):
-            runs = Runs(task, length, seeds)
-            sweep = Sweep(name, runs, budget, measure, time_steps, store, shown)
-            found = sweep.outcomes(taking_part)
+    with (
+        nullcontext() if workdir is None else opened(workdir, plan) as store,
+        Progress(0, trials, console or Console(quiet=True), every=None) as progress,
+    ):
+        sweep = Sweep(taking_part, budget, measure, time_steps, store, progress)
+        for name, task in built.items():
+            found = sweep.outcomes(name, Runs(task, length_of[name], seeds))
             outcomes |= {(name, optimizer): outcome for optimizer, outcome in found.items()}
     return Comparison(
-        kinds={c.name: c.kind for c in taking_part},
+        kinds={entry.name: entry.kind for entry in taking_part},
         steps=length_of,
         outcomes=outcomes,
         reference=reference,
@@ -121,7 +144,7 @@ def compare(
         seeds=seeds,
         budget=budget.trials,
         sources={name: task.source for name, task in built.items()},
-        digests={c.name: c.identity["sha256"] for c in taking_part if "sha256" in c.identity},
+        digests={e.name: e.identity["sha256"] for e in taking_part if "sha256" in e.identity},
     )
 
 
@@ -134,12 +157,10 @@ def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
             tasks[name if number == 1 else f"{name}#{number}"] = task
     if not tasks:
         raise UserError(f"no tasks to compare on; name some of {', '.join(TASKS)}")
-    return {TEXT("the name of a task", name): _task(given) for name, given in tasks.items()}
-
-
-def _task(given: Any) -> Task:
-    """The task, built if its name or config is given."""
-    return given if isinstance(given, Task) else build(TASKS, given)
+    return {
+        TEXT("the name of a task", name): task if isinstance(task, Task) else build(TASKS, task)
+        for name, task in tasks.items()
+    }
 
 
 def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
@@ -151,7 +172,35 @@ def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
     return list(lengths)
 
 
-def _require_one_fits(entry: Entry, tasks: Iterable[Task], lengths: Sequence[int]) -> None:
+def _reference(given: str | None, names: Sequence[str]) -> str:
+    if given is None:
+        return REFERENCE if REFERENCE in names else names[0]
+    if TEXT("reference", given) not in names:
+        raise UserError(f"the reference {given!r} does not take part; {suggest(given, names)}")
+    return given
+
+
+def _plan(
+    taking_part: Sequence[Entry],
+    length_of: Mapping[str, int],
+    seeds: int,
+    budget: Budget,
+    measure: str,
+) -> dict[str, Any]:
+    """What a workdir's config says of a comparison, which a later one must equal to resume it."""
+    return {
+        "kind": "comparison",
+        "tasks": length_of,
+        "optimizers": {entry.name: {"kind": entry.kind, **entry.identity} for entry in taking_part},
+        "seeds": seeds,
+        "rates": budget.rates,
+        "schedules": list(budget.schedules),
+        "weight_decays": list(budget.weight_decays),
+        "measure": measure,
+    }
+
+
+def _require_one_fits(entry: Entry, tasks: Iterable[Task], lengths: Iterable[int]) -> None:
     """Raise the `UserError` of an optimizer that can be made for none of the tasks."""
     mistakes = []
     for task, length in zip(tasks, lengths, strict=True):
@@ -162,6 +211,6 @@ def _require_one_fits(entry: Entry, tasks: Iterable[Task], lengths: Sequence[int
             return
         except UserError as error:
             mistakes.append(error)
-        except Exception:
+        except Exception:  # whatever else is wrong with it, its row will say
             return
     raise mistakes[0]

@@ -11,10 +11,13 @@ from lopt.meta.unroll import Run, step
 from lopt.tasks import Task
 
 _PATIENCE = 0.1
-"""Seconds that a measurement takes at least."""
+"""Seconds that a measurement takes at least: a clock's tick and a switch of threads are less."""
 
 _ROUNDS = 5
-"""How often each optimizer is measured; the fastest counts."""
+"""How often each optimizer is measured; the fastest counts, as all else only slows it down."""
+
+_MOST_STEPS = 10_000
+"""Steps of a measurement: those of the smallest models are over before `_PATIENCE` is."""
 
 
 class StepTimer:
@@ -37,9 +40,10 @@ class StepTimer:
             begin = time.perf_counter()
             jax.block_until_ready(self._loop(self._task, self._run, self._steps).params)
             seconds = time.perf_counter() - begin
-            if seconds > _PATIENCE or self._steps >= 10_000:
+            if seconds > _PATIENCE or self._steps >= _MOST_STEPS:
                 return 1e3 * seconds / self._steps
-            self._steps = min(10_000, max(2 * self._steps, int(self._steps * _PATIENCE / seconds)))
+            wanted = int(self._steps * _PATIENCE / seconds)
+            self._steps = min(_MOST_STEPS, max(2 * self._steps, wanted))
 
 
 def step_times(timers: Mapping[str, StepTimer]) -> dict[str, float]:

@@ -2,10 +2,11 @@
 
 import hashlib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -17,7 +18,7 @@ from lopt.base.parts import build, user_function
 from lopt.base.user_defined import is_user_defined
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.grid import Budget, Search
-from lopt.compare.provenance import own_rate
+from lopt.compare.provenance import rate_of
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, load
 from lopt.symmetry import PermutationSpec
@@ -26,11 +27,17 @@ from lopt.tasks import Task
 UNTRAINED = "untrained"
 """The name of the control that is a learned optimizer's rule before meta-training."""
 
+LEARNED, USER_DEFINED = "learned", "own"
+"""Kinds of entries beside those of baselines, as files of results call them."""
+
 _RATE = 0.01
-"""The centre of the grid of a function that says nothing of its learning rate."""
+"""The centre of the grid of a function that says nothing of its learning rate: that of Adam's."""
 
 _RATE_OF_RULES = 0.1
 """That of a learned optimizer, whose directions are normalized, that says nothing of it."""
+
+Maker = Callable[[optax.Schedule | None, Array | None, Task, int], optax.GradientTransformation]
+"""(learning rate, weight decay, task, steps) -> optimizer; None for what it brings itself."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +49,15 @@ class Entry:
       make: (learning rate, weight decay, task, steps) -> optimizer; the first two are None for
         what the optimizer brings itself.
       search: how it is tuned; None to run it as it is.
-      kind: "baseline", "control", "learned", or "own" for a user's.
+      kind: "baseline", "control", "learned", or "own" for a user-defined one.
       identity: plain data that say which optimizer it is.
       schedule: the name of the schedule that it brings itself, if that is known.
     """
 
     name: str
-    make: Callable[[optax.Schedule | None, Array | None, Task, int], optax.GradientTransformation]
+    make: Maker
     search: Search | None
-    kind: str = "own"
+    kind: str = USER_DEFINED
     identity: Mapping[str, Any] = field(default_factory=dict)
     schedule: str = ""
 
@@ -67,7 +74,7 @@ def entries(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Entry]:
         `lopt.pretrained.PRETRAINED`; `"untrained"`; `"module:function"`, or
         `"module:function(argument=value)"` to set arguments that are then not tuned; the file of a
         learned optimizer; a `LearnedOptimizer`; an optax transformation, which is run as it is; a
-        function `learning_rate -> transformation`, which is tuned; or a `Entry`. As a mapping
+        function `learning_rate -> transformation`, which is tuned; or an `Entry`. As a mapping
         they have names of their own, otherwise they are called by what they are.
 
     Returns:
@@ -78,23 +85,24 @@ def entries(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Entry]:
         be imported, none at all, or two of one name.
     """
     if isinstance(optimizers, Mapping):
-        given_as = {
-            TEXT("the name of an optimizer", name): given for name, given in optimizers.items()
-        }
+        names = [TEXT("the name of an optimizer", name) for name in optimizers]
+        read = [_read(given) for given in optimizers.values()]
     else:
-        given_as = _named(several("optimizers", "optimizer", optimizers, _is_optimizer))
-    named = {name: _file_of(given) for name, given in given_as.items()}
-    if not named:
+        read = [_read(x) for x in several("optimizers", "optimizer", optimizers, _is_optimizer)]
+        files = sum(x.is_file for x in read)
+        names = [LEARNED if x.is_file and files == 1 else x.name for x in read]
+    if not read:
         raise UserError(f"no optimizers to compare; name some of {', '.join(BASELINES)}")
-    known = {name: _resolved(given) for name, given in named.items()}
-    learned = next((x for x in known.values() if isinstance(x, LearnedOptimizer)), None)
-    found: list[Entry] = []
-    for name, given in known.items():
-        found += _entries(name, given, named[name], learned)
-    names = [c.name for c in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"two optimizers are called {name!r}; give them names of their own")
+    learned = (x.optimizer for x in read if isinstance(x.optimizer, LearnedOptimizer))
+    untrained = _untrained(next(learned, None))
+    read = [untrained if x.optimizer is UNTRAINED else x for x in read]
+    pairs = zip(names, read, strict=True)
+    found = [entry for name, x in pairs for entry in _entries(name, x.optimizer, x.identity)]
+    for name, times in Counter(entry.name for entry in found).items():
+        if times > 1:
+            raise UserError(
+                f"two optimizers are called {name!r}; give a mapping from names to optimizers"
+            )
     return found
 
 
@@ -112,8 +120,7 @@ def offered(given: Sequence[Entry], schedules: Sequence[str]) -> tuple[str, ...]
       >>> offered(entries(["adamw", "base"]), ["cosine"])
       ('cosine', 'linear')
     """
-    own = [c.schedule for c in given if c.schedule]
-    return tuple(dict.fromkeys((*schedules, *own)))
+    return tuple(dict.fromkeys((*schedules, *(e.schedule for e in given if e.schedule))))
 
 
 def several(name: str, what: str, given: Any, is_one: Callable[[Any], bool]) -> list[Any]:
@@ -131,138 +138,62 @@ def several(name: str, what: str, given: Any, is_one: Callable[[Any], bool]) -> 
     return list(given)
 
 
+class _Read(NamedTuple):
+    """An optimizer whose name was looked up and whose file was read.
+
+    Attributes:
+      name: what it is called where it is given no name.
+      optimizer: an `Entry`, a `Baseline`, a `LearnedOptimizer`, or what the user gave.
+      identity: plain data that say which optimizer it is.
+      is_file: whether it was given as the path of a file.
+    """
+
+    name: str
+    optimizer: Any
+    identity: Mapping[str, Any] = {}
+    is_file: bool = False
+
+
 def _is_optimizer(given: Any) -> bool:
     kinds = str | Path | LearnedOptimizer | optax.GradientTransformation | Entry
     return isinstance(given, kinds) or callable(given)
 
 
-def _named(optimizers: Sequence[Any]) -> dict[str, Any]:
-    """The optimizers by name: a file has the name of its run, a function its own."""
-    files = [Path(x) for x in optimizers if _is_file(x)]
-    named: dict[str, Any] = {}
-    for given in optimizers:
-        if _is_file(given):
-            name = "learned" if len(files) == 1 else _name_of(Path(given))
-        elif isinstance(given, LearnedOptimizer):
-            name = "learned"
-        elif isinstance(given, Entry):
-            name = given.name
-        elif isinstance(given, str):
-            name = given.partition(":")[2] or given
-        else:
-            name = getattr(given, "__name__", type(given).__name__)
-        if name in named:
+def _read(given: Any) -> _Read:
+    match given:
+        case Entry():
+            return _Read(given.name, given)
+        case LearnedOptimizer():
+            return _Read(LEARNED, given)
+        case str() if given == UNTRAINED:
+            return _Read(UNTRAINED, UNTRAINED)
+        case str() if given in BASELINES:
+            return _Read(given, BASELINES[given], {"baseline": given})
+        case str() if given in PRETRAINED:
+            return _Read(given, *_of_file(PRETRAINED[given]))
+        case str() | Path() if str(given).endswith(".safetensors") or Path(given).is_file():
+            # meta_train.py calls every file so: what tells runs apart is the name of the folder.
+            file = Path(given)
+            name = file.resolve().parent.name if file.stem == "optimizer" else file.stem
+            return _Read(name, *_of_file(given), is_file=True)
+        case str() if is_user_defined(given):
+            return _Read(given.partition(":")[2], user_function(given), {"function": given})
+        case str() | Path():
+            names = suggest(str(given), (*BASELINES, *PRETRAINED, UNTRAINED))
             raise UserError(
-                f"two optimizers are called {name!r}; give a mapping from names to optimizers"
+                f"unknown optimizer {str(given)!r}; {names}; or a file of lopt.save, or "
+                "module:function"
             )
-        named[name] = given
-    return named
+    return _Read(getattr(given, "__name__", type(given).__name__), given)
 
 
-def _file_of(given: Any) -> Any:
-    """The file of a pretrained optimizer that is given by its name; else what is given."""
-    return PRETRAINED.get(given, given) if isinstance(given, str) else given
+def _of_file(file: str | Path) -> tuple[LearnedOptimizer, dict[str, str]]:
+    learned = load(file)
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return learned, {"file": str(file), "sha256": digest}
 
 
-def _name_of(file: Path) -> str:
-    return file.resolve().parent.name if file.stem == "optimizer" else file.stem
-
-
-def _is_file(given: Any) -> bool:
-    if isinstance(given, str):
-        return given not in BASELINES and (given.endswith(".safetensors") or Path(given).is_file())
-    return isinstance(given, Path)
-
-
-def _resolved(given: Any) -> Any:
-    if _is_file(given):
-        return load(given)
-    if not isinstance(given, str) or given == UNTRAINED:
-        return given
-    if given in BASELINES:
-        return BASELINES[given]
-    if is_user_defined(given):
-        return user_function(given)
-    raise UserError(
-        f"unknown optimizer {given!r}; {suggest(given, (*BASELINES, *PRETRAINED, UNTRAINED))}; or "
-        "a file of lopt.save, or module:function"
-    )
-
-
-def _entries(name: str, found: Any, given: Any, learned: LearnedOptimizer | None) -> list[Entry]:
-    if isinstance(found, Entry):
-        return [replace(found, name=name)]
-    if isinstance(found, LearnedOptimizer):
-        identity = {"file": str(given), "sha256": _digest(given)} if _is_file(given) else {}
-        return _learned(name, found, identity)
-    if isinstance(found, str) and found == UNTRAINED:
-        return [_untrained(name, learned)]
-    if isinstance(found, Baseline):
-        kind = "control" if "normalized" in str(given) else "baseline"
-        identity = {"baseline": given}
-        return [_tuned(name, found.make, found.rate, found.scheduled, kind, identity)]
-    if isinstance(found, optax.GradientTransformation):
-        return [Entry(name, lambda *_: found, None)]
-    if callable(found):
-        identity = {"function": given} if isinstance(given, str) else {}
-        parameters = inspect.signature(found).parameters
-        if "learning_rate" not in parameters:
-            make = _called(found)
-            return [Entry(name, lambda _, *rest: make(None, *rest), None, "own", identity)]
-        default = parameters["learning_rate"].default
-        rate = float(default) if POSITIVE.holds(default) else _RATE
-        return [_tuned(name, found, rate, True, "own", identity)]
-    raise UserError(
-        f"{name}: an optimizer must be a name, a file, an optax transformation or a function of "
-        f"learning_rate, not {type(found).__name__}"
-    )
-
-
-def _tuned(
-    name: str,
-    make: Callable[..., optax.GradientTransformation],
-    rate: float,
-    scheduled: bool,
-    kind: str,
-    identity: Mapping[str, Any],
-) -> Entry:
-    decays = "weight_decay" in inspect.signature(make).parameters
-    return Entry(name, _called(make), Search(rate, scheduled, decays), kind, identity)
-
-
-def _called(make: Callable[..., Any]) -> Callable[..., optax.GradientTransformation]:
-    """A maker that passes on those of a comparison's arguments that a function has."""
-    parameters = inspect.signature(make).parameters
-
-    def made(
-        learning_rate: optax.Schedule | None, weight_decay: Array | None, task: Task, steps: int
-    ) -> optax.GradientTransformation:
-        values = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        arguments = {k: v for k, v in values.items() if v is not None and k in parameters}
-        if "spec" in parameters:
-            arguments["spec"] = task.spec
-        if "total_steps" in parameters:
-            arguments["total_steps"] = steps
-        found = make(**arguments)
-        if not isinstance(found, optax.GradientTransformation):
-            raise TypeError(f"made a {type(found).__name__}, not an optax transformation")
-        return found
-
-    return made
-
-
-def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) -> list[Entry]:
-    """A learned optimizer at its default, if it has one, and tuned."""
-    make = _called(learned.transformation)
-    rate = own_rate(learned)
-    tuned = Entry(f"{name}, tuned", make, Search(rate or _RATE_OF_RULES), "learned", identity)
-    if rate is None:
-        return [tuned]
-    schedule, _ = learned.default_rate
-    return [Entry(name, make, None, "learned", identity, schedule), tuned]
-
-
-def _untrained(name: str, learned: LearnedOptimizer | None) -> Entry:
+def _untrained(learned: LearnedOptimizer | None) -> _Read:
     """The rule of the first learned optimizer, or the rule of gates where there is none."""
     rule = build(RULES, "gates") if learned is None else learned.rule
 
@@ -272,10 +203,69 @@ def _untrained(name: str, learned: LearnedOptimizer | None) -> Entry:
         theta = rule.init(jax.random.key(0), spec)
         return rule.optimizer(theta, learning_rate, spec, total_steps)
 
-    rate = None if learned is None else own_rate(learned)
+    rate = None if learned is None else rate_of(learned)
+    baseline = Baseline(make, rate or _RATE_OF_RULES, kind="control")
+    return _Read(UNTRAINED, baseline, {"untrained": str(rule)})
+
+
+def _entries(name: str, optimizer: Any, identity: Mapping[str, Any]) -> list[Entry]:
+    match optimizer:
+        case Entry():
+            return [replace(optimizer, name=name)]
+        case Baseline():
+            return [_tuned(name, optimizer, identity)]
+        case LearnedOptimizer():
+            return _learned(name, optimizer, identity)
+        case optax.GradientTransformation():
+            return [Entry(name, lambda *_: optimizer, None)]
+    if not callable(optimizer):
+        raise UserError(
+            f"{name}: an optimizer must be a name, a file, an optax transformation or a function "
+            f"of learning_rate, not {type(optimizer).__name__}"
+        )
+    parameters = inspect.signature(optimizer).parameters
+    if "learning_rate" not in parameters:
+        make = _called(optimizer)
+        return [Entry(name, lambda _, *rest: make(None, *rest), None, identity=identity)]
+    default = parameters["learning_rate"].default
+    rate = float(default) if POSITIVE.holds(default) else _RATE
+    return [_tuned(name, Baseline(optimizer, rate, kind=USER_DEFINED), identity)]
+
+
+def _tuned(name: str, baseline: Baseline, identity: Mapping[str, Any]) -> Entry:
+    decays = "weight_decay" in inspect.signature(baseline.make).parameters
+    search = Search(baseline.rate, baseline.scheduled, decays)
+    return Entry(name, _called(baseline.make), search, baseline.kind, identity)
+
+
+def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) -> list[Entry]:
+    """A learned optimizer at its default, if it has one, and tuned."""
+    make, rate = _called(learned.transformation), rate_of(learned)
     search = Search(rate or _RATE_OF_RULES)
-    return Entry(name, _called(make), search, "control", {"untrained": str(rule)})
+    tuned = Entry(f"{name}, tuned", make, search, LEARNED, identity)
+    if rate is None or learned.default_rate is None:
+        return [tuned]
+    schedule, _ = learned.default_rate
+    return [Entry(name, make, None, LEARNED, identity, schedule), tuned]
 
 
-def _digest(file: str | Path) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+def _called(make: Callable[..., Any]) -> Maker:
+    """A maker that passes on those of a comparison's arguments that a function has."""
+    parameters = inspect.signature(make).parameters
+
+    def made(
+        learning_rate: optax.Schedule | None, weight_decay: Array | None, task: Task, steps: int
+    ) -> optax.GradientTransformation:
+        values = {
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "spec": task.spec,
+            "total_steps": steps,
+        }
+        given = {k: v for k, v in values.items() if v is not None and k in parameters}
+        found = make(**given)
+        if not isinstance(found, optax.GradientTransformation):
+            raise TypeError(f"made a {type(found).__name__}, not an optax transformation")
+        return found
+
+    return made

@@ -1,6 +1,6 @@
 """Which settings an optimizer is tried at: the same number for every one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from lopt.base.checks import POSITIVE, SIZE, named, number, sequence, set_checked
 from lopt.base.schedules import SCHEDULES
-from lopt.compare.trials import Outcome, Setting, Trial
+from lopt.compare.trials import Setting, Trial
 
 DECADES = 3.0
 """How far a grid of learning rates reaches from its lowest to its highest."""
@@ -77,56 +77,44 @@ class Search:
         """
         set_checked(self, "", centre=POSITIVE)
 
-    def combinations(self, budget: Budget) -> list[tuple[str, float | None]]:
-        """The schedules and weight decays, each of which gets a grid of learning rates."""
+    def combinations(self, budget: Budget) -> tuple[list[tuple[str, float | None]], int]:
+        """The schedules and weight decays, and how many learning rates each of them gets."""
         schedules = tuple(budget.schedules) if self.scheduled else ("constant",)
         decays = tuple(budget.weight_decays) if self.decays else ()
-        return list(product(schedules, decays or (None,)))
+        combinations = list(product(schedules, decays or (None,)))
+        return combinations, budget.trials // len(combinations)
 
 
-def tune(
-    search: Search,
-    budget: Budget,
-    measure: str,
-    run: Callable[[Sequence[Setting]], list[Trial]],
-) -> Outcome:
-    """Try an optimizer at a grid, then around the best of it.
+def coarse(search: Search | None, budget: Budget) -> list[Setting]:
+    """The settings that an optimizer is tried at first; of one that is run as it is, the only one.
 
-    Of each schedule and weight decay all rates but two are spread evenly on a log axis. The last
-    two lie halfway to the neighbours of the best one, or beyond it if it is at an edge. Grids of
-    fewer than five rates are tried at once.
-
-    Args:
-      search: where the grid lies.
-      budget: how many trials it has.
-      measure: what the best is lowest in.
-      run: trains at some settings.
+    Of each schedule and weight decay all rates but two are spread evenly on a log axis.
     """
-    trials = run(coarse(search, budget))
-    if later := finer(search, budget, trials, measure):
-        trials = trials + run(later)
-    return Outcome(tuple(trials), at_edge=edge(trials, measure))
-
-
-def coarse(search: Search, budget: Budget) -> list[Setting]:
-    """The settings that an optimizer is tried at first."""
-    combinations = search.combinations(budget)
-    rates = budget.trials // len(combinations)
+    if search is None:
+        return [Setting()]
+    combinations, rates = search.combinations(budget)
     at_first = rates - _refined(rates)
     return [Setting(rate, *c) for c in combinations for rate in grid(search.centre, at_first)]
 
 
-def finer(search: Search, budget: Budget, trials: Sequence[Trial], measure: str) -> list[Setting]:
-    """The settings that it is tried at then, given its first trials; of a small grid none."""
-    combinations = search.combinations(budget)
-    if not _refined(budget.trials // len(combinations)):
+def finer(
+    search: Search | None, budget: Budget, trials: Sequence[Trial], measure: str
+) -> list[Setting]:
+    """The settings that it is tried at then, given its first trials.
+
+    They lie halfway to the neighbours of the best rate of each schedule and weight decay, or beyond
+    it if it is at an edge. Grids of fewer than five rates were tried at once.
+    """
+    if search is None:
+        return []
+    combinations, rates = search.combinations(budget)
+    if not _refined(rates):
         return []
     found = []
     for combination in combinations:
-        of_it = [t for t in trials if t.setting[1:] == combination]
-        best = min(of_it, key=lambda t: t.score(measure)).setting.learning_rate
-        rates = refined([t.setting.learning_rate for t in of_it], best)
-        found += [Setting(rate, *combination) for rate in rates]
+        score_at = _scores_at(trials, combination, measure)
+        best = min(score_at, key=lambda rate: score_at[rate])
+        found += [Setting(rate, *combination) for rate in refined([*score_at], best)]
     return found
 
 
@@ -162,11 +150,22 @@ def refined(rates: Sequence[float], best: float) -> tuple[float, float]:
 def edge(trials: Sequence[Trial], measure: str) -> str:
     """Which end of its grid the best of several rates is at: "lowest", "highest", or ""."""
     best = min(trials, key=lambda t: t.score(measure)).setting
-    rates = [t.setting.learning_rate for t in trials if t.setting[1:] == best[1:]]
-    if len(set(rates)) < 2:
+    rates = _scores_at(trials, best[1:], measure)
+    if len(rates) < 2:
         return ""
     ends = {min(rates): "lowest", max(rates): "highest"}
-    return ends.get(best.learning_rate, "")
+    return ends.get(best.learning_rate or 0.0, "")
+
+
+def _scores_at(
+    trials: Sequence[Trial], combination: tuple[str, float | None], measure: str
+) -> dict[float, float]:
+    """The score of each learning rate that was tried with a schedule and weight decay."""
+    return {
+        t.setting.learning_rate: t.score(measure)
+        for t in trials
+        if t.setting.learning_rate is not None and t.setting[1:] == combination
+    }
 
 
 def _refined(rates: int) -> int:

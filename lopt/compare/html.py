@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape as escaped
 
 import matplotlib as mpl
@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from lopt.base.printed import printable
 from lopt.compare.figures import figures
 from lopt.compare.looks import looks
-from lopt.compare.results import Comparison
-from lopt.compare.tables import Row, columns, on_task, over_all_columns, standings, verdicts
-from lopt.compare.wording import CAPTIONS, COLUMNS, how, title
+from lopt.compare.results import Results
+from lopt.compare.sentences import CAPTIONS, how, title, verdicts
+from lopt.compare.tables import MEANINGS, Table, on_task, over_all
 
 _STYLE = """
 .lopt { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 84rem;
@@ -52,32 +52,33 @@ _STYLE = """
 """
 
 
-def page(results: Comparison, pictures: Mapping[str, Figure]) -> str:
+def page(results: Results, pictures: Mapping[str, Figure]) -> str:
     """A whole page: verdicts, the table over all tasks, the pictures, a table of each task."""
+    heading = escape(title(results))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title(results))}</title>\n</head>\n<body>\n"
-        f"{_body(results, pictures, title(results))}\n</body>\n</html>\n"
+        f"<title>{heading}</title>\n</head>\n<body>\n"
+        f"{_body(results, pictures, f'<h1>{heading}</h1>')}\n</body>\n</html>\n"
     )
 
 
-def body(results: Comparison) -> str:
-    """What a notebook shows."""
+def body(results: Results) -> str:
+    """The page without its heading, for notebooks."""
     return _body(results, figures(results), "")
 
 
-def _body(results: Comparison, pictures: Mapping[str, Figure], heading: str) -> str:
-    keys = {name: look.color for name, look in looks(results.optimizers, results.reference).items()}
-    parts = [f"<style>{_STYLE}</style>", '<div class="lopt">']
-    parts += [f"<h1>{escape(heading)}</h1>"] if heading else []
+def _body(results: Results, pictures: Mapping[str, Figure], heading: str) -> str:
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdicts(results))
-    parts += [f"<ul>{said}</ul>"] if said else []
     meanings = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in COLUMNS.items()
+        f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in MEANINGS.items()
     )
-    parts += [
-        _table(over_all_columns(results), standings(results), keys),
+    parts = [
+        f"<style>{_STYLE}</style>",
+        '<div class="lopt">',
+        heading,
+        f"<ul>{said}</ul>" if said else "",
+        _table(over_all(results), results),
         f'<p class="how">{escape(how(results))}</p>',
         f'<dl class="how">{meanings}</dl>',
     ]
@@ -87,11 +88,11 @@ def _body(results: Comparison, pictures: Mapping[str, Figure], heading: str) -> 
             f'<figure role="img" aria-label="{caption}">{svg(figure, name)}'
             f"<figcaption>{caption}</figcaption></figure>"
         )
-    for task in results.tasks:
-        where = f"{results.steps[task]} steps. {results.sources[task]}"
-        parts += [f"<h2>{escape(task)}</h2>", f'<p class="how">{escape(where)}</p>']
-        parts.append(_table(columns(results, task), on_task(results, task), keys))
-    return "\n".join([*parts, "</div>"])
+    for task, steps in results.steps.items():
+        where = escape(f"{steps} steps. {results.sources[task]}")
+        parts += [f"<h2>{escape(task)}</h2>", f'<p class="how">{where}</p>']
+        parts.append(_table(on_task(results, task), results))
+    return "\n".join(filter(None, [*parts, "</div>"]))
 
 
 def escape(text: str) -> str:
@@ -111,15 +112,16 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
 
 
-def _table(header: Row, rows: Iterable[Row], keys: Mapping[str, str]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+def _table(table: Table, results: Results) -> str:
+    look_of = looks(results.optimizers, results.reference)
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
     lines = []
-    for name, *cells in rows:
-        key = f'<i class="key" style="background:{keys[name]}"></i>'
+    for name, *cells in table.rows:
         others = "".join(
             f'<td data-column="{escape(column)}">{escape(cell)}</td>'
-            for column, cell in zip(header[1:], cells, strict=True)
+            for column, cell in zip(table.header[1:], cells, strict=True)
         )
+        key = f'<i class="key" style="background:{look_of[name].color}"></i>'
         lines.append(f"<tr><td>{key}{escape(name)}</td>{others}</tr>")
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'

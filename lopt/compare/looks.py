@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 
 from lopt.base.printed import printable
 
@@ -29,43 +30,8 @@ SAFE = (
 
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
-
-class Look(NamedTuple):
-    """Of an optimizer.
-
-    Attributes:
-      color: in hexadecimal.
-      line: a line style of matplotlib.
-    """
-
-    color: str
-    line: str | tuple[int, tuple[float, ...]]
-
-
-def ink(color: str) -> str:
-    """A colour as text is written in it: light ones darker, so that they can be read on white.
-
-    >>> ink("#332288"), ink("#88CCEE")
-    ('#332288', '#5E8DA5')
-    """
-    channels = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
-    light = 0.3 * channels[0] + 0.59 * channels[1] + 0.11 * channels[2]
-    dark = min(1.0, 130 / light) if light else 1.0
-    return "#" + "".join(f"{int(dark * c):02X}" for c in channels)
-
-
-def looks(optimizers: Sequence[str], reference: str) -> dict[str, Look]:
-    """The look of each: the reference black, the others in turn; dashed once colours are used up.
-
-    >>> looks(["adamw", "muon"], "adamw")["adamw"]
-    Look(color='#000000', line='-')
-    """
-    others = [name for name in optimizers if name != reference]
-    found = {reference: Look(REFERENCE, _DASHES[0])}
-    for i, name in enumerate(others):
-        found[name] = Look(SAFE[i % len(SAFE)], _DASHES[i // len(SAFE) % len(_DASHES)])
-    return found
-
+_READABLE = 0.51
+"""The brightest that a text on white may be: about four to one in contrast."""
 
 AS_IT_IS: Mapping[str, Any] = {"parse_math": False, "usetex": False}
 """Properties of a matplotlib text with a name in it: dollars and backslashes stay what they are."""
@@ -75,6 +41,18 @@ _SIZE = 7.0
 
 _LEADING = 1.22
 """The distance of two labels, in sizes."""
+
+
+class Look(NamedTuple):
+    """How an optimizer is drawn.
+
+    Attributes:
+      color: in hexadecimal.
+      line: a line style of matplotlib.
+    """
+
+    color: str
+    line: str | tuple[int, tuple[float, ...]]
 
 
 class Label(NamedTuple):
@@ -93,6 +71,31 @@ class Label(NamedTuple):
     color: str
 
 
+def looks(optimizers: Sequence[str], reference: str) -> dict[str, Look]:
+    """The look of each: the reference black, the others in turn; dashed once colours are used up.
+
+    >>> looks(["adamw", "muon"], "adamw")["adamw"]
+    Look(color='#000000', line='-')
+    """
+    others = [name for name in optimizers if name != reference]
+    found = {reference: Look(REFERENCE, _DASHES[0])}
+    for i, name in enumerate(others):
+        found[name] = Look(SAFE[i % len(SAFE)], _DASHES[i // len(SAFE) % len(_DASHES)])
+    return found
+
+
+def ink(color: str) -> str:
+    """A colour as text is written in it: light ones darker, so that they can be read on white.
+
+    >>> ink("#332288"), ink("#88CCEE")
+    ('#332288', '#5e8da5')
+    """
+    red, green, blue = to_rgb(color)
+    light = 0.3 * red + 0.59 * green + 0.11 * blue  # as bright as the eye sees each
+    dark = min(1.0, _READABLE / light) if light else 1.0
+    return to_hex((dark * red, dark * green, dark * blue))
+
+
 def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     """Write labels at the right of a panel, apart from each other, each tied to its line's end.
 
@@ -102,26 +105,23 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
       axes: of the panel.
       labels: one for each line.
     """
-    axes.set_xlim(axes.get_xlim())
-    axes.set_ylim(axes.get_ylim())
-    low, high = axes.get_ylim()
-    shown = [label for label in labels if np.isfinite(label.y)]
-    shown.sort(key=lambda label: label.y)
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    axes.set(xlim=(left, right), ylim=(low, high))
+    shown = sorted((label for label in labels if np.isfinite(label.y)), key=lambda label: label.y)
     if not shown:
         return
-    to_fraction = axes.transScale.transform
-    bottom, top = (to_fraction((axes.get_xlim()[1], y))[1] for y in (low, high))
-    ends = [to_fraction((label.x, np.clip(label.y, low, high)))[1] for label in shown]
-    wanted = (np.array(ends) - bottom) / (top - bottom)
-    figure: Any = axes.figure
-    inches = figure.get_figheight() / max(1, axes.get_gridspec().nrows) * 0.72
-    places = spread(wanted, _SIZE * _LEADING / 72 / inches)
-    for label, end, place in zip(shown, wanted, places, strict=True):
-        if label.x < axes.get_xlim()[1]:
-            ends_at = [label.x, axes.get_xlim()[1]]
-            axes.plot(ends_at, [label.y] * 2, ":", color=label.color, linewidth=0.6, alpha=0.6)
-        line: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.7, "clip_on": False}
-        axes.plot([1.0, 1.03], [end, place], color=label.color, transform=axes.transAxes, **line)
+    ends = [(label.x, np.clip(label.y, low, high)) for label in shown]
+    to_fraction = axes.transScale + axes.transLimits
+    wanted = to_fraction.transform(ends)[:, 1]
+    panel = axes.get_window_extent().height / axes.figure.dpi  # inches
+    for label, end, place in zip(
+        shown, wanted, spread(wanted, _SIZE * _LEADING / 72 / panel), strict=True
+    ):
+        style: dict[str, Any] = {"color": label.color, "linewidth": 0.6}
+        if label.x < right:
+            axes.plot([label.x, right], [label.y] * 2, ":", alpha=0.6, **style)
+        tie = [end, place]
+        axes.plot([1, 1.03], tie, alpha=0.7, clip_on=False, transform=axes.transAxes, **style)
         axes.text(
             1.04,
             place,
@@ -137,18 +137,13 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
 def spread(wanted: Float[np.ndarray, " labels"], gap: float) -> Float[np.ndarray, " labels"]:
     """Places in ascending order that are a gap apart and as near to those wanted as can be.
 
-    Labels that would overlap are put around their common mean (isotonic regression by pooling),
-    and all of them between 0 and 1 if they fit.
+    All of them are between 0 and 1 if they fit.
 
     >>> spread(np.array([0.0, 0.5, 0.5]), 0.1), spread(np.array([0.0, 0.0]), 0.1)
     (array([0.  , 0.45, 0.55]), array([0. , 0.1]))
     """
-    steps = gap * np.arange(len(wanted))
-    pools: list[list[float]] = []
-    for value in wanted - steps:
-        pools.append([value])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            last = pools.pop()
-            pools[-1] += last
-    means = np.concatenate([[np.mean(pool)] * len(pool) for pool in pools])
-    return np.clip(means, 0.0, max(0.0, 1.0 - steps[-1])) + steps
+    from scipy.optimize import isotonic_regression  # when it is used: commands start sooner
+
+    # What is left of places a gap apart once the gaps are taken away is in ascending order.
+    gaps = gap * np.arange(len(wanted))
+    return np.clip(isotonic_regression(wanted - gaps).x, 0.0, max(0.0, 1.0 - gaps[-1])) + gaps

@@ -1,9 +1,9 @@
 """Training runs of one task: the same starts and batches for every optimizer, many at a time."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from lopt.tasks import Task
 
 Maker = Callable[[optax.Schedule | None, Array | None], optax.GradientTransformation]
 """(learning rate, weight decay) -> optimizer; None for what the optimizer brings itself."""
+
+Ended = tuple[Float[np.ndarray, " steps"], dict[str, float]]
+"""The losses of a run and its metrics on held-out data."""
 
 _FIRST_SEED = 1_000_000
 """Trials take the seeds from here on, far from those that meta-training is given."""
@@ -64,6 +67,22 @@ class Runs:
         return jax.jit(lambda task, params, model_state: task.evaluate(params, model_state))
 
 
+class Lane(NamedTuple):
+    """The data of one training run, or of several along a leading axis.
+
+    Attributes:
+      seed: which of the starts it has.
+      rate: the peak learning rate.
+      decay: the weight decay.
+      shape: the factor of the learning rate at each step.
+    """
+
+    seed: Int[Array | np.ndarray, "..."]
+    rate: Float[Array | np.ndarray, "..."]
+    decay: Float[Array | np.ndarray, "..."]
+    shape: Float[Array | np.ndarray, "... steps"]
+
+
 class Program:
     """The training runs of one optimizer, compiled once for all settings and seeds.
 
@@ -73,6 +92,7 @@ class Program:
     Attributes:
       runs: of the task.
       make: makes the optimizer.
+      together: how many runs one call trains.
     """
 
     def __init__(self, runs: Runs, make: Maker, given: Setting, most: int, room: int | None = None):
@@ -90,124 +110,115 @@ class Program:
         self._room = default_room() if room is None else room
         self._compiled: Callable[..., Any] | None = None
 
-    def compile(self) -> None:
-        """Compile, unless that is done; every call needs it."""
+    def compile(self) -> Callable[..., Any]:
+        """The compiled training of `together` runs: (task, starts, lanes) -> their ends."""
         if self._compiled is None:
-            seeds = np.zeros(self._together, np.int32)
-            values = np.zeros((self._together, 2), np.float32)
-            shapes = np.zeros((self._together, self.runs.steps), np.float32)
-            lowered = jax.jit(self._train).lower(
-                self.runs.task, self.runs.starts, seeds, values, shapes
-            )
+            lanes = self._lanes([(self._given, 0)] * self.together)
+            lowered = jax.jit(self._train).lower(self.runs.task, self.runs.starts, lanes)
             self._compiled = lowered.compile()
+        return self._compiled
 
     def __call__(self, settings: Sequence[Setting]) -> Iterator[Trial]:
         """Train at each setting from each seed; yields a trial as soon as its runs are done."""
-        waiting: list[tuple[np.ndarray, dict[str, float]]] = []
-        done = 0
-        lanes = [(setting, seed) for setting in settings for seed in range(self.runs.seeds)]
-        while lanes:
-            call, lanes = lanes[: self._together], lanes[self._together :]
-            try:
-                waiting += self._call(call)
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) or self._together == 1:
-                    raise
-                self._together, self._compiled = -(-self._together // 2), None
-                lanes = call + lanes
-            while len(waiting) >= self.runs.seeds:
-                ended, waiting = waiting[: self.runs.seeds], waiting[self.runs.seeds :]
-                losses, metrics = zip(*ended, strict=True)
-                by_name = {name: np.array([m[name] for m in metrics]) for name in metrics[0]}
-                yield Trial(settings[done], np.stack(losses), by_name)
-                done += 1
+        seeds = self.runs.seeds
+        waiting: list[Ended] = []
+        left = [(setting, seed) for setting in settings for seed in range(seeds)]
+        for setting in settings:
+            while len(waiting) < seeds:
+                call, rest = left[: self.together], left[self.together :]
+                try:
+                    waiting += self.train(call)
+                    left = rest
+                except jax.errors.JaxRuntimeError as error:
+                    if "RESOURCE_EXHAUSTED" not in str(error) or self.together == 1:
+                        raise
+                    self.together, self._compiled = -(-self.together // 2), None
+            ended, waiting = waiting[:seeds], waiting[seeds:]
+            losses, metrics = zip(*ended, strict=True)
+            by_name = {name: np.array([m[name] for m in metrics]) for name in metrics[0]}
+            yield Trial(setting, np.stack(losses), by_name)
 
-    def _call(
-        self, lanes: Sequence[tuple[Setting, int]]
-    ) -> list[tuple[np.ndarray, dict[str, float]]]:
-        self.compile()
-        spare = self._together - len(lanes)
-        padded = [*lanes, *[lanes[-1]] * spare]
-        seeds = np.array([seed for _, seed in padded], np.int32)
-        values = np.array(
-            [(s.learning_rate or 0.0, s.weight_decay or 0.0) for s, _ in padded], np.float32
-        )
-        shapes = np.stack([shape(s.schedule, self.runs.steps) for s, _ in padded])
-        losses, params, model_state = self._compiled(
-            self.runs.task, self.runs.starts, seeds, values, shapes
-        )
+    def train(self, runs: Sequence[tuple[Setting, int]]) -> list[Ended]:
+        """Train up to `together` runs, each at a setting from a seed, in one call."""
+        compiled = self.compile()
+        spare = self.together - len(runs)
+        lanes = self._lanes([*runs, *[runs[-1]] * spare])
+        losses, *ends = compiled(self.runs.task, self.runs.starts, lanes)
         losses = np.asarray(losses)
-        return [
-            (
-                losses[i],
-                self.runs.evaluate(*jax.tree.map(lambda x, i=i: x[i], (params, model_state))),
-            )
-            for i in range(len(lanes))
-        ]
-
-    def _train(
-        self,
-        task: Task,
-        starts: Run,
-        seeds: Int[Array, " lanes"],
-        values: Float[Array, "lanes 2"],
-        shapes: Float[Array, "lanes steps"],
-    ) -> tuple[Float[Array, "lanes steps"], PyTree[Array], PyTree[Array]]:
-        def train(seed: Array, values: Array, shape: Array) -> Any:
-            run = jax.tree.map(lambda x: x[seed], starts)
-            optimizer = self.optimizer(values[0], values[1], shape)
-            run = run._replace(opt_state=optimizer.init(run.params))
-            run, losses = unroll(task, optimizer, run, self.runs.steps)
-            return losses.values, evaluated_params(run), run.model_state
-
-        return jax.vmap(train)(seeds, values, shapes)
-
-    def optimizer(
-        self, rate: Array, decay: Array, shape: Float[Array, " steps"]
-    ) -> optax.GradientTransformation:
-        """The optimizer at a setting whose values are arrays."""
-        last = self.runs.steps - 1
-        own = self._given.learning_rate is None
-        schedule = None if own else lambda count: rate * shape[jnp.minimum(count, last)]
-        return self.make(schedule, None if self._given.weight_decay is None else decay)
+        found = []
+        for i in range(len(runs)):
+            end = jax.tree.map(lambda x, i=i: x[i], ends)
+            found.append((losses[i], self.runs.evaluate(*end)))
+        return found
 
     def one(self) -> tuple[optax.GradientTransformation, Run]:
         """The optimizer at the given setting and its run from the first seed, for measurements."""
-        rate, decay = self._given.learning_rate or 0.0, self._given.weight_decay or 0.0
-        values = jnp.asarray(shape(self._given.schedule, self.runs.steps))
-        optimizer = self.optimizer(jnp.float32(rate), jnp.float32(decay), values)
+        lane = jax.tree.map(lambda x: jnp.asarray(x[0]), self._lanes([(self._given, 0)]))
+        optimizer = self._optimizer(lane)
         run = jax.tree.map(lambda x: x[0], self.runs.starts)
         return optimizer, run._replace(opt_state=jax.jit(optimizer.init)(run.params))
 
     def state_bytes(self) -> int:
         """The size of the optimizer's state in one run."""
 
-        def init(values: Array, shape: Array, params: PyTree[Array]) -> PyTree[Array]:
-            return self.optimizer(values[0], values[1], shape).init(params)
+        def init(starts: Run, lanes: Lane) -> PyTree[Array]:
+            return self._begun(starts, jax.tree.map(lambda x: x[0], lanes))[1].opt_state
 
-        params = jax.tree.map(lambda x: x[0], self.runs.starts.params)
-        state = jax.eval_shape(init, jnp.zeros(2), jnp.zeros(self.runs.steps), params)
-        return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+        lanes = self._lanes([(self._given, 0)])
+        return _bytes(jax.tree.leaves(jax.eval_shape(init, self.runs.starts, lanes)))
+
+    def working_set(self) -> int:
+        """Bytes of all that one step of one run computes: no less than it holds at a time."""
+
+        def one_step(task: Task, starts: Run, lanes: Lane) -> Any:
+            return step(task, *self._begun(starts, jax.tree.map(lambda x: x[0], lanes)))
+
+        lanes = self._lanes([(self._given, 0)])
+        closed = jax.make_jaxpr(one_step)(self.runs.task, self.runs.starts, lanes)
+        made = (v.aval for equation in closed.jaxpr.eqns for v in equation.outvars)
+        return _bytes(a for a in made if hasattr(a, "shape"))
 
     @cached_property
-    def _together(self) -> int:
+    def together(self) -> int:
         """How many runs at once work on no more than the memory allows; whole settings at best."""
         fit = max(1, self._room // max(1, self.working_set()))
         seeds = self.runs.seeds
         return min(self._most, fit if fit < seeds else fit - fit % seeds)
 
-    def working_set(self) -> int:
-        """Bytes of all that one step of one run computes: no less than it holds at a time."""
+    def _lanes(self, runs: Sequence[tuple[Setting, int]]) -> Lane:
+        return Lane(
+            np.array([seed for _, seed in runs], np.int32),
+            np.array([s.learning_rate or 0.0 for s, _ in runs], np.float32),
+            np.array([s.weight_decay or 0.0 for s, _ in runs], np.float32),
+            np.stack([shape(s.schedule, self.runs.steps) for s, _ in runs]),
+        )
 
-        def one_step(task: Task, starts: Run, values: Array, shape: Array) -> Any:
-            optimizer = self.optimizer(values[0], values[1], shape)
-            run = jax.tree.map(lambda x: x[0], starts)
-            return step(task, optimizer, run._replace(opt_state=optimizer.init(run.params)))
+    def _optimizer(self, lane: Lane) -> optax.GradientTransformation:
+        last = self.runs.steps - 1
+        brings_rate = self._given.learning_rate is None
+        brings_decay = self._given.weight_decay is None
+        return self.make(
+            None if brings_rate else lambda count: lane.rate * lane.shape[jnp.minimum(count, last)],
+            None if brings_decay else jnp.asarray(lane.decay),
+        )
 
-        values, shapes = jnp.zeros(2), jnp.zeros(self.runs.steps)
-        closed = jax.make_jaxpr(one_step)(self.runs.task, self.runs.starts, values, shapes)
-        made = (v.aval for equation in closed.jaxpr.eqns for v in equation.outvars)
-        return sum(math.prod(a.shape) * a.dtype.itemsize for a in made if hasattr(a, "shape"))
+    def _begun(self, starts: Run, lane: Lane) -> tuple[optax.GradientTransformation, Run]:
+        run = jax.tree.map(lambda x: x[lane.seed], starts)
+        optimizer = self._optimizer(lane)
+        return optimizer, run._replace(opt_state=optimizer.init(run.params))
+
+    def _train(
+        self, task: Task, starts: Run, lanes: Lane
+    ) -> tuple[Float[Array, "lanes steps"], PyTree[Array], PyTree[Array]]:
+        def train(lane: Lane) -> Any:
+            run, losses = unroll(task, *self._begun(starts, lane), self.runs.steps)
+            return losses.values, evaluated_params(run), run.model_state
+
+        return jax.vmap(train)(lanes)
+
+
+def _bytes(arrays: Iterable[Any]) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Means over seeds and tasks with their intervals."""
+"""Means over seeds and tasks with their intervals, and performance profiles."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _CONFIDENCE = 0.95
 _RESAMPLES = 2000
 
 PROFILE_END = 4.0
-"""The factor up to which a performance profile is scored."""
+"""The factor up to which a performance profile is scored, as in AlgoPerf."""
 
 
 class Interval(NamedTuple):
@@ -29,6 +29,9 @@ class Interval(NamedTuple):
         if math.isnan(self.low):
             return self.mean == 1
         return self.low <= 1 <= self.high
+
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 
 def interquartile_mean(
@@ -49,7 +52,7 @@ def interquartile_mean(
     mean = float(stats.trim_mean(scores, TRIM, axis=None))
     sizes = [size for size in scores.shape if size > 1]
     if not sizes or not np.isfinite(scores).all():
-        return Interval(mean, float("nan"), float("nan"))
+        return Interval(mean, math.nan, math.nan)
 
     def resampled(*chosen: np.ndarray, axis: int) -> np.ndarray:
         del axis
@@ -63,17 +66,17 @@ def interquartile_mean(
         resampled,
         n_resamples=_RESAMPLES,
         confidence_level=_CONFIDENCE,
-        method="percentile",
+        method="percentile",  # BCa, the default, is undefined where all resamples are alike
         vectorized=True,
-        rng=np.random.default_rng(0),
+        rng=np.random.default_rng(0),  # the same results give the same report
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
 
 
 def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
-    """Of the mean over seeds; NaN for one seed."""
+    """The standard error of the mean over seeds; NaN for one seed."""
     if len(values) < 2:
-        return float("nan")
+        return math.nan
     with np.errstate(invalid="ignore"):
         return float(values.std(ddof=1) / np.sqrt(len(values)))
 
@@ -95,16 +98,19 @@ def profile(
       array([[1. , 1. ],
              [0. , 0.5]])
     """
-    with np.errstate(invalid="ignore"):
-        ratios = steps / steps.min(axis=0)
-    return np.mean(ratios[:, :, None] <= factors, axis=1)
+    return np.mean(_ratios(steps)[:, :, None] <= factors, axis=1)
 
 
 def profile_scores(
     steps: Float[np.ndarray, "optimizers tasks"],
 ) -> Float[np.ndarray, " optimizers"]:
     """The mean height of each profile from a factor of one to `PROFILE_END`, as in AlgoPerf."""
-    with np.errstate(invalid="ignore"):
-        ratios = steps / steps.min(axis=0)
+    ratios = _ratios(steps)
+    # A task adds one to the height from its ratio on, so that the integral needs no grid.
     within = np.where(np.isfinite(ratios), np.clip(PROFILE_END - ratios, 0.0, None), 0.0)
     return within.mean(axis=1) / (PROFILE_END - 1)
+
+
+def _ratios(steps: Float[np.ndarray, "optimizers tasks"]) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # infinite over infinite, where nobody gets there
+        return steps / steps.min(axis=0)

@@ -1,4 +1,4 @@
-"""The workdir of a comparison: trials are kept as they come, so that a killed one resumes."""
+"""The workdir of a comparison: trials are written as they come, so that a killed one resumes."""
 
 import hashlib
 import json
@@ -6,20 +6,20 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lopt.base.archive import Archive
 from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.compare.trials import Setting, Trial
-from lopt.runs.workdir import claimed
+from lopt.runs.workdir import Claim, claimed
 
 REPORTS = ("results.json", "report.md", "report.html", "curves.png")
 """What a comparison writes at its end, with more pictures."""
-
 
 _TRIALS = "trials"
 
@@ -27,73 +27,39 @@ _ARCHIVE = Archive("trial", "lopt.trial", format=1, hint="lopt.compare writes th
 
 
 class TrialWarning(UserWarning):
-    """A trial or the times of steps that were kept are damaged, and are measured again."""
+    """A stored trial, or stored times of steps, are damaged, and are measured again."""
 
 
-class Memory:
-    """Keeps nothing: trials are in the results only; a context manager."""
+@contextmanager
+def opened(folder: str | os.PathLike, plan: Mapping[str, Any]) -> Iterator["Store"]:
+    """Hold a folder as the workdir of a comparison, and keep other processes out.
 
-    def __enter__(self) -> "Memory":
-        return self
+    Args:
+      folder: made if it is not there.
+      plan: plain data that say what is compared.
 
-    def __exit__(self, *exception: Any) -> None:
-        pass
-
-    def load(self, task: str, optimizer: str, setting: Setting) -> None:
-        """There is nothing."""
-
-    def keep(self, task: str, optimizer: str, trial: Trial) -> None:
-        """Leave it alone."""
-
-    def times(self, task: str) -> dict[str, float]:
-        """There are none."""
-        return {}
-
-    def keep_times(self, task: str, times: Mapping[str, float]) -> None:
-        """Leave them alone."""
+    Raises:
+      UserError: as `lopt.runs.workdir.claimed`.
+    """
+    with claimed(Path(folder), plan, (_TRIALS, *REPORTS)) as claim:
+        yield Store(claim)
 
 
-class WriteError(UserError):
-    """The workdir can no longer be written, whatever the optimizer is."""
-
-
+@dataclass(frozen=True)
 class Store:
-    """The trials of a comparison on disk; a context manager that keeps other processes out.
+    """The trials of a comparison on disk.
 
     Attributes:
-      folder: the workdir.
+      claim: of the workdir.
     """
 
-    def __init__(self, folder: str | os.PathLike, plan: Mapping[str, Any]):
-        """Nothing is written before the context is entered.
-
-        Args:
-          folder: made if it is not there.
-          plan: plain data that say what is compared.
-        """
-        self.folder = Path(folder)
-        self._plan = plan
-        self._locked = ExitStack()
-
-    def __enter__(self) -> "Store":
-        """Hold the folder as the workdir of the comparison.
-
-        Raises:
-          UserError: as `lopt.runs.workdir.claimed`.
-        """
-        self._claim = self._locked.enter_context(
-            claimed(self.folder, self._plan, (_TRIALS, *REPORTS))
-        )
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._locked.__exit__(*exception)
+    claim: Claim
 
     def load(self, task: str, optimizer: str, setting: Setting) -> Trial | None:
-        """A trial that was kept, or None.
+        """The stored trial, or None.
 
         Warns:
-          TrialWarning: if it is damaged, and counts as not kept.
+          TrialWarning: if it is damaged, and counts as not stored.
         """
         file = self._file(task, optimizer, setting)
         if not file.exists():
@@ -110,22 +76,22 @@ class Store:
             warnings.warn(f"{error}; it is made again", TrialWarning, stacklevel=2)
             return None
 
-    def keep(self, task: str, optimizer: str, trial: Trial) -> None:
+    def save(self, task: str, optimizer: str, trial: Trial) -> None:
         """Write a trial, all of it or nothing.
 
         Raises:
-          WriteError: if it cannot be written.
+          UserError: if it cannot be written.
         """
         arrays = {"losses": trial.losses, "metric": trial.metrics}
         file = self._file(task, optimizer, trial.setting)
         with self._writing(file):
             _ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
 
-    def times(self, task: str) -> dict[str, float]:
-        """The times of steps that were kept, by optimizer; none if they were not.
+    def load_times(self, task: str) -> dict[str, float]:
+        """The stored times of steps on a task, by optimizer; empty if there are none.
 
         Warns:
-          TrialWarning: if they are damaged, and count as not kept.
+          TrialWarning: if they are damaged, and count as not stored.
         """
         file = self._times_file(task)
         if not file.is_file():
@@ -136,11 +102,11 @@ class Store:
         warnings.warn(f"{file} is damaged; times are measured again", TrialWarning, stacklevel=2)
         return {}
 
-    def keep_times(self, task: str, times: Mapping[str, float]) -> None:
+    def save_times(self, task: str, times: Mapping[str, float]) -> None:
         """Write the times of steps on a task.
 
         Raises:
-          WriteError: if they cannot be written.
+          UserError: if they cannot be written.
         """
         file = self._times_file(task)
         with self._writing(file):
@@ -148,30 +114,23 @@ class Store:
 
     @contextmanager
     def _writing(self, file: Path) -> Iterator[None]:
-        """Write a file below the folder, which was made when it was claimed and not again."""
-        try:
-            self._claim.require_there()
-            folder = self.folder
-            for name in file.relative_to(folder).parts[:-1]:
-                folder = folder / name
-                folder.mkdir(exist_ok=True)
+        fix = "free some space or correct its rights, and the same command resumes"
+        with user_errors(f"{self.claim.workdir} can no longer be written", OSError, fix=fix):
+            self.claim.require_there()
+            # Not with `parents=True`: a workdir that was moved away must not be made again.
+            for folder in reversed(file.relative_to(self.claim.workdir).parents[:-1]):
+                (self.claim.workdir / folder).mkdir(exist_ok=True)
             yield
-        except OSError as error:
-            raise WriteError(
-                f"{self.folder} can no longer be written ({error.strerror or error}); free some "
-                "space or correct its rights, and the same command resumes"
-            ) from error
-        except UserError as error:
-            raise WriteError(str(error)) from error
 
     def _times_file(self, task: str) -> Path:
-        return self.folder / _TRIALS / _slug(task) / "step_ms.json"
+        return self.claim.workdir / _TRIALS / _slug(task) / "step_ms.json"
 
     def _file(self, task: str, optimizer: str, setting: Setting) -> Path:
         rate, schedule, decay = setting
         name = "own" if rate is None else f"{rate:g}-{schedule}"
         name += "" if decay is None else f"-{decay:g}"
-        return self.folder / _TRIALS / _slug(task) / _slug(optimizer) / f"{name}.safetensors"
+        folder = self.claim.workdir / _TRIALS / _slug(task) / _slug(optimizer)
+        return folder / f"{name}.safetensors"
 
 
 def _identity(task: str, optimizer: str, setting: Setting) -> dict[str, Any]:

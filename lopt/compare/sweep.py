@@ -1,158 +1,174 @@
-"""All optimizers of a comparison on one task."""
+"""All optimizers of a comparison on one task after another."""
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import jax
-import optax
-from jaxtyping import Array
 
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, reason_of
 from lopt.compare.cost import StepTimer, step_times
 from lopt.compare.entries import Entry
-from lopt.compare.grid import Budget, coarse, tune
-from lopt.compare.progress import Bar, Lines, Silence
+from lopt.compare.grid import Budget, coarse, edge, finer
 from lopt.compare.runs import Program, Runs
-from lopt.compare.store import Memory, Store, WriteError
+from lopt.compare.store import Store
 from lopt.compare.trials import Outcome, Setting, Trial
+from lopt.runs.progress import Progress
 
 
 class Prepared(NamedTuple):
     """What an optimizer is run with on a task.
 
     Attributes:
+      settings: that it is tried at first.
       program: its training runs.
       timer: of its steps; None if they are not to be timed.
     """
 
+    settings: Sequence[Setting]
     program: Program
     timer: StepTimer | None
 
 
-@dataclass(frozen=True, eq=False)
+class _FailureError(Exception):
+    """What an optimizer raised, in a line; the comparison goes on without it."""
+
+
+@dataclass(eq=False)
 class Sweep:
-    """All optimizers on one task, from the same starts.
+    """All optimizers, each tuned on a task, from the same starts.
 
     Attributes:
-      name: of the task.
-      runs: its training runs.
+      entries: who takes part.
       budget: trials of each optimizer.
       measure: what the best trial is lowest in.
       time_steps: whether the time of a step is measured.
-      store: where trials are kept.
-      shown: what says how far it is.
+      store: where trials are written; None for nowhere.
+      progress: of all trials on all tasks.
+      done: how many trials there were.
     """
 
-    name: str
-    runs: Runs
+    entries: Sequence[Entry]
     budget: Budget
     measure: str
     time_steps: bool
-    store: Store | Memory
-    shown: Bar | Lines | Silence
+    store: Store | None
+    progress: Progress
+    done: int = 0
+    _began: float = field(default_factory=time.monotonic)
 
-    def outcomes(self, entries: Sequence[Entry]) -> dict[str, Outcome]:
-        """What each optimizer did; the next one is compiled while one trains."""
+    def outcomes(self, task: str, runs: Runs) -> dict[str, Outcome]:
+        """What each optimizer did on a task, by its name."""
         found: dict[str, Outcome] = {}
         timers: dict[str, StepTimer] = {}
-        times = self.store.times(self.name)
-        names = [entry.name for entry in entries]
+        names = [entry.name for entry in self.entries]
+        times = self.store.load_times(task) if self.store else {}
         timed = self.time_steps and not set(names) <= set(times)
-        jax.block_until_ready(self.runs.starts.params)
+        jax.block_until_ready(runs.starts.params)
         with ThreadPoolExecutor(1) as background:
-            for entry, prepared in self._one_ahead(entries, timed, background):
-                found[entry.name] = outcome = self._outcome(entry, prepared)
-                if not outcome.error and prepared.result().timer is not None:
-                    timers[entry.name] = prepared.result().timer
+            ahead = _one_ahead(
+                background.submit(self._prepare, task, runs, timed, entry) for entry in self.entries
+            )
+            for entry, prepared in zip(self.entries, ahead, strict=True):
+                found[entry.name] = outcome = self._outcome(task, entry, prepared)
+                if not outcome.error and (timer := prepared.result().timer):
+                    timers[entry.name] = timer
         if timed:
             measured = step_times(timers)
             times = {name: measured.get(name, math.nan) for name in names}
-            self.store.keep_times(self.name, times)
-        return {
-            name: replace(outcome, step_ms=times.get(name, math.nan))
-            for name, outcome in found.items()
-        }
+            if self.store:
+                self.store.save_times(task, times)
+        return {name: replace(x, step_ms=times.get(name, math.nan)) for name, x in found.items()}
 
-    def _one_ahead(
-        self, entries: Sequence[Entry], timed: bool, background: ThreadPoolExecutor
-    ) -> Iterator[tuple[Entry, "Future[Prepared]"]]:
-        waiting: list[tuple[Entry, Future[Prepared]]] = []
-        for entry in entries:
-            prepare = background.submit(self._prepare, entry, timed)
-            waiting.append((entry, prepare))
-            if len(waiting) > 1:
-                yield waiting.pop(0)
-        yield from waiting
-
-    def _prepare(self, entry: Entry, timed: bool) -> Prepared:
-        """An entry's program and timer; compiled unless its first setting's trial is stored."""
-        settings = self._first(entry)
-
-        def make(
-            learning_rate: optax.Schedule | None, weight_decay: Array | None
-        ) -> optax.GradientTransformation:
-            return entry.make(learning_rate, weight_decay, self.runs.task, self.runs.steps)
-
-        program = Program(self.runs, make, settings[0], len(settings) * self.runs.seeds)
-        if self.store.load(self.name, entry.name, settings[0]) is None:
+    def _prepare(self, task: str, runs: Runs, timed: bool, entry: Entry) -> Prepared:
+        """An optimizer's program and timer; compiled unless its first trial is stored."""
+        settings = coarse(entry.search, self.budget)
+        program = Program(
+            runs,
+            lambda rate, decay: entry.make(rate, decay, runs.task, runs.steps),
+            settings[0],
+            len(settings) * runs.seeds,
+        )
+        if self._stored(task, entry, settings[0]) is None:
             program.compile()
-        return Prepared(program, StepTimer(program) if timed else None)
+        return Prepared(settings, program, StepTimer(program) if timed else None)
 
-    def _first(self, entry: Entry) -> list[Setting]:
-        if entry.search is None:
-            return [Setting()]
-        return coarse(entry.search, self.budget)
-
-    def _outcome(self, entry: Entry, prepared: "Future[Prepared]") -> Outcome:
-        """An entry's outcome: its trials, or the error that its optimizer raised."""
-        done = 0
-
-        def run(settings: Sequence[Setting]) -> list[Trial]:
-            nonlocal done
-            trials = []
-            for trial in self._trials(entry.name, prepared.result().program, settings):
-                trials.append(trial)
-                done += 1
-                self.shown.trial(self.name, entry.name)
-            return trials
-
+    def _outcome(self, task: str, entry: Entry, prepared: "Future[Prepared]") -> Outcome:
+        """An optimizer's trials, or the error that it raised."""
+        end = self.done + entry.trials(self.budget)
         try:
-            if entry.search is None:
-                outcome = Outcome(tuple(run([Setting()])))
-            else:
-                outcome = tune(entry.search, self.budget, self.measure, run)
-            outcome = replace(outcome, state_bytes=prepared.result().program.state_bytes())
-        except WriteError:
-            raise
-        except UserError as error:
-            outcome = Outcome(error=_one_line(error))
-        except Exception as error:
-            outcome = Outcome(error=f"{type(error).__name__}: {_one_line(error)}")
-        left = entry.trials(self.budget) - done
-        self.shown.ended(self.name, entry.name, self._words(outcome), left)
+            with _failures():
+                settings, program, _ = prepared.result()
+            trials = self._trials(task, entry, program, settings)
+            later = finer(entry.search, self.budget, trials, self.measure)
+            trials += self._trials(task, entry, program, later)
+            with _failures():
+                state_bytes = program.state_bytes()
+            at_edge = edge(trials, self.measure)
+            outcome = Outcome(tuple(trials), at_edge=at_edge, state_bytes=state_bytes)
+        except _FailureError as failure:
+            outcome = Outcome(error=str(failure))
+            self._advance(task, entry, end - self.done)
+        seconds = time.monotonic() - self._began
+        words = self._words(outcome)
+        self.progress.log(f"trials, {seconds:.0f} s: {task}: {entry.name}: {words}")
         return outcome
 
-    def _trials(self, name: str, program: Program, settings: Sequence[Setting]) -> Iterator[Trial]:
-        """The trial of each setting, kept as soon as it is done, or found where it was kept."""
-        kept = {setting: self.store.load(self.name, name, setting) for setting in settings}
-        new = program([setting for setting in settings if kept[setting] is None])
-        for setting in settings:
-            trial = kept[setting]
+    def _trials(
+        self, task: str, entry: Entry, program: Program, settings: Sequence[Setting]
+    ) -> list[Trial]:
+        """The trial of each setting: the stored one, or a new one that is stored at once."""
+        stored = [self._stored(task, entry, setting) for setting in settings]
+        new = program([s for s, trial in zip(settings, stored, strict=True) if trial is None])
+        trials = []
+        for trial in stored:
             if trial is None:
-                trial = next(new)
-                self.store.keep(self.name, name, trial)
-            yield trial
+                with _failures():
+                    trial = next(new)
+                if self.store:
+                    self.store.save(task, entry.name, trial)
+            trials.append(trial)
+            self._advance(task, entry, 1)
+        return trials
+
+    def _stored(self, task: str, entry: Entry, setting: Setting) -> Trial | None:
+        return self.store.load(task, entry.name, setting) if self.store else None
+
+    def _advance(self, task: str, entry: Entry, trials: int) -> None:
+        self.done += trials
+        self.progress(self.done, lambda: f"{_short(task)}: {entry.name}")
 
     def _words(self, outcome: Outcome) -> str:
-        if outcome.error:
-            return f"failed: {outcome.error}"
         best = outcome.best(self.measure)
-        value = best.score(self.measure)
-        return f"{self.measure.replace('_', ' ')} {value:.4g} at {best.setting}"
+        if best is None:
+            return f"failed: {outcome.error}"
+        score = best.score(self.measure)
+        return f"{self.measure.replace('_', ' ')} {score:.4g} at {best.setting}"
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "no reason given"
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Tell what an optimizer raises from the errors of a comparison, such as of a full disk."""
+    try:
+        yield
+    except UserError as error:
+        raise _FailureError(str(error)) from error
+    except Exception as error:
+        raise _FailureError(reason_of(error)) from error
+
+
+def _one_ahead(futures: Iterable["Future[Prepared]"]) -> Iterator["Future[Prepared]"]:
+    """Each once the next is submitted, no more: an optimizer compiles while the last one trains."""
+    waiting: list[Future[Prepared]] = []
+    for future in futures:
+        yield from waiting
+        waiting = [future]
+    yield from waiting
+
+
+def _short(text: str, width: int = 24) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

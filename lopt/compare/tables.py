@@ -1,19 +1,44 @@
 """The results in rows: of each task, and over all of them; the fastest stand first."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from lopt.base.printed import printable
-from lopt.compare.results import Comparison
+from lopt.compare.results import Results
 from lopt.compare.statistics import Interval, standard_error
 from lopt.compare.trials import Trial
 
 Row = tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """A table of texts: its columns' names, and its rows."""
+
+    header: Row
+    rows: Sequence[Row]
+
+
+MEANINGS = {
+    "faster / level / slower": "the tasks on which the interval of its speedup over seeds lies "
+    "above one, contains one, lies below one.",
+    "lowest loss on": "the tasks on which it ends lowest, or is not behind the lowest on every "
+    "seed; optimizers that are level share a task.",
+    "profile score": "the mean height of its curve in the picture of profiles, from 1 to 4 times "
+    "the steps of the fastest: 1 if it is the fastest on every task, 0 if it never comes within 4 "
+    "times.",
+    "failed on": "the tasks on which it could not run, or diverged at every setting.",
+    "diverged": "the fraction of all its trials and seeds whose final loss is more than twice the "
+    "first, or not finite.",
+    "state": "what it stores beside the params; in brackets, times the reference's, as the "
+    "milliseconds of a step are.",
+}
+"""What columns say that their names do not."""
 
 _ON_TASK = (
     "optimizer",
@@ -30,93 +55,70 @@ _ON_TASK = (
     "note",
 )
 
+_REPORT_ONLY = ("mean loss", "trials", "diverged", "ms a step", "state")
+"""Columns of a task that a terminal has no room for."""
 
-_IN_TERMINAL = (0, 1, 2, 3, 5, 6, 11)
-"""Those of these columns that a terminal has room for."""
 
-
-def over_all_columns(results: Comparison) -> Row:
-    """The columns of the table over all tasks; the fastest baseline is a second reference."""
-    second = results.fastest_baseline
-    return (
+def over_all(results: Results) -> Table:
+    """A row for each optimizer over all tasks; the fastest baseline is a second reference."""
+    second, reference = results.fastest_baseline, results.reference
+    header = (
         "optimizer",
-        f"times as fast as {results.reference}, in steps",
+        f"times as fast as {reference}, in steps",
         *([f"as {second}, in steps"] if second else []),
-        f"as {results.reference}, in time",
+        f"as {reference}, in time",
         "faster / level / slower",
         "lowest loss on",
         "profile score",
         "failed on",
     )
-
-
-def standings(results: Comparison) -> list[Row]:
-    """A row for each optimizer over all tasks, the fastest first."""
-    places, second = results.standings, results.fastest_baseline
-    order = sorted(places, key=lambda name: -_sortable(places[name].speedup.mean))
-    return [
+    fastest_first = sorted(
+        results.standings.items(), key=lambda item: -_sortable(item[1].speedup.mean)
+    )
+    rows = [
         (
             name,
-            interval(places[name].speedup),
+            interval(place.speedup),
             *([interval(results.over[second][name])] if second else []),
-            interval(places[name].in_time),
-            f"{places[name].wins} / {places[name].ties} / {places[name].losses}",
-            f"{places[name].best_on} of {len(results.tasks)}",
-            number(places[name].profile),
-            str(places[name].failed or ""),
+            interval(place.in_time),
+            f"{place.wins} / {place.ties} / {place.losses}",
+            f"{place.best_on} of {len(results.tasks)}",
+            number(place.profile),
+            str(place.failed or ""),
         )
-        for name in order
+        for name, place in fastest_first
     ]
+    return Table(header, rows)
 
 
-def columns(results: Comparison, task: str) -> Row:
-    """The columns of a task's table."""
-    best = next((b for name in results.optimizers if (b := results.best(task, name))), None)
-    held_out = _held_out(best)[0] if best else "held-out loss"
-    return tuple(name.format(held_out=held_out) for name in _ON_TASK)
-
-
-def on_task(results: Comparison, task: str) -> list[Row]:
-    """A row for each optimizer on a task, the fastest first."""
+def on_task(results: Results, task: str) -> Table:
+    """A row for each optimizer on a task."""
 
     def place(name: str) -> tuple[bool, float, float]:
         best = results.best(task, name)
         loss = math.inf if best is None else best.score("final_loss")
         return best is None, -_sortable(results.on_task(task, name).mean), loss
 
-    return [_row(results, task, name) for name in sorted(results.optimizers, key=place)]
+    best = next((b for name in results.optimizers if (b := results.best(task, name))), None)
+    held_out = _held_out(best)[0] if best else "held-out loss"
+    header = tuple(name.format(held_out=held_out) for name in _ON_TASK)
+    rows = [_row(results, task, name) for name in sorted(results.optimizers, key=place)]
+    return Table(header, rows)
 
 
-def verdicts(results: Comparison) -> list[str]:
-    """A sentence for each optimizer that is no baseline: how it stands against the reference."""
-    return [
-        _verdict(results, name)
-        for name in results.optimizers
-        if results.kinds[name] in ("learned", "own") and name != results.reference
-    ]
-
-
-def standings_table(results: Comparison) -> Table:
+def standings_table(results: Results) -> TerminalTable:
     """The table over all tasks, for a terminal."""
     title = f"over {len(results.tasks)} tasks and {results.seeds} seeds, beside {results.reference}"
-    return _table(title, over_all_columns(results), standings(results))
+    return _for_terminal(title, over_all(results))
 
 
-def tables(results: Comparison) -> RenderableType:
+def tables(results: Results) -> RenderableType:
     """All tables, for a terminal."""
     of_tasks = [
-        _table(
-            f"{task}, {results.steps[task]} steps",
-            _narrow(columns(results, task)),
-            map(_narrow, on_task(results, task)),
-        )
-        for task in results.tasks
+        _for_terminal(f"{task}, {steps} steps", on_task(results, task))
+        for task, steps in results.steps.items()
     ]
     return Group(*of_tasks, standings_table(results))
-
-
-def _narrow(row: Row) -> Row:
-    return tuple(row[i] for i in _IN_TERMINAL)
 
 
 def number(value: float) -> str:
@@ -143,18 +145,17 @@ def interval(value: Interval) -> str:
     return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
 
 
-def _row(results: Comparison, task: str, name: str) -> Row:
+def _row(results: Results, task: str, name: str) -> Row:
     outcome, best = results.outcomes[task, name], results.best(task, name)
     if best is None:
         return (name, *[""] * (len(_ON_TASK) - 2), f"failed: {outcome.error}")
     diverged = np.concatenate([t.diverged for t in outcome.trials])
     reference = results.outcomes[task, results.reference]
     speedup, slowdown = results.on_task(task, name), results.slowdown(task, name)
-    in_time = Interval(*(value / slowdown for value in speedup))
     return (
         name,
         interval(speedup),
-        interval(in_time),
+        interval(Interval(*(value / slowdown for value in speedup))),
         _with_error(best.final_losses),
         _with_error(best.mean_losses),
         _held_out(best)[1],
@@ -169,45 +170,18 @@ def _row(results: Comparison, task: str, name: str) -> Row:
 
 def _note(at_edge: str, best: Trial) -> str:
     if not np.isfinite(best.final_losses).any():
-        return f"NaN or infinite from step {_first_bad(best)} on, at every setting"
+        first_bad = 1 + np.argmax(~np.isfinite(best.losses).all(0))
+        return f"NaN or infinite from step {first_bad} on, at every setting"
     if best.diverged.all():
         return "diverged at every setting"
     return f"best at the {at_edge} rate tried" if at_edge else ""
-
-
-def _first_bad(trial: Trial) -> int:
-    return int(1 + np.argmax(~np.isfinite(trial.losses).all(0)))
-
-
-def _verdict(results: Comparison, name: str) -> str:
-    place, tasks = results.standings[name], len(results.tasks)
-    words = f"{name} is {number(place.speedup.mean)} times as fast as {results.reference} in steps"
-    if not math.isnan(place.speedup.low):
-        over = "interquartile mean" if tasks > 1 else "mean"
-        low, high = number(place.speedup.low), number(place.speedup.high)
-        words += f" ({over} of {tasks * results.seeds} runs, 95 % interval {low} to {high})"
-    if not math.isnan(place.in_time.mean):
-        words += f", {number(place.in_time.mean)} in time"
-    if tasks > 1:
-        words += f"; faster on {place.wins} of {tasks} tasks, level on {place.ties}, slower on "
-        words += str(place.losses)
-    words += f"; it failed on {place.failed}" if place.failed else ""
-    return f"{words}{_fastest_baseline(results)}."
-
-
-def _fastest_baseline(results: Comparison) -> str:
-    name = results.fastest_baseline
-    if not name:
-        return ""
-    speed = number(results.standings[name].speedup.mean)
-    return f"; the fastest baseline is {name}, {speed} times as fast in steps"
 
 
 def _held_out(trial: Trial) -> tuple[str, str]:
     """What people look at of held-out data, and its mean: accuracy, bits, or the loss."""
     mean = {name: values.mean() for name, values in trial.metrics.items()}
     if "accuracy" in mean:
-        return "held-out accuracy", f"{mean['accuracy']:.1%}".replace("%", " %")
+        return "held-out accuracy", f"{100 * mean['accuracy']:.1f} %"
     if "bits_per_character" in mean:
         return "held-out bits/character", number(mean["bits_per_character"])
     return "held-out loss", number(mean["loss"])
@@ -234,15 +208,12 @@ def _sortable(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _table(title: str, header: Iterable[str], rows: Iterable[Row]) -> Table:
-    table = Table(title=_cell(title))
-    for name in header:
-        table.add_column(_cell(name))
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    return table
-
-
-def _cell(text: str) -> Text:
-    """A text as it is: rich takes brackets in a plain one for markup."""
-    return Text(printable(text))
+def _for_terminal(title: str, table: Table) -> TerminalTable:
+    shown = [i for i, name in enumerate(table.header) if name not in _REPORT_ONLY]
+    # Texts, since rich takes brackets in plain strings for markup.
+    drawn = TerminalTable(title=Text(printable(title)))
+    for i in shown:
+        drawn.add_column(Text(printable(table.header[i])))
+    for row in table.rows:
+        drawn.add_row(*(Text(printable(row[i])) for i in shown))
+    return drawn

@@ -77,13 +77,12 @@ class Trial:
 
     def score(self, measure: str) -> float:
         """The mean over seeds of a measure in `MEASURES`; infinite if a seed's is."""
-        return float(
-            {
-                "final_loss": self.final_losses,
-                "mean_loss": self.mean_losses,
-                "held_out_loss": self.held_out_losses,
-            }[measure].mean()
-        )
+        of_seeds = {
+            "final_loss": self.final_losses,
+            "mean_loss": self.mean_losses,
+            "held_out_loss": self.held_out_losses,
+        }
+        return float(of_seeds[measure].mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +104,14 @@ class Outcome:
     state_bytes: int = 0
     step_ms: float = float("nan")
 
-    def best(self, measure: str) -> Trial:
-        """The trial that is lowest in a measure."""
-        return min(self.trials, key=lambda t: t.score(measure))
+    def best(self, measure: str) -> Trial | None:
+        """The trial that is lowest in a measure; None if the optimizer could not run."""
+        return min(self.trials, key=lambda t: t.score(measure), default=None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the optimizer could not run, or every trial diverged."""
+        return all(t.diverged.all() for t in self.trials)
 
 
 def _worst_if_not_finite(values: np.ndarray) -> np.ndarray:

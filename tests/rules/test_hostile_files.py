@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lopt.base.errors import UserError
-from lopt.compare.provenance import own_rate, own_steps, own_tasks
+from lopt.compare.provenance import rate_of, steps_of, tasks_of
 from lopt.predict import load as load_predictor
 from lopt.predict.predictor import ARCHIVE as PREDICTORS
 from lopt.rules import LearnedOptimizer, UNFRule, load, save
@@ -188,12 +188,12 @@ def told(**provenance):
 )
 def test_tasks_that_a_file_may_not_name_are_one_line(task, words):
     with pytest.raises(UserError, match=words) as raised:
-        own_tasks(told(task=task), "file")
+        tasks_of(told(task=task), "file")
     assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("value", [10**400, "1", None, [1], float("nan"), -1, True])
 def test_rates_and_steps_of_a_file_that_are_none_are_unknown(value):
     inner = {"steps": value, "schedule": "linear", "learning_rate": value}
-    assert own_steps(told(inner=inner)) is None
-    assert own_rate(told(inner=inner)) is None
+    assert steps_of(told(inner=inner)) is None
+    assert rate_of(told(inner=inner)) is None
