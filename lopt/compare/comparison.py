@@ -115,8 +115,8 @@ def compare(
       >>> found.reference, found.standings["slow"].speedup.mean < 0.6
       ('sgd', True)
     """
-    taking_part, built = entries(optimizers), _tasks(tasks)
-    length_of = dict(zip(built, _lengths(steps, len(built)), strict=True))
+    taking_part, built = entries(optimizers), build_tasks(tasks)
+    length_of = dict(zip(built, lengths_of(steps, len(built)), strict=True))
     budget = Budget(rates, schedules, weight_decays)
     budget = replace(budget, schedules=offered(taking_part, budget.schedules))
     seeds = SIZE("seeds", seeds)
@@ -148,7 +148,8 @@ def compare(
     )
 
 
-def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
+def build_tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
+    """Tasks, however they are given to `compare`, by name."""
     if not isinstance(tasks, Mapping):
         given, tasks = several("tasks", "task", tasks, lambda x: isinstance(x, str | Task)), {}
         for task in given:
@@ -163,7 +164,8 @@ def _tasks(tasks: Sequence[Any] | Mapping[str, Any]) -> dict[str, Task]:
     }
 
 
-def _lengths(steps: int | Sequence[int], tasks: int) -> list[int]:
+def lengths_of(steps: int | Sequence[int], tasks: int) -> list[int]:
+    """The length of a run of each task."""
     if not is_sequence(steps):
         return [SIZE("steps", steps)] * tasks
     lengths = sequence(SIZE)("steps", steps)

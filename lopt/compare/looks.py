@@ -1,12 +1,13 @@
 """How an optimizer looks in pictures: its colour, its line, its name in place of a legend."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 
 from lopt.base.printed import printable
 
@@ -41,6 +42,10 @@ _SIZE = 7.0
 
 _LEADING = 1.22
 """The distance of two labels, in sizes."""
+
+
+_HEIGHT = 0.72
+"""The part of its row in a figure that a panel is high, without its title and labels."""
 
 
 class Look(NamedTuple):
@@ -113,7 +118,8 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     ends = [(label.x, np.clip(label.y, low, high)) for label in shown]
     to_fraction = axes.transScale + axes.transLimits
     wanted = to_fraction.transform(ends)[:, 1]
-    panel = axes.get_window_extent().height / axes.figure.dpi  # inches
+    grid, figure = axes.get_gridspec(), cast(Figure, axes.figure)
+    panel = _HEIGHT * figure.get_figheight() / (grid.nrows if grid else 1)
     for label, end, place in zip(
         shown, wanted, spread(wanted, _SIZE * _LEADING / 72 / panel), strict=True
     ):

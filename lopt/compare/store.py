@@ -23,7 +23,7 @@ REPORTS = ("results.json", "report.md", "report.html", "curves.png")
 
 _TRIALS = "trials"
 
-_ARCHIVE = Archive("trial", "lopt.trial", format=1, hint="lopt.compare writes them", finite=False)
+ARCHIVE = Archive("trial", "lopt.trial", format=1, hint="lopt.compare writes them", finite=False)
 
 
 class TrialWarning(UserWarning):
@@ -65,7 +65,7 @@ class Store:
         if not file.exists():
             return None
         try:
-            with _ARCHIVE.reading(file) as (arrays, contents):
+            with ARCHIVE.reading(file) as (arrays, contents):
                 if contents != _identity(task, optimizer, setting):
                     raise UserError("it is another trial")
                 losses, metrics = arrays["losses"], arrays.get("metric", {})
@@ -85,7 +85,7 @@ class Store:
         arrays = {"losses": trial.losses, "metric": trial.metrics}
         file = self._file(task, optimizer, trial.setting)
         with self._writing(file):
-            _ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
+            ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
 
     def load_times(self, task: str) -> dict[str, float]:
         """The stored times of steps on a task, by optimizer; empty if there are none.

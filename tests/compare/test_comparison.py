@@ -15,7 +15,8 @@ from lopt.base.errors import UserError
 from lopt.compare import compare, entries
 from lopt.compare.curves import FINAL_FRACTION
 from lopt.compare.runs import Program
-from lopt.compare.tables import columns, on_task, over_all_columns, standings, verdicts
+from lopt.compare.sentences import verdicts
+from lopt.compare.tables import on_task, over_all
 from lopt.rules import LearnedOptimizer, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import Quadratic, quadratic
@@ -137,8 +138,11 @@ def test_an_optimizer_that_breaks_is_a_row_that_says_so(regression):
         time_steps=False,
         console=Console(file=(said := io.StringIO()), force_terminal=False),
     )
-    assert "breaks: failed: RuntimeError: shape [batch] and [/\n" in said.getvalue()
-    rows = {row[0]: row for row in on_task(found, "mine")}
+    counts, lines = zip(*(s.split(" s: mine: ") for s in said.getvalue().splitlines()), strict=True)
+    assert [count.split(",")[0] for count in counts] == ["3/7 trials", "6/7 trials", "7/7 trials"]
+    assert lines[0].startswith("sgdm: final loss ")
+    assert lines[1] == "breaks: failed: RuntimeError: shape [batch] and [/"
+    rows = {row[0]: row for row in on_task(found, "mine").rows}
     assert rows["breaks"][-1] == "failed: RuntimeError: shape [batch] and [/"
     assert rows["nan"][-1] == "NaN or infinite from step 5 on, at every setting"
     for name in ("breaks", "nan"):
@@ -156,7 +160,7 @@ def test_a_reference_that_breaks_leaves_the_others_without_speedups(regression):
     )
     assert found.reference == "breaks"
     assert np.isnan(found.standings["sgd"].speedup.mean)
-    assert standings(found)[0][1] == "–"
+    assert over_all(found).rows[0][1] == "–"
     assert found._repr_html_()
 
 
@@ -165,7 +169,7 @@ def test_a_theta_of_nan_is_a_row_that_says_so(regression, learned):
     broken = LearnedOptimizer(learned.rule, theta, None, {})
     optimizers = {"sgd": optax.sgd(0.1), "nan": broken}
     found = compare(optimizers, {"mine": regression}, steps=8, seeds=2, time_steps=False)
-    rows = {row[0]: row for row in on_task(found, "mine")}
+    rows = {row[0]: row for row in on_task(found, "mine").rows}
     assert "NaN" in rows["nan, tuned"][-1]
 
 
@@ -218,8 +222,7 @@ def test_in_every_table_the_fastest_stand_first_and_the_fastest_baseline_is_a_re
     optimizers |= {"breaks": breaks, "slow": optax.sgd(0.02)}
     tasks = {"mine": regression, "bowl": quadratic(3)}
     found = compare(optimizers, tasks, steps=20, seeds=2, rates=3, time_steps=False)
-    tables = [(over_all_columns(found), standings(found))]
-    tables += [(columns(found, task), on_task(found, task)) for task in tasks]
+    tables = [over_all(found), *(on_task(found, task) for task in tasks)]
     for header, rows in tables:
         assert all(len(row) == len(header) for row in rows)
         speeds = [float(row[1].split(" ")[0]) for row in rows if row[1]]
@@ -237,6 +240,17 @@ def test_in_every_table_the_fastest_stand_first_and_the_fastest_baseline_is_a_re
         assert found.over["lion"][name] == beside.standings[name].speedup
 
 
+def test_a_terminal_has_a_bar_over_all_trials_and_nothing_is_said_without_a_console(
+    regression, capsys
+):
+    console = Console(file=(said := io.StringIO()), force_terminal=True, no_color=True, width=120)
+    for where in (console, None):
+        compare("sgdm", {"mine": regression}, steps=4, seeds=1, rates=3, console=where)
+    assert "3/3 mine: sgdm" in said.getvalue()
+    assert "trials, " not in said.getvalue()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_pretrained_optimizer_is_called_by_its_name():
     assert [c.name for c in entries(["adamw", "base"])] == ["adamw", "base", "base, tuned"]
 
@@ -248,7 +262,7 @@ def test_a_finished_comparison_is_only_read_again(regression, tmp_path, monkeypa
         return compare(optimizers, {"mine": regression}, **arguments).to_dict()
 
     first = again()
-    monkeypatch.setattr(Program, "_call", lambda *_: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr(Program, "train", lambda *_: pytest.fail("nothing is left to train"))
     assert again() == first
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lopt.compare import BASELINES, compare, entries
-from lopt.compare.comparison import _lengths, _tasks
+from lopt.compare.comparison import build_tasks, lengths_of
 from lopt.compare.entries import UNTRAINED, offered
 from lopt.compare.grid import Budget
 from lopt.pretrained import PRETRAINED
@@ -29,7 +29,7 @@ def test_a_config_can_run(name):
     assert all(text in known or text.endswith(".safetensors") for text in texts)
     assert config["reference"] in optimizers
     tasks = [task.replace("fashion_mnist(side=8)", "digits") for task in config["tasks"]]
-    _lengths(config["steps"], len(_tasks(tasks)))
+    lengths_of(config["steps"], len(build_tasks(tasks)))
     Budget(config["rates"], config["schedules"])
     here = [text for text in texts if not text.endswith(".safetensors")]
     assert offered(entries(here), config["schedules"]) == config["schedules"]

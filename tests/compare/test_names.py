@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lopt.compare.progress import progress, show_line
-from lopt.compare.results import Comparison
-from lopt.compare.tables import tables, verdicts
+from lopt.compare.comparison import Comparison
+from lopt.compare.sentences import verdicts
+from lopt.compare.tables import tables
 from lopt.compare.trials import Outcome, Setting, Trial
+from lopt.runs.progress import Progress, print_line
 
 NAMES = {
     "brackets": ("sgd [/red] [bold]", "mlp [/", ":warning: [link]"),
@@ -37,18 +38,17 @@ def printed(results, error):
     for on_terminal in (True, False):
         file = io.StringIO()
         console = Console(file=file, force_terminal=on_terminal, no_color=True, width=1000)
-        with progress(console) as shown:
-            shown.of(2)
+        with Progress(0, 2, console, every=None) as progress:
             for task in results.tasks:
                 for name in results.optimizers:
-                    shown.trial(task, name)
-                    shown.ended(task, name, error, 0)
+                    progress(2, lambda task=task, name=name: f"{task}: {name}")
+                    progress.log(f"{task}: {name}: {error}")
         texts.append(file.getvalue())
         file = io.StringIO()
         console = Console(file=file, force_terminal=False, width=1000)
         console.print(tables(results))
         for sentence in verdicts(results):
-            show_line(console, sentence)
+            print_line(console, sentence)
         texts.append(file.getvalue())
     return texts
 

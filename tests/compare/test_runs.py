@@ -58,25 +58,25 @@ def test_runs_are_plain_training_runs(regression, trained):
 def test_runs_that_are_cut_to_fit_the_memory_are_the_same(runs, trained, at_once):
     needed = Program(runs, MAKERS["adamw"], MOVING, 6).working_set()
     cut = Program(runs, MAKERS["adamw"], MOVING, 6, room=at_once * needed)
-    assert cut._together == {1: 1, 2: 2, 5: 3}[at_once]
+    assert cut.together == {1: 1, 2: 2, 5: 3}[at_once]
     for ours, expected in zip(cut([STILL, MOVING]), trained["adamw"], strict=True):
         np.testing.assert_allclose(ours.losses, expected.losses, rtol=1e-5)
         np.testing.assert_allclose(ours.metrics["loss"], expected.metrics["loss"], rtol=1e-5)
 
 
-def test_where_memory_runs_out_fewer_runs_are_trained_at_once(runs, trained):
-    program = Program(runs, MAKERS["adamw"], MOVING, 6)
-    program.compile()
-    sizes = []
+def test_where_memory_runs_out_fewer_runs_are_trained_at_once(runs, trained, monkeypatch):
+    program, sizes = Program(runs, MAKERS["adamw"], MOVING, 6), []
 
-    def full(*arguments):
-        sizes.append(len(arguments[2]))
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+    def train(chosen, train=program.train):
+        sizes.append(len(chosen))
+        if len(chosen) > 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return train(chosen)
 
-    program._compiled = full
+    monkeypatch.setattr(program, "train", train)
     found = list(program([STILL, MOVING]))
-    assert sizes == [6]
-    assert program._together == 3
+    assert sizes == [6, 3, 3]
+    assert program.together == 3
     for ours, expected in zip(found, trained["adamw"], strict=True):
         np.testing.assert_allclose(ours.losses, expected.losses, rtol=1e-5)
 

@@ -51,7 +51,7 @@ def test_one_score_has_no_interval():
     assert interquartile_mean(np.array([[1.0]])).is_tie
 
 
-def test_a_profile_is_the_share_of_tasks_within_a_factor_of_the_best():
+def test_a_profile_is_the_fraction_of_tasks_within_a_factor_of_the_best():
     steps = np.array([[10.0, 10.0, np.inf], [20.0, 5.0, 8.0]])
     assert profile(steps, np.array([1.0, 1.9, 2.0])).tolist() == [
         [1 / 3, 1 / 3, 2 / 3],

@@ -12,7 +12,7 @@ from regressions import linear_regression
 import lopt.compare.runs
 from lopt.base.errors import UserError
 from lopt.compare import compare
-from lopt.compare.store import _ARCHIVE, Store, TrialWarning, WriteError
+from lopt.compare.store import ARCHIVE, TrialWarning, opened
 from lopt.compare.trials import Setting, Trial
 
 SETTING = Setting(0.01, "cosine", 0.1)
@@ -23,14 +23,14 @@ TIMES = {"adamw": 1.25, "sgd": float("nan")}
 
 @pytest.fixture
 def store(tmp_path):
-    opened = Store(tmp_path / "run", {}).__enter__()
-    opened.keep("a task", "adamw", TRIAL)
-    opened.keep_times("a task", TIMES)
-    return opened
+    with opened(tmp_path / "run", {}) as store:
+        store.save("a task", "adamw", TRIAL)
+        store.save_times("a task", TIMES)
+        yield store
 
 
 def only(store, pattern):
-    (file,) = store.folder.rglob(pattern)
+    (file,) = store.claim.workdir.rglob(pattern)
     return file
 
 
@@ -44,7 +44,7 @@ def assert_same(found):
 
 def test_a_trial_comes_back_as_it_was_its_losses_finite_or_not(store):
     assert_same(store.load("a task", "adamw", SETTING))
-    np.testing.assert_equal(store.times("a task"), TIMES)
+    np.testing.assert_equal(store.load_times("a task"), TIMES)
 
 
 def test_what_was_not_kept_is_none_without_a_word(store):
@@ -52,7 +52,7 @@ def test_what_was_not_kept_is_none_without_a_word(store):
         warnings.simplefilter("error")
         assert store.load("a task", "adamw", SETTING._replace(weight_decay=None)) is None
         assert store.load("another", "adamw", SETTING) is None
-        assert store.times("another") == {}
+        assert store.load_times("another") == {}
 
 
 @pytest.mark.parametrize("keep", [0, 1, 8, 200, -1])
@@ -61,7 +61,7 @@ def test_a_trial_that_is_cut_counts_as_not_kept_and_is_kept_again(keep, store):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.warns(TrialWarning, match="is damaged.*made again"):
         assert store.load("a task", "adamw", SETTING) is None
-    store.keep("a task", "adamw", TRIAL)
+    store.save("a task", "adamw", TRIAL)
     assert_same(store.load("a task", "adamw", SETTING))
 
 
@@ -84,8 +84,8 @@ def test_the_trial_of_something_else_is_not_believed(store):
 )
 def test_a_trial_of_other_arrays_is_not_believed(arrays, store):
     file = only(store, "trials/*/*/*")
-    _, contents = _ARCHIVE.read(file)
-    _ARCHIVE.write(file, arrays, contents)
+    _, contents = ARCHIVE.read(file)
+    ARCHIVE.write(file, arrays, contents)
     with pytest.warns(TrialWarning, match="it is made again"):
         assert store.load("a task", "adamw", SETTING) is None
 
@@ -99,7 +99,7 @@ def test_no_flip_of_a_bit_is_believed(store):
             content = bytearray(whole)
             content[place // 8] ^= 1 << place % 8
             file.write_bytes(content)
-            trial, times = store.load("a task", "adamw", SETTING), store.times("a task")
+            trial, times = store.load("a task", "adamw", SETTING), store.load_times("a task")
             damaged += trial is None or not times
             if trial is not None:
                 assert_same(trial)
@@ -109,28 +109,31 @@ def test_no_flip_of_a_bit_is_believed(store):
         assert damaged > 0.9 * places
 
 
-def test_a_workdir_that_is_gone_is_not_made_again(store):
-    shutil.rmtree(store.folder)
-    with pytest.raises(WriteError, match="was moved, removed or emptied"):
-        store.keep("a task", "adamw", TRIAL)
-    with pytest.raises(WriteError, match="was moved, removed or emptied"):
-        store.keep_times("a task", TIMES)
-    assert not store.folder.exists()
-    with pytest.raises(UserError, match="was moved, removed or emptied"):
-        store.__exit__(None, None, None)
+def test_a_workdir_that_is_gone_is_not_made_again(tmp_path):
+    def removed_while_open():
+        with opened(tmp_path / "run", {}) as store:
+            shutil.rmtree(tmp_path / "run")
+            with pytest.raises(UserError, match="removed or emptied"):
+                store.save("a task", "adamw", TRIAL)
+            with pytest.raises(UserError, match="removed or emptied"):
+                store.save_times("a task", TIMES)
+            assert not (tmp_path / "run").exists()
+
+    with pytest.raises(UserError, match="removed or emptied"):
+        removed_while_open()
 
 
 def test_a_pipe_in_the_place_of_a_trial_ends_the_comparison_with_a_line(store):
     for file in (only(store, "trials/*/*/*"), only(store, "step_ms.json")):
         file.unlink()
         os.mkfifo(file)
-    assert store.times("a task") == {}
+    assert store.load_times("a task") == {}
     with pytest.warns(TrialWarning, match="no trial file"):
         assert store.load("a task", "adamw", SETTING) is None
-    with pytest.raises(WriteError, match="is a pipe and is not written over"):
-        store.keep("a task", "adamw", TRIAL)
-    with pytest.raises(WriteError, match="is a pipe and is not written over"):
-        store.keep_times("a task", TIMES)
+    with pytest.raises(UserError, match="is a pipe and is not written over"):
+        store.save("a task", "adamw", TRIAL)
+    with pytest.raises(UserError, match="is a pipe and is not written over"):
+        store.save_times("a task", TIMES)
 
 
 def test_a_comparison_makes_damaged_trials_again_and_no_other(tmp_path, monkeypatch):
@@ -147,11 +150,11 @@ def test_a_comparison_makes_damaged_trials_again_and_no_other(tmp_path, monkeypa
         file.write_bytes(damage)
     trained = []
 
-    def call(program, lanes, call=lopt.compare.runs.Program._call):
+    def call(program, lanes, call=lopt.compare.runs.Program.train):
         trained.append(len(lanes))
         return call(program, lanes)
 
-    monkeypatch.setattr(lopt.compare.runs.Program, "_call", call)
+    monkeypatch.setattr(lopt.compare.runs.Program, "train", call)
     with pytest.warns(TrialWarning, match="is damaged.*made again"):
         assert results() == first
     assert trained == [2, 2]
