@@ -29,7 +29,7 @@ def milliseconds(together: int) -> float:
     """The time of a step of one run, if `together` runs are trained at a time."""
     task = build(TASKS, _TASK.value)
     of_task = Runs(task, _STEPS.value, seeds=together)
-    program = Program(of_task, lambda rate, decay: optax.adam(rate), SETTING, together, 2**40)
+    program = Program(of_task, lambda rate, decay: optax.adam(rate), [SETTING], room=2**40)
     program.compile()
     times = []
     for _ in range(1 + _REPEATS.value):

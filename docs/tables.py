@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lopt.compare.report import table
 from lopt.compare.statistics import Interval
-from lopt.compare.tables import interval, number
+from lopt.compare.tables import interval, with_error
+from lopt.compare.trials import Setting
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,14 +88,14 @@ def quickstart() -> list[str]:
     rows = []
     for entry in _fastest_first(task["optimizers"], "speedup"):
         best = _best(entry)
-        accuracy = _mean(best["held_out_accuracy"])
+        setting = Setting(best["learning_rate"], best["schedule"])
         rows.append(
             (
                 entry["name"],
                 _interval(entry["speedup"]),
-                _loss(best),
-                f"{100 * accuracy:.1f} %",
-                _setting(best),
+                with_error(np.array(best["final_loss"])),
+                f"{100 * np.mean(best['held_out_accuracy']):.1f} %",
+                str(setting).replace("_", " "),
             )
         )
     return table(header, rows)
@@ -134,8 +137,8 @@ def _losses(task: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:
     cells = []
     for name in names:
         best = _best(entries[name])
-        schedule = best["schedule"].replace("_", " ")
-        cells.append(f"{_loss(best)}{f', {schedule}' if schedule else ''}")
+        loss, schedule = with_error(np.array(best["final_loss"])), best["schedule"]
+        cells.append(f"{loss}, {schedule.replace('_', ' ')}" if schedule else loss)
     return (f"`{task['name']}`", str(task["steps"]), *cells)
 
 
@@ -145,22 +148,6 @@ def _fastest_first(rows: Iterable[dict[str, Any]], by: str) -> list[dict[str, An
 
 def _best(entry: Mapping[str, Any]) -> dict[str, Any]:
     return next(trial for trial in entry["trials"] if trial["best"])
-
-
-def _setting(trial: Mapping[str, Any]) -> str:
-    rate = trial["learning_rate"]
-    return "its own" if rate is None else f"{rate:.2g} {trial['schedule']}".replace("_", " ")
-
-
-def _loss(trial: Mapping[str, Any]) -> str:
-    losses = trial["final_loss"]
-    mean = _mean(losses)
-    error = (sum((x - mean) ** 2 for x in losses) / (len(losses) - 1) / len(losses)) ** 0.5
-    return f"{number(mean)} ± {error:.1g}"
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _interval(found: Mapping[str, float | None]) -> str:

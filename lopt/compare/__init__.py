@@ -6,7 +6,7 @@ from lopt.compare.controls import tensor_normalized_adam
 from lopt.compare.entries import Entry, entries
 from lopt.compare.grid import Budget, Search
 from lopt.compare.muon import muon
-from lopt.compare.results import Standing
+from lopt.compare.results import Results, Standing
 
 __all__ = [
     "BASELINES",
@@ -14,6 +14,7 @@ __all__ = [
     "Budget",
     "Comparison",
     "Entry",
+    "Results",
     "Search",
     "Standing",
     "compare",

@@ -1,7 +1,7 @@
 """What an optimizer costs: the time of a step."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 from jaxtyping import Array
@@ -20,33 +20,34 @@ _MOST_STEPS = 10_000
 """Steps of a measurement: those of the smallest models are over before `_PATIENCE` is."""
 
 
-class StepTimer:
-    """Steps of one run in a compiled loop, as a user trains: forward, backward and update."""
+Timer = Callable[[], float]
+"""Measures the milliseconds of a step once."""
 
-    def __init__(self, program: Program):
-        """Compile the loop of a program's optimizer."""
-        optimizer, run = program.one()
-        self._task, self._run = program.runs.task, run
-        self._steps = 1
 
-        def loop(task: Task, run: Run, steps: Array) -> Run:
-            return jax.lax.fori_loop(0, steps, lambda _, run: step(task, optimizer, run)[0], run)
+def step_timer(program: Program) -> Timer:
+    """Compile steps of one run in a loop, as a user trains: forward, backward and update."""
+    optimizer, first = program.one()
+    task, steps = program.runs.task, 1
 
-        self._loop = jax.jit(loop).lower(self._task, run, self._steps).compile()
+    def loop(task: Task, run: Run, steps: Array) -> Run:
+        return jax.lax.fori_loop(0, steps, lambda _, run: step(task, optimizer, run)[0], run)
 
-    def __call__(self) -> float:
-        """Milliseconds of a step, measured once, over enough steps to be measured."""
+    compiled = jax.jit(loop).lower(task, first, steps).compile()
+
+    def measure() -> float:
+        nonlocal steps
         while True:
             begin = time.perf_counter()
-            jax.block_until_ready(self._loop(self._task, self._run, self._steps).params)
+            jax.block_until_ready(compiled(task, first, steps).params)
             seconds = time.perf_counter() - begin
-            if seconds > _PATIENCE or self._steps >= _MOST_STEPS:
-                return 1e3 * seconds / self._steps
-            wanted = int(self._steps * _PATIENCE / seconds)
-            self._steps = min(_MOST_STEPS, max(2 * self._steps, wanted))
+            if seconds > _PATIENCE or steps >= _MOST_STEPS:
+                return 1e3 * seconds / steps
+            steps = min(_MOST_STEPS, max(2 * steps, int(steps * _PATIENCE / seconds)))
+
+    return measure
 
 
-def step_times(timers: Mapping[str, StepTimer]) -> dict[str, float]:
+def step_times(timers: Mapping[str, Timer]) -> dict[str, float]:
     """Milliseconds of a step of each; measured in turns, so that all meet the same machine."""
     rounds = [{name: timer() for name, timer in timers.items()} for _ in range(_ROUNDS)]
     return {name: min(times[name] for times in rounds) for name in timers}

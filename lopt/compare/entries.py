@@ -107,14 +107,9 @@ def entries(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Entry]:
 
 
 def offered(given: Sequence[Entry], schedules: Sequence[str]) -> tuple[str, ...]:
-    """The schedules of a comparison: those given, and those that its optimizers bring themselves.
+    """The schedules of a comparison: those named, and those that its entries bring themselves.
 
-    An optimizer that is run as it is has no advantage by its schedule then: all that are tuned are
-    tried with it.
-
-    Args:
-      given: who takes part.
-      schedules: names in `lopt.base.schedules.SCHEDULES`.
+    All that are tuned are tried with them, so that no entry is ahead by its schedule alone.
 
     Example:
       >>> offered(entries(["adamw", "base"]), ["cosine"])
@@ -124,11 +119,7 @@ def offered(given: Sequence[Entry], schedules: Sequence[str]) -> tuple[str, ...]
 
 
 def several(name: str, what: str, given: Any, is_one: Callable[[Any], bool]) -> list[Any]:
-    """What is given as a sequence, or as one alone, in a list.
-
-    Raises:
-      UserError: if it is neither.
-    """
+    """A list of what is given as a sequence, or as one alone; a `UserError` for anything else."""
     if is_one(given):
         return [given]
     if not isinstance(given, Iterable):
@@ -139,19 +130,12 @@ def several(name: str, what: str, given: Any, is_one: Callable[[Any], bool]) -> 
 
 
 class _Read(NamedTuple):
-    """An optimizer whose name was looked up and whose file was read.
+    """An optimizer whose name was looked up and whose file was read."""
 
-    Attributes:
-      name: what it is called where it is given no name.
-      optimizer: an `Entry`, a `Baseline`, a `LearnedOptimizer`, or what the user gave.
-      identity: plain data that say which optimizer it is.
-      is_file: whether it was given as the path of a file.
-    """
-
-    name: str
-    optimizer: Any
+    name: str  # unless it is given another
+    optimizer: Any  # an `Entry`, a `Baseline`, a `LearnedOptimizer`, or what the user gave
     identity: Mapping[str, Any] = {}
-    is_file: bool = False
+    is_file: bool = False  # and so is called "learned" if it is the only one
 
 
 def _is_optimizer(given: Any) -> bool:
@@ -189,7 +173,7 @@ def _read(given: Any) -> _Read:
 
 def _of_file(file: str | Path) -> tuple[LearnedOptimizer, dict[str, str]]:
     learned = load(file)
-    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    digest = hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()
     return learned, {"file": str(file), "sha256": digest}
 
 

@@ -136,15 +136,10 @@ def refined(rates: Sequence[float], best: float) -> tuple[float, float]:
     >>> refined((0.01, 0.1, 1.0), 0.1), refined((0.01, 0.1, 1.0), 1.0)
     ((0.032, 0.32), (10.0, 100.0))
     """
-    rates = sorted(rates)
-    ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1))
-    if best == rates[0]:
-        low, high = ratio**-2, ratio**-1
-    elif best == rates[-1]:
-        low, high = ratio, ratio**2
-    else:
-        low, high = ratio**-0.5, ratio**0.5
-    return _rounded(best * low), _rounded(best * high)
+    lowest, highest = min(rates), max(rates)
+    ratio = (highest / lowest) ** (1 / (len(rates) - 1))
+    low, high = {lowest: (-2.0, -1.0), highest: (1.0, 2.0)}.get(best, (-0.5, 0.5))
+    return _rounded(best * ratio**low), _rounded(best * ratio**high)
 
 
 def edge(trials: Sequence[Trial], measure: str) -> str:

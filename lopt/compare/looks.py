@@ -14,18 +14,8 @@ from lopt.base.printed import printable
 REFERENCE = "#000000"
 
 SAFE = (
-    "#CC6677",
-    "#332288",
-    "#117733",
-    "#882255",
-    "#44AA99",
-    "#AA4499",
-    "#999933",
-    "#661100",
-    "#6699CC",
-    "#88CCEE",
-    "#888888",
-    "#DDCC77",
+    *("#CC6677", "#332288", "#117733", "#882255", "#44AA99", "#AA4499"),
+    *("#999933", "#661100", "#6699CC", "#88CCEE", "#888888", "#DDCC77"),
 )
 """Twelve colours that the colour-blind tell apart, CARTO's "safe" palette, the pale ones last."""
 
@@ -49,26 +39,14 @@ _HEIGHT = 0.72
 
 
 class Look(NamedTuple):
-    """How an optimizer is drawn.
-
-    Attributes:
-      color: in hexadecimal.
-      line: a line style of matplotlib.
-    """
+    """How an optimizer is drawn: a colour in hexadecimal, and matplotlib's style of a line."""
 
     color: str
     line: str | tuple[int, tuple[float, ...]]
 
 
 class Label(NamedTuple):
-    """A name at the end of a line.
-
-    Attributes:
-      x: where the line ends, in data coordinates.
-      y: likewise; a label of a line that has no end is left out.
-      text: the name.
-      color: that of the line.
-    """
+    """A name at the end of a line, in data coordinates; one whose y is not finite is left out."""
 
     x: float
     y: float
@@ -93,7 +71,7 @@ def ink(color: str) -> str:
     """A colour as text is written in it: light ones darker, so that they can be read on white.
 
     >>> ink("#332288"), ink("#88CCEE")
-    ('#332288', '#5e8da5')
+    ('#332288', '#5e8ea5')
     """
     red, green, blue = to_rgb(color)
     light = 0.3 * red + 0.59 * green + 0.11 * blue  # as bright as the eye sees each

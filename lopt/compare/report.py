@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lopt.compare.html import page
 from lopt.compare.results import Results
 from lopt.compare.sentences import CAPTIONS, how, title, verdicts
 from lopt.compare.statistics import Interval
-from lopt.compare.tables import MEANINGS, Row, on_task, over_all
+from lopt.compare.tables import MEANINGS, on_task, over_all
 from lopt.compare.trials import Trial
 
 _POINTS = 100
@@ -97,9 +97,9 @@ def markdown(results: Results, pictures: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def table(header: Row, rows: Iterable[Row]) -> list[str]:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a table in Markdown."""
-    cells = [header, ("---",) * len(header), *rows]
+    cells = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(in_markdown(cell) for cell in row) + " |" for row in cells]
 
 

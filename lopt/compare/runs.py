@@ -34,14 +34,9 @@ _FRACTION = 0.25
 
 
 class Runs:
-    """The training runs of a task, from several seeds.
+    """The training runs of a task: of so many steps, and from so many seeds at each setting.
 
     Seed i means the same initial params and the same batches for every optimizer.
-
-    Attributes:
-      task: what is trained.
-      steps: of a run.
-      seeds: how many runs each setting gets.
     """
 
     def __init__(self, task: Task, steps: int, seeds: int):
@@ -68,19 +63,12 @@ class Runs:
 
 
 class Lane(NamedTuple):
-    """The data of one training run, or of several along a leading axis.
+    """What training runs get as data, along a leading axis; `shape` is that of a schedule."""
 
-    Attributes:
-      seed: which of the starts it has.
-      rate: the peak learning rate.
-      decay: the weight decay.
-      shape: the factor of the learning rate at each step.
-    """
-
-    seed: Int[Array | np.ndarray, "..."]
-    rate: Float[Array | np.ndarray, "..."]
-    decay: Float[Array | np.ndarray, "..."]
-    shape: Float[Array | np.ndarray, "... steps"]
+    seed: Int[Array, "..."]
+    rate: Float[Array, "..."]
+    decay: Float[Array, "..."]
+    shape: Float[Array, "... steps"]
 
 
 class Program:
@@ -92,28 +80,21 @@ class Program:
     Attributes:
       runs: of the task.
       make: makes the optimizer.
+      first: settings whose runs are trained at once, if they fit; which of a setting's values are
+        None is the same for all that will be trained.
       together: how many runs one call trains.
     """
 
-    def __init__(self, runs: Runs, make: Maker, given: Setting, most: int, room: int | None = None):
-        """See the class.
-
-        Args:
-          runs: of the task.
-          make: makes the optimizer.
-          given: a setting; which of its values are None is the same for all.
-          most: runs that will be trained at once, if they fit.
-          room: bytes that they may work on; by default as many as suit the device.
-        """
-        self.runs, self.make = runs, make
-        self._given, self._most = given, most
+    def __init__(self, runs: Runs, make: Maker, first: Sequence[Setting], room: int | None = None):
+        """See the class; `room` is how many bytes the runs of a call may work on."""
+        self.runs, self.make, self.first = runs, make, first
         self._room = default_room() if room is None else room
         self._compiled: Callable[..., Any] | None = None
 
     def compile(self) -> Callable[..., Any]:
         """The compiled training of `together` runs: (task, starts, lanes) -> their ends."""
         if self._compiled is None:
-            lanes = self._lanes([(self._given, 0)] * self.together)
+            lanes = self._lanes([(self.first[0], 0)] * self.together)
             lowered = jax.jit(self._train).lower(self.runs.task, self.runs.starts, lanes)
             self._compiled = lowered.compile()
         return self._compiled
@@ -152,29 +133,26 @@ class Program:
         return found
 
     def one(self) -> tuple[optax.GradientTransformation, Run]:
-        """The optimizer at the given setting and its run from the first seed, for measurements."""
-        lane = jax.tree.map(lambda x: jnp.asarray(x[0]), self._lanes([(self._given, 0)]))
-        optimizer = self._optimizer(lane)
-        run = jax.tree.map(lambda x: x[0], self.runs.starts)
-        return optimizer, run._replace(opt_state=jax.jit(optimizer.init)(run.params))
+        """The optimizer at the first setting and its run from the first seed, for measurements."""
+        lane = self._first_lane
+        begun = jax.jit(lambda starts: self._begun(starts, lane)[1])
+        return self._optimizer(lane), begun(self.runs.starts)
 
     def state_bytes(self) -> int:
         """The size of the optimizer's state in one run."""
 
-        def init(starts: Run, lanes: Lane) -> PyTree[Array]:
-            return self._begun(starts, jax.tree.map(lambda x: x[0], lanes))[1].opt_state
+        def init(starts: Run, lane: Lane) -> PyTree[Array]:
+            return self._begun(starts, lane)[1].opt_state
 
-        lanes = self._lanes([(self._given, 0)])
-        return _bytes(jax.tree.leaves(jax.eval_shape(init, self.runs.starts, lanes)))
+        return _bytes(jax.tree.leaves(jax.eval_shape(init, self.runs.starts, self._first_lane)))
 
     def working_set(self) -> int:
         """Bytes of all that one step of one run computes: no less than it holds at a time."""
 
-        def one_step(task: Task, starts: Run, lanes: Lane) -> Any:
-            return step(task, *self._begun(starts, jax.tree.map(lambda x: x[0], lanes)))
+        def one_step(task: Task, starts: Run, lane: Lane) -> Any:
+            return step(task, *self._begun(starts, lane))
 
-        lanes = self._lanes([(self._given, 0)])
-        closed = jax.make_jaxpr(one_step)(self.runs.task, self.runs.starts, lanes)
+        closed = jax.make_jaxpr(one_step)(self.runs.task, self.runs.starts, self._first_lane)
         made = (v.aval for equation in closed.jaxpr.eqns for v in equation.outvars)
         return _bytes(a for a in made if hasattr(a, "shape"))
 
@@ -183,24 +161,26 @@ class Program:
         """How many runs at once work on no more than the memory allows; whole settings at best."""
         fit = max(1, self._room // max(1, self.working_set()))
         seeds = self.runs.seeds
-        return min(self._most, fit if fit < seeds else fit - fit % seeds)
+        return min(len(self.first) * seeds, fit if fit < seeds else fit - fit % seeds)
+
+    @property
+    def _first_lane(self) -> Lane:
+        return jax.tree.map(lambda x: x[0], self._lanes([(self.first[0], 0)]))
 
     def _lanes(self, runs: Sequence[tuple[Setting, int]]) -> Lane:
         return Lane(
-            np.array([seed for _, seed in runs], np.int32),
-            np.array([s.learning_rate or 0.0 for s, _ in runs], np.float32),
-            np.array([s.weight_decay or 0.0 for s, _ in runs], np.float32),
-            np.stack([shape(s.schedule, self.runs.steps) for s, _ in runs]),
+            jnp.array([seed for _, seed in runs], jnp.int32),
+            jnp.array([s.learning_rate or 0.0 for s, _ in runs], jnp.float32),
+            jnp.array([s.weight_decay or 0.0 for s, _ in runs], jnp.float32),
+            jnp.array(np.stack([shape(s.schedule, self.runs.steps) for s, _ in runs])),
         )
 
     def _optimizer(self, lane: Lane) -> optax.GradientTransformation:
-        last = self.runs.steps - 1
-        brings_rate = self._given.learning_rate is None
-        brings_decay = self._given.weight_decay is None
-        return self.make(
-            None if brings_rate else lambda count: lane.rate * lane.shape[jnp.minimum(count, last)],
-            None if brings_decay else jnp.asarray(lane.decay),
-        )
+        def schedule(count: Array) -> Array:
+            return lane.rate * lane.shape[jnp.minimum(count, self.runs.steps - 1)]
+
+        rate, _, decay = self.first[0]
+        return self.make(None if rate is None else schedule, None if decay is None else lane.decay)
 
     def _begun(self, starts: Run, lane: Lane) -> tuple[optax.GradientTransformation, Run]:
         run = jax.tree.map(lambda x: x[lane.seed], starts)

@@ -47,11 +47,7 @@ def opened(folder: str | os.PathLike, plan: Mapping[str, Any]) -> Iterator["Stor
 
 @dataclass(frozen=True)
 class Store:
-    """The trials of a comparison on disk.
-
-    Attributes:
-      claim: of the workdir.
-    """
+    """The trials of a comparison on disk; `UserError` says in a line why it cannot be written."""
 
     claim: Claim
 
@@ -77,11 +73,7 @@ class Store:
             return None
 
     def save(self, task: str, optimizer: str, trial: Trial) -> None:
-        """Write a trial, all of it or nothing.
-
-        Raises:
-          UserError: if it cannot be written.
-        """
+        """Write a trial, all of it or nothing."""
         arrays = {"losses": trial.losses, "metric": trial.metrics}
         file = self._file(task, optimizer, trial.setting)
         with self._writing(file):
@@ -103,11 +95,7 @@ class Store:
         return {}
 
     def save_times(self, task: str, times: Mapping[str, float]) -> None:
-        """Write the times of steps on a task.
-
-        Raises:
-          UserError: if they cannot be written.
-        """
+        """Write the times of steps on a task."""
         file = self._times_file(task)
         with self._writing(file):
             write_atomically(file, json.dumps(with_digest({"step_ms": dict(times)})))

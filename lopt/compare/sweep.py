@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import jax
 
 from lopt.base.errors import UserError, reason_of
-from lopt.compare.cost import StepTimer, step_times
+from lopt.compare.cost import Timer, step_timer, step_times
 from lopt.compare.entries import Entry
 from lopt.compare.grid import Budget, coarse, edge, finer
 from lopt.compare.runs import Program, Runs
@@ -19,19 +18,8 @@ from lopt.compare.store import Store
 from lopt.compare.trials import Outcome, Setting, Trial
 from lopt.runs.progress import Progress
 
-
-class Prepared(NamedTuple):
-    """What an optimizer is run with on a task.
-
-    Attributes:
-      settings: that it is tried at first.
-      program: its training runs.
-      timer: of its steps; None if they are not to be timed.
-    """
-
-    settings: Sequence[Setting]
-    program: Program
-    timer: StepTimer | None
+Prepared = tuple[Program, Timer | None]
+"""An optimizer's training runs on a task, and what measures its steps if they are timed."""
 
 
 class _FailureError(Exception):
@@ -40,31 +28,21 @@ class _FailureError(Exception):
 
 @dataclass(eq=False)
 class Sweep:
-    """All optimizers, each tuned on a task, from the same starts.
-
-    Attributes:
-      entries: who takes part.
-      budget: trials of each optimizer.
-      measure: what the best trial is lowest in.
-      time_steps: whether the time of a step is measured.
-      store: where trials are written; None for nowhere.
-      progress: of all trials on all tasks.
-      done: how many trials there were.
-    """
+    """All optimizers, each tuned on one task after another, from the same starts."""
 
     entries: Sequence[Entry]
     budget: Budget
-    measure: str
+    measure: str  # that the best trial is lowest in
     time_steps: bool
-    store: Store | None
-    progress: Progress
-    done: int = 0
+    store: Store | None  # None: trials are in the outcomes only
+    progress: Progress  # of all trials on all tasks
+    done: int = 0  # trials, those included that an optimizer that failed does not have
     _began: float = field(default_factory=time.monotonic)
 
     def outcomes(self, task: str, runs: Runs) -> dict[str, Outcome]:
         """What each optimizer did on a task, by its name."""
         found: dict[str, Outcome] = {}
-        timers: dict[str, StepTimer] = {}
+        timers: dict[str, Timer] = {}
         names = [entry.name for entry in self.entries]
         times = self.store.load_times(task) if self.store else {}
         timed = self.time_steps and not set(names) <= set(times)
@@ -75,7 +53,7 @@ class Sweep:
             )
             for entry, prepared in zip(self.entries, ahead, strict=True):
                 found[entry.name] = outcome = self._outcome(task, entry, prepared)
-                if not outcome.error and (timer := prepared.result().timer):
+                if not outcome.error and (timer := prepared.result()[1]):
                     timers[entry.name] = timer
         if timed:
             measured = step_times(timers)
@@ -86,24 +64,22 @@ class Sweep:
 
     def _prepare(self, task: str, runs: Runs, timed: bool, entry: Entry) -> Prepared:
         """An optimizer's program and timer; compiled unless its first trial is stored."""
-        settings = coarse(entry.search, self.budget)
         program = Program(
             runs,
             lambda rate, decay: entry.make(rate, decay, runs.task, runs.steps),
-            settings[0],
-            len(settings) * runs.seeds,
+            coarse(entry.search, self.budget),
         )
-        if self._stored(task, entry, settings[0]) is None:
+        if self._stored(task, entry, program.first[0]) is None:
             program.compile()
-        return Prepared(settings, program, StepTimer(program) if timed else None)
+        return program, step_timer(program) if timed else None
 
     def _outcome(self, task: str, entry: Entry, prepared: "Future[Prepared]") -> Outcome:
         """An optimizer's trials, or the error that it raised."""
         end = self.done + entry.trials(self.budget)
         try:
             with _failures():
-                settings, program, _ = prepared.result()
-            trials = self._trials(task, entry, program, settings)
+                program, _ = prepared.result()
+            trials = self._trials(task, entry, program, program.first)
             later = finer(entry.search, self.budget, trials, self.measure)
             trials += self._trials(task, entry, program, later)
             with _failures():

@@ -1,7 +1,7 @@
 """The results in rows: of each task, and over all of them; the fastest stand first."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,16 +13,6 @@ from lopt.base.printed import printable
 from lopt.compare.results import Results
 from lopt.compare.statistics import Interval, standard_error
 from lopt.compare.trials import Trial
-
-Row = tuple[str, ...]
-
-
-class Table(NamedTuple):
-    """A table of texts: its columns' names, and its rows."""
-
-    header: Row
-    rows: Sequence[Row]
-
 
 MEANINGS = {
     "faster / level / slower": "the tasks on which the interval of its speedup over seeds lies "
@@ -40,55 +30,37 @@ MEANINGS = {
 }
 """What columns say that their names do not."""
 
-_ON_TASK = (
-    "optimizer",
-    "times as fast, in steps",
-    "in time",
-    "final loss",
-    "mean loss",
-    "{held_out}",
-    "best setting",
-    "trials",
-    "diverged",
-    "ms a step",
-    "state",
-    "note",
-)
-
 _REPORT_ONLY = ("mean loss", "trials", "diverged", "ms a step", "state")
 """Columns of a task that a terminal has no room for."""
 
 
+class Table(NamedTuple):
+    """The names of columns, and the texts in each row."""
+
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
 def over_all(results: Results) -> Table:
     """A row for each optimizer over all tasks; the fastest baseline is a second reference."""
-    second, reference = results.fastest_baseline, results.reference
-    header = (
-        "optimizer",
-        f"times as fast as {reference}, in steps",
-        *([f"as {second}, in steps"] if second else []),
-        f"as {reference}, in time",
-        "faster / level / slower",
-        "lowest loss on",
-        "profile score",
-        "failed on",
-    )
-    fastest_first = sorted(
-        results.standings.items(), key=lambda item: -_sortable(item[1].speedup.mean)
-    )
-    rows = [
-        (
-            name,
-            interval(place.speedup),
-            *([interval(results.over[second][name])] if second else []),
-            interval(place.in_time),
-            f"{place.wins} / {place.ties} / {place.losses}",
-            f"{place.best_on} of {len(results.tasks)}",
-            number(place.profile),
-            str(place.failed or ""),
-        )
-        for name, place in fastest_first
-    ]
-    return Table(header, rows)
+    places, second, reference = results.standings, results.fastest_baseline, results.reference
+
+    def cells(name: str) -> dict[str, str]:
+        place = places[name]
+        beside = {f"as {second}, in steps": interval(results.over[second][name])} if second else {}
+        return {
+            "optimizer": name,
+            f"times as fast as {reference}, in steps": interval(place.speedup),
+            **beside,
+            f"as {reference}, in time": interval(place.in_time),
+            "faster / level / slower": f"{place.wins} / {place.ties} / {place.losses}",
+            "lowest loss on": f"{place.best_on} of {len(results.tasks)}",
+            "profile score": number(place.profile),
+            "failed on": str(place.failed or ""),
+        }
+
+    order = sorted(places, key=lambda name: -_sortable(places[name].speedup.mean))
+    return _table(map(cells, order))
 
 
 def on_task(results: Results, task: str) -> Table:
@@ -99,11 +71,8 @@ def on_task(results: Results, task: str) -> Table:
         loss = math.inf if best is None else best.score("final_loss")
         return best is None, -_sortable(results.on_task(task, name).mean), loss
 
-    best = next((b for name in results.optimizers if (b := results.best(task, name))), None)
-    held_out = _held_out(best)[0] if best else "held-out loss"
-    header = tuple(name.format(held_out=held_out) for name in _ON_TASK)
-    rows = [_row(results, task, name) for name in sorted(results.optimizers, key=place)]
-    return Table(header, rows)
+    order = sorted(results.optimizers, key=place)
+    return _table(_on_task(results, task, name) for name in order)
 
 
 def standings_table(results: Results) -> TerminalTable:
@@ -145,27 +114,40 @@ def interval(value: Interval) -> str:
     return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
 
 
-def _row(results: Results, task: str, name: str) -> Row:
+def with_error(values: np.ndarray) -> str:
+    """A mean over seeds with its standard error.
+
+    >>> with_error(np.array([0.5, 0.7]))
+    '0.6 ± 0.1'
+    """
+    error = standard_error(values)
+    mean = number(float(values.mean()))
+    return f"{mean} ± {error:.1g}" if math.isfinite(error) else mean
+
+
+def _on_task(results: Results, task: str, name: str) -> dict[str, str]:
     outcome, best = results.outcomes[task, name], results.best(task, name)
     if best is None:
-        return (name, *[""] * (len(_ON_TASK) - 2), f"failed: {outcome.error}")
+        return {"optimizer": name, "note": f"failed: {outcome.error}"}
     diverged = np.concatenate([t.diverged for t in outcome.trials])
-    reference = results.outcomes[task, results.reference]
+    reference = results.outcomes[task, results.reference].state_bytes
     speedup, slowdown = results.on_task(task, name), results.slowdown(task, name)
-    return (
-        name,
-        interval(speedup),
-        interval(Interval(*(value / slowdown for value in speedup))),
-        _with_error(best.final_losses),
-        _with_error(best.mean_losses),
-        _held_out(best)[1],
-        str(best.setting),
-        str(len(outcome.trials)),
-        f"{diverged.mean():.0%}",
-        f"{number(outcome.step_ms)} (×{number(slowdown)})",
-        f"{_size(outcome.state_bytes)} (×{_ratio(outcome.state_bytes, reference.state_bytes)})",
-        _note(outcome.at_edge, best),
-    )
+    held_out, value = _held_out(best)
+    times_state = number(outcome.state_bytes / reference) if reference else "–"
+    return {
+        "optimizer": name,
+        "times as fast, in steps": interval(speedup),
+        "in time": interval(Interval(*(value / slowdown for value in speedup))),
+        "final loss": with_error(best.final_losses),
+        "mean loss": with_error(best.mean_losses),
+        held_out: value,
+        "best setting": str(best.setting),
+        "trials": str(len(outcome.trials)),
+        "diverged": f"{diverged.mean():.0%}",
+        "ms a step": f"{number(outcome.step_ms)} (×{number(slowdown)})",
+        "state": f"{_size(outcome.state_bytes)} (×{times_state})",
+        "note": _note(outcome.at_edge, best),
+    }
 
 
 def _note(at_edge: str, best: Trial) -> str:
@@ -187,12 +169,6 @@ def _held_out(trial: Trial) -> tuple[str, str]:
     return "held-out loss", number(mean["loss"])
 
 
-def _with_error(values: np.ndarray) -> str:
-    error = standard_error(values)
-    mean = number(float(values.mean()))
-    return f"{mean} ± {error:.1g}" if math.isfinite(error) else mean
-
-
 def _size(size: int) -> str:
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if size >= unit:
@@ -200,20 +176,26 @@ def _size(size: int) -> str:
     return f"{size} B"
 
 
-def _ratio(value: float, reference: float) -> str:
-    return number(value / reference) if reference else "–"
-
-
 def _sortable(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
+def _table(cells: Iterable[Mapping[str, str]]) -> Table:
+    """The table of some rows by column; what a row does not have is empty."""
+    rows = list(cells)
+    longest = max(rows, key=len)
+    header = tuple(longest)
+    return Table(header, [tuple(row.get(name, "") for name in header) for row in rows])
+
+
 def _for_terminal(title: str, table: Table) -> TerminalTable:
-    shown = [i for i, name in enumerate(table.header) if name not in _REPORT_ONLY]
-    # Texts, since rich takes brackets in plain strings for markup.
+    def texts(cells: Sequence[str]) -> list[Text]:  # rich takes brackets in a str for markup
+        pairs = zip(table.header, cells, strict=True)
+        return [Text(printable(cell)) for name, cell in pairs if name not in _REPORT_ONLY]
+
     drawn = TerminalTable(title=Text(printable(title)))
-    for i in shown:
-        drawn.add_column(Text(printable(table.header[i])))
+    for name in texts(table.header):
+        drawn.add_column(name)
     for row in table.rows:
-        drawn.add_row(*(Text(printable(row[i])) for i in shown))
+        drawn.add_row(*texts(row))
     return drawn

@@ -22,9 +22,7 @@ def test_a_baseline_learns_within_its_grid(name, regression):
     schedule = search.combinations(Budget(1))[0][0]
     settings = [Setting(search.centre * x, schedule) for x in (0.1, 1.0, 10.0)]
     runs = Runs(regression, steps=400, seeds=1)
-    program = Program(
-        runs, lambda rate, decay: entry.make(rate, decay, regression, 400), settings[0], 3
-    )
+    program = Program(runs, lambda rate, decay: entry.make(rate, decay, regression, 400), settings)
     trials = list(program(settings))
     best = min(t.score("final_loss") for t in trials)
     assert best < 0.8 * trials[0].losses[0, 0]

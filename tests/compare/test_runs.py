@@ -26,7 +26,7 @@ def runs(regression):
 
 @pytest.fixture(scope="module")
 def trained(runs):
-    programs = {name: Program(runs, make, MOVING, 6) for name, make in MAKERS.items()}
+    programs = {name: Program(runs, make, [MOVING, STILL]) for name, make in MAKERS.items()}
     return {name: list(program([STILL, MOVING])) for name, program in programs.items()}
 
 
@@ -56,8 +56,8 @@ def test_runs_are_plain_training_runs(regression, trained):
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_runs_that_are_cut_to_fit_the_memory_are_the_same(runs, trained, at_once):
-    needed = Program(runs, MAKERS["adamw"], MOVING, 6).working_set()
-    cut = Program(runs, MAKERS["adamw"], MOVING, 6, room=at_once * needed)
+    needed = Program(runs, MAKERS["adamw"], [MOVING, STILL]).working_set()
+    cut = Program(runs, MAKERS["adamw"], [MOVING, STILL], room=at_once * needed)
     assert cut.together == {1: 1, 2: 2, 5: 3}[at_once]
     for ours, expected in zip(cut([STILL, MOVING]), trained["adamw"], strict=True):
         np.testing.assert_allclose(ours.losses, expected.losses, rtol=1e-5)
@@ -65,7 +65,7 @@ def test_runs_that_are_cut_to_fit_the_memory_are_the_same(runs, trained, at_once
 
 
 def test_where_memory_runs_out_fewer_runs_are_trained_at_once(runs, trained, monkeypatch):
-    program, sizes = Program(runs, MAKERS["adamw"], MOVING, 6), []
+    program, sizes = Program(runs, MAKERS["adamw"], [MOVING, STILL]), []
 
     def train(chosen, train=program.train):
         sizes.append(len(chosen))
@@ -102,9 +102,7 @@ def test_schedule_free_optimizers_are_evaluated_at_their_average(regression, tra
 
 def test_weight_decay_is_that_of_the_setting(regression, runs):
     settings = [Setting(0.05, "constant", decay) for decay in (0.0, 2.0)]
-    program = Program(
-        runs, lambda rate, decay: optax.adamw(rate, weight_decay=decay), settings[0], 6
-    )
+    program = Program(runs, lambda rate, decay: optax.adamw(rate, weight_decay=decay), settings)
     without, strong = program(settings)
     for trial, decay in ((without, 0.0), (strong, 2.0)):
         optimizer = optax.adamw(0.05, weight_decay=decay)
@@ -116,6 +114,6 @@ def test_weight_decay_is_that_of_the_setting(regression, runs):
 
 
 def test_the_state_of_adam_is_two_averages_and_two_counts(runs):
-    program = Program(runs, MAKERS["adamw"], MOVING, 3)
+    program = Program(runs, MAKERS["adamw"], [MOVING])
     params = 4 * 3 + 3
     assert program.state_bytes() == 4 * (2 * params + 2)
