@@ -25,10 +25,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from communication import communication
 
 from lopt.meta import ES, NRES, PES, TBPTT, Estimator, MetaState, MetaTraining, Problem
-from lopt.meta.communication import communication
-from lopt.meta.devices import particle_mesh
+from lopt.meta.particles import particle_mesh
 from lopt.rules import UNFRule
 from lopt.tasks import Task, mlp
 

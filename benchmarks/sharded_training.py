@@ -16,12 +16,12 @@ import jax
 import numpy as np
 import optax
 from absl import app, flags
+from communication import collectives
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 import lopt
-from lopt.meta.communication import collectives
 from lopt.tasks import Task, transformer
 
 _STEPS = flags.DEFINE_integer("steps", 3, "Steps of training.")

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from lopt.meta import ES, NRES, PES, TBPTT, Problem
-from lopt.meta.devices import particle_mesh
+from lopt.meta.particles import particle_mesh
 from lopt.tasks import quadratic
 
 PAIRS = jax.device_count()

@@ -6,20 +6,9 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array
 
-from lopt.base.checks import POSITIVE, set_checked
 from lopt.meta.estimator import Metrics, Problem, Theta
-from lopt.meta.particles import (
-    antithetic,
-    both,
-    choose,
-    es_gradient,
-    measure,
-    normal_like,
-    over_pairs,
-    per_pair,
-    twice,
-)
-from lopt.meta.staggered import Staggered, Truncated, restart
+from lopt.meta.particles import choose
+from lopt.meta.staggered import Antithetic, Staggered
 
 
 class NRESState(NamedTuple):
@@ -35,7 +24,7 @@ class NRESState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NRES(Truncated):
+class NRES(Antithetic):
     r"""Noise-reuse evolution strategies (Li, Harrison, Sohl-Dickstein, Smith & Metz, NeurIPS 2023).
 
     As PES, but each pair keeps the perturbation :math:`e_i \sim N(0, \sigma^2 I)` that it drew when
@@ -45,36 +34,19 @@ class NRES(Truncated):
 
     unbiased likewise, and of less variance wherever theta's earlier and later influence on a
     truncation's loss differ.
-
-    Attributes:
-      sigma: standard deviation of the perturbations; the others are those of `Truncated`.
     """
-
-    sigma: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        set_checked(self, "NRES", sigma=POSITIVE)
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> NRESState:
         noise_key, run_key = jax.random.split(key)
-        noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
-        return NRESState(
-            twice(problem, self.init_staggered(problem, theta, run_key, over_pairs, self.pairs)),
-            noise,
-        )
+        noise = self.draw(problem, theta, noise_key)
+        return NRESState(self.init_pairs(problem, theta, run_key), noise)
 
     def gradient(
         self, problem: Problem, theta: Theta, state: NRESState, key: Array
     ) -> tuple[Theta, NRESState, Metrics]:
         noise_key, fresh_key = jax.random.split(key)
-        thetas = antithetic(problem, theta, state.noise)
-        runs, losses = self.advance(problem, thetas, state.staggered.runs)
-        means, lost, metrics = measure(problem, losses, self.loss_cap)
-        gradient = es_gradient(problem, state.noise, means, self.sigma)
-        fresh = twice(problem, self.init_runs(problem, theta, fresh_key, over_pairs, self.pairs))
-        staggered = state.staggered._replace(runs=runs)
-        staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
-        new = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
-        noise = choose(per_pair(problem, ended), new, state.noise)
-        return gradient, NRESState(staggered, noise), metrics._replace(restarted=restarted)
+        gradient, staggered, ended, metrics = self.truncation_gradient(
+            problem, theta, state.noise, state.noise, state.staggered, fresh_key
+        )
+        new = self.draw(problem, theta, noise_key)
+        return gradient, NRESState(staggered, choose(ended, new, state.noise)), metrics

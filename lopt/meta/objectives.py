@@ -1,4 +1,4 @@
-"""What meta-training minimizes: how much each inner loss of a run counts."""
+"""Objectives of meta-training: how much each inner loss of a run counts."""
 
 import abc
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from lopt.base.checks import POSITIVE, number, set_checked
 from lopt.base.parts import Parts
 
 _ROUNDING = 1e-6
-"""Of the share of a run, a float32: the first step of the last part is in it."""
+"""Of the fraction of a run, a float32: the first step of the last part is in it."""
 
 
 class Objective(abc.ABC):
@@ -18,13 +18,13 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         """The contribution of each step.
 
         Args:
           losses: scaled and capped, so that they are finite.
-          share: how much of the run was over at each step, from 0 to 1.
+          fraction: of the run that was over at each step, from 0 to 1.
         """
 
 
@@ -33,37 +33,17 @@ class MeanLoss(Objective):
     """The loss itself, as in learned_optimization (Metz et al., arXiv 2203.11860)."""
 
     def __call__(
-        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return losses
 
 
 @dataclass(frozen=True)
-class LateLoss(Objective):
-    """A mean that weighs steps by how far the run has come: (power + 1) share^power loss.
-
-    With power 0 it is the mean loss; with a growing power it tends to the last loss, and its
-    gradients get noisier.
-
-    Attributes:
-      power: 0 or more.
-    """
-
-    power: float = 2.0
-
-    def __post_init__(self) -> None:
-        """Refuse a power that favours the beginning."""
-        set_checked(self, "late", power=number(0))
-
-    def __call__(
-        self, losses: Float[Array, "..."], share: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
-        return (self.power + 1) * share**self.power * losses
-
-
-@dataclass(frozen=True)
 class LogLoss(Objective):
-    """As `LateLoss`, of log(loss + floor): a loss twice as low counts alike on every scale.
+    """A mean of logarithms, late steps weighing more: (power + 1) fraction^power log(loss + floor).
+
+    A loss twice as low counts alike on every scale. With power 0 all steps weigh alike; with a
+    growing power it tends to the logarithm of the last loss, and its gradients get noisier.
 
     Attributes:
       power: 0 or more.
@@ -78,10 +58,10 @@ class LogLoss(Objective):
         set_checked(self, "log", power=number(0), floor=POSITIVE)
 
     def __call__(
-        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         logs = jnp.log(jnp.maximum(losses, 0) + self.floor)
-        return (self.power + 1) * share**self.power * logs
+        return (self.power + 1) * fraction**self.power * logs
 
 
 @dataclass(frozen=True)
@@ -102,11 +82,11 @@ class EndLoss(Objective):
         set_checked(self, "end", part=number(above=0, most=1))
 
     def __call__(
-        self, losses: Float[Array, "..."], share: Float[Array, "..."]
+        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         start = 1 - self.part - _ROUNDING
-        return jnp.where(share >= start, losses / self.part, 0)
+        return jnp.where(fraction >= start, losses / self.part, 0)
 
 
-OBJECTIVES = Parts("objective", Objective, mean=MeanLoss, late=LateLoss, log=LogLoss, end=EndLoss)
+OBJECTIVES = Parts("objective", Objective, mean=MeanLoss, log=LogLoss, end=EndLoss)
 """The objectives that a config can name."""

@@ -1,9 +1,9 @@
 """Antithetic perturbations of theta, what is measured with them, and where they lie.
 
 Particles lie along one leading axis: all `theta + noise`, then all `theta - noise`. On a mesh of
-`devices.py` the first half of the devices holds the former and the second half the latter, so that
-both particles of a pair, and what belongs to the pair, are at the same place of their halves. What
-is made of a pair for its particles, and the other way round, then never leaves a device.
+`particle_mesh` the first half of the devices holds the former and the second half the latter: both
+particles of a pair, and what belongs to the pair, are at the same place of their halves. What is
+made of a pair for its particles, and the other way round, then never leaves a device.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PyTree
 
+from lopt.base.errors import UserError
 from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.unroll import Losses
 
@@ -22,19 +24,44 @@ SIGN, PAIR = "sign", "pair"
 """The axes of a mesh: the two halves of the particles, and the pairs within a half."""
 
 
+def particle_mesh(particles: int) -> Mesh | None:
+    """A mesh over all devices of all processes; None where there is but one device.
+
+    An even number of devices is halved: one half for each sign of the perturbations.
+
+    Args:
+      particles: inner runs at a time.
+
+    Raises:
+      UserError: if the particles cannot be spread evenly.
+    """
+    devices = np.array(jax.devices())
+    if devices.size == 1:
+        return None
+    if particles % devices.size:
+        raise UserError(
+            f"{particles} particles cannot be spread over {devices.size} devices; let the "
+            f"estimator's pairs be a multiple of {devices.size // np.gcd(devices.size, 2)}"
+        )
+    if devices.size % 2:
+        return Mesh(devices, (PAIR,))
+    return Mesh(devices.reshape(2, -1), (SIGN, PAIR))
+
+
 def normal_like(problem: Problem, key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
     """Independent Gaussian perturbations of theta, one per pair, along a new leading axis."""
     flat, unravel = ravel_pytree(theta)
     noise = sigma * jax.random.normal(key, (pairs, flat.size), flat.dtype)
-    if _halved(problem.mesh):
-        spread = NamedSharding(problem.mesh, PartitionSpec(PAIR))
+    if mesh := _halves(problem):
+        spread = NamedSharding(mesh, PartitionSpec(PAIR))
         noise = jax.lax.with_sharding_constraint(noise, spread)
     return jax.vmap(unravel)(noise)
 
 
 def antithetic(problem: Problem, theta: Theta, noise: Theta) -> Theta:
     """All `theta + noise`, then all `theta - noise`: one leading axis of particles, two a pair."""
-    if not _halved(problem.mesh):
+    mesh = _halves(problem)
+    if mesh is None:
         return jax.tree.map(lambda t, e: jnp.concatenate([t + e, t - e]), theta, noise)
 
     def here(theta: Theta, noise: Theta) -> Theta:
@@ -42,22 +69,24 @@ def antithetic(problem: Problem, theta: Theta, noise: Theta) -> Theta:
         return jax.tree.map(lambda t, e: t + sign.astype(e.dtype) * e, theta, noise)
 
     specs = (PartitionSpec(), PartitionSpec(PAIR))
-    return _on_devices(problem.mesh, here, specs, _particles(problem.mesh))(theta, noise)
+    return _on_devices(mesh, here, specs, _particles(mesh))(theta, noise)
 
 
 def twice(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
     """What both particles of each pair share, in the order of `antithetic`."""
-    if not _halved(problem.mesh):
+    mesh = _halves(problem)
+    if mesh is None:
         return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
-    same = _on_devices(problem.mesh, lambda x: x, (PartitionSpec(PAIR),), _particles(problem.mesh))
+    same = _on_devices(mesh, lambda x: x, (PartitionSpec(PAIR),), _particles(mesh))
     return same(tree)
 
 
 def per_pair(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
     """The inverse of `twice`: of each pair what its particles share."""
-    if not _halved(problem.mesh):
+    mesh = _halves(problem)
+    if mesh is None:
         return jax.tree.map(lambda x: x[: x.shape[0] // 2], tree)
-    same = _on_devices(problem.mesh, lambda x: x, (_particles(problem.mesh),), PartitionSpec(PAIR))
+    same = _on_devices(mesh, lambda x: x, (_particles(mesh),), PartitionSpec(PAIR))
     return same(tree)
 
 
@@ -74,15 +103,14 @@ def over_particles(
         arguments, and not from where it is defined.
     """
     spec = None if problem.mesh is None else _particles(problem.mesh)
-    return _over(problem, function, spec, (problem.task, *alike), particles)
+    return _over(problem, function, spec, alike, particles)
 
 
 def over_pairs(
     problem: Problem, function: Callable[..., Any], *pairs: Any, alike: tuple[Any, ...] = ()
 ) -> Any:
     """As `over_particles`, for what is done once for both particles of a pair."""
-    spec = PartitionSpec(PAIR) if _halved(problem.mesh) else None
-    return _over(problem, function, spec, (problem.task, *alike), pairs)
+    return _over(problem, function, PartitionSpec(PAIR) if _halves(problem) else None, alike, pairs)
 
 
 def measure(
@@ -101,7 +129,7 @@ def measure(
     scaled = losses.values / problem.scale
     above = ~(scaled < limit)
     capped = jnp.where(above, limit, scaled)
-    means = problem.objective(capped, losses.share).mean(1)
+    means = problem.objective(capped, losses.fraction).mean(1)
     diverged = above[:, -1]
     lost = diverged & ~(scaled[:, -1] < scaled[:, 0])
     return means, lost, Metrics(means.mean(), diverged.mean(), scaled.size)
@@ -109,15 +137,16 @@ def measure(
 
 def both(problem: Problem, flags: Bool[Array, " particles"]) -> Bool[Array, " particles"]:
     """Whether a flag is set for both particles of the pair that each belongs to."""
-    if not _halved(problem.mesh):
+    mesh = _halves(problem)
+    if mesh is None:
         plus, minus = jnp.split(flags, 2)
         return twice(problem, plus & minus)
 
     def here(flags: Bool[Array, " particles"]) -> Bool[Array, " particles"]:
         return jax.lax.psum(flags.astype(jnp.float32), SIGN) == 2
 
-    spec = _particles(problem.mesh)
-    return _on_devices(problem.mesh, here, (spec,), spec)(flags)
+    spec = _particles(mesh)
+    return _on_devices(mesh, here, (spec,), spec)(flags)
 
 
 def es_gradient(
@@ -140,7 +169,8 @@ def es_gradient(
         weight = differences / scale
         return jax.tree.map(lambda e: jnp.tensordot(weight.astype(e.dtype), e, axes=1), noise)
 
-    if not _halved(problem.mesh):
+    mesh = _halves(problem)
+    if mesh is None:
         plus, minus = jnp.split(means, 2)
         return weighted(noise, plus - minus)
 
@@ -148,8 +178,8 @@ def es_gradient(
         differences = jax.lax.psum(_sign() * means, SIGN)
         return jax.lax.psum(weighted(noise, differences), PAIR)
 
-    specs = (PartitionSpec(PAIR), _particles(problem.mesh))
-    return _on_devices(problem.mesh, here, specs, PartitionSpec())(noise, means)
+    specs = (PartitionSpec(PAIR), _particles(mesh))
+    return _on_devices(mesh, here, specs, PartitionSpec())(noise, means)
 
 
 def choose(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
@@ -161,8 +191,10 @@ def choose(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[A
     return jax.tree.map(one, new, old)
 
 
-def _halved(mesh: Mesh | None) -> bool:
-    return mesh is not None and SIGN in mesh.axis_names
+def _halves(problem: Problem) -> Mesh | None:
+    """The problem's mesh, if it has a half for each sign."""
+    mesh = problem.mesh
+    return mesh if mesh is not None and SIGN in mesh.axis_names else None
 
 
 def _sign() -> Float[Array, ""]:
@@ -181,8 +213,9 @@ def _over(
     alike: tuple[Any, ...],
     each: tuple[Any, ...],
 ) -> Any:
+    alike = (problem.task, *alike)
     batched = jax.vmap(function, (*(None for _ in alike), *(0 for _ in each)))
-    if spec is not None:
+    if problem.mesh is not None and spec is not None:
         specs = (*(PartitionSpec() for _ in alike), *(spec for _ in each))
         batched = _on_devices(problem.mesh, batched, specs, spec)
     return batched(*alike, *each)

@@ -9,10 +9,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lopt.base.checks import SIZE, integer, set_checked
+from lopt.base.checks import POSITIVE, SIZE, integer, set_checked
 from lopt.base.errors import UserError
-from lopt.meta.estimator import LOSS_CAP, Estimator, Problem, Theta
-from lopt.meta.particles import choose, over_particles
+from lopt.meta.estimator import LOSS_CAP, Estimator, Metrics, Problem, Theta
+from lopt.meta.particles import (
+    antithetic,
+    both,
+    choose,
+    es_gradient,
+    measure,
+    normal_like,
+    over_pairs,
+    over_particles,
+    per_pair,
+    twice,
+)
 from lopt.meta.unroll import Losses, Run, init_run, unroll
 from lopt.tasks import Task
 
@@ -31,7 +42,7 @@ class Staggered(NamedTuple):
 
 @dataclass(frozen=True)
 class Truncated(Estimator):
-    """What estimators share that update theta after each truncation of a run.
+    """The estimators that update theta after each truncation of a run: the runs.
 
     The runs are staggered: the first ones end early, at evenly spread truncations, so that
     afterwards they stand at different inner steps.
@@ -132,13 +143,68 @@ class Truncated(Estimator):
         return over_particles(problem, one, thetas, runs)
 
 
+@dataclass(frozen=True)
+class Antithetic(Truncated):
+    """The truncated estimators that perturb theta: all but the perturbation itself.
+
+    Attributes:
+      sigma: standard deviation of the perturbations; the others are those of `Truncated`.
+    """
+
+    sigma: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        set_checked(self, type(self).__name__, sigma=POSITIVE)
+
+    def init_pairs(self, problem: Problem, theta: Theta, key: Array) -> Staggered:
+        """Staggered runs, the same ones for both particles of a pair."""
+        return twice(problem, self.init_staggered(problem, theta, key, over_pairs, self.pairs))
+
+    def draw(self, problem: Problem, theta: Theta, key: Array) -> Theta:
+        """A perturbation of theta for each pair, (pairs, ...)."""
+        return normal_like(problem, key, theta, self.pairs, self.sigma)
+
+    def truncation_gradient(
+        self,
+        problem: Problem,
+        theta: Theta,
+        noise: Theta,
+        credited: Theta,
+        staggered: Staggered,
+        key: Array,
+    ) -> tuple[Theta, Staggered, Bool[Array, " pairs"], Metrics]:
+        """One truncation of all runs, and its part of the gradient.
+
+        Args:
+          problem: what they are runs of.
+          theta: the meta-parameters.
+          noise: the perturbation of each pair in this truncation.
+          credited: what the losses of each pair are multiplied by.
+          staggered: the runs before the truncation, in the order of `antithetic`.
+          key: of the runs that take the place of those that end.
+
+        Returns:
+          The gradient, the runs after the truncation, which pairs of them are fresh, and the
+          metrics.
+        """
+        runs, losses = self.advance(problem, antithetic(problem, theta, noise), staggered.runs)
+        means, lost, metrics = measure(problem, losses, self.loss_cap)
+        gradient = es_gradient(problem, credited, means, self.sigma)
+        fresh = twice(problem, self.init_runs(problem, theta, key, over_pairs, self.pairs))
+        staggered = staggered._replace(runs=runs)
+        staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
+        metrics = metrics._replace(restarted=restarted)
+        return gradient, staggered, per_pair(problem, ended), metrics
+
+
 def restart(
     staggered: Staggered, fresh: Staggered, lost: Bool[Array, " particles"]
 ) -> tuple[Staggered, Bool[Array, " particles"], Float[Array, ""]]:
     """Runs after a truncation, fresh ones in place of those that are over or lost.
 
     Returns:
-      The runs, which of them are fresh, and the share that was lost before its end.
+      The runs, which of them are fresh, and the fraction that was lost before its end.
     """
     over = staggered.remaining <= 1
     ended = over | lost

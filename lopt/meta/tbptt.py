@@ -37,7 +37,7 @@ class TBPTT(Truncated):
             run, losses = unroll(task, problem.optimizer(theta), run, self.truncation)
             scaled = losses.values / problem.scale
             capped = jnp.where(scaled < self.loss_cap, scaled, self.loss_cap)
-            return problem.objective(capped, losses.share).mean(), (run, losses)
+            return problem.objective(capped, losses.fraction).mean(), (run, losses)
 
         def one(task: Task, theta: Theta, run: Run) -> tuple[Theta, Array, tuple[Run, Losses]]:
             gradient, seen = jax.grad(loss, has_aux=True)(theta, task, run)

@@ -35,11 +35,11 @@ class Losses(NamedTuple):
 
     Attributes:
       values: of each step's batch, before the step.
-      share: how much of the run was over then, from 0 to below 1.
+      fraction: of the run that was over then, from 0 to below 1.
     """
 
     values: Float[Array, "*particles steps"]
-    share: Float[Array, "*particles steps"]
+    fraction: Float[Array, "*particles steps"]
 
 
 def init_run(
@@ -97,8 +97,8 @@ def unroll(
     """Some inner steps as one scan; returns the run after them and the loss of each."""
 
     def body(run: Run, _: None) -> tuple[Run, Losses]:
-        share = run.step / run.length
+        fraction = run.step / run.length
         run, loss = step(task, optimizer, run)
-        return run, Losses(loss, share)
+        return run, Losses(loss, fraction)
 
     return jax.lax.scan(body, run, length=steps)

@@ -31,8 +31,8 @@ from lopt.meta import (
     Problem,
     Validation,
 )
-from lopt.meta.devices import particle_mesh
 from lopt.meta.estimator import Theta
+from lopt.meta.particles import particle_mesh
 from lopt.meta_train.extension import Extended, earlier_lengths, extend
 from lopt.meta_train.figure import plot_meta_loss
 from lopt.meta_train.initial_theta import as_types_of, load_for, theta_digest

@@ -26,8 +26,8 @@ def test_gradient_descent_on_a_quadratic_is_as_computed_by_hand():
     task, optimizer = quadratic(dimension=5, condition=100.0), optax.sgd(0.3)
     run = init_run(task, optimizer, jax.random.key(1), 4)
     x, curvature = np.asarray(run.params["x"]), np.asarray(task.curvature)
-    _, (losses, share) = unroll(task, optimizer, run, 4)
-    np.testing.assert_allclose(share, [0.0, 0.25, 0.5, 0.75])
+    _, (losses, fraction) = unroll(task, optimizer, run, 4)
+    np.testing.assert_allclose(fraction, [0.0, 0.25, 0.5, 0.75])
     expected = [0.5 * np.sum(curvature * (x * (1 - 0.3 * curvature) ** t) ** 2) for t in range(4)]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 

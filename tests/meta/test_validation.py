@@ -74,7 +74,7 @@ def test_the_best_is_that_of_the_lowest_loss_and_the_first_of_equals():
 
 
 def test_a_loss_that_is_no_number_is_never_the_best():
-    nan = PROBLEM._replace(objective=lambda losses, share: jnp.nan * losses)
+    nan = PROBLEM._replace(objective=lambda losses, fraction: jnp.nan * losses)
     validation = Validation([nan], HORIZON, CAP, 1, 2)
     best, loss = validation(validation.init(theta_of(0.0)), theta_of(0.1), 1)
     assert np.isnan(loss.mean)
@@ -141,7 +141,7 @@ def test_a_validation_is_sent_off_before_the_next_step():
 ON_EIGHT_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from lopt.meta import Problem, Validation
-from lopt.meta.devices import particle_mesh
+from lopt.meta.particles import particle_mesh
 from lopt.tasks import quadratic
 
 mesh = particle_mesh(8)

@@ -7,7 +7,7 @@ from lopt.meta_train.recorder import Recorder
 
 
 def report(step, *diverged):
-    metrics = tuple(Metrics(2.0 * share, share, 10, share / 2) for share in diverged)
+    metrics = tuple(Metrics(2.0 * part, part, 10, part / 2) for part in diverged)
     return Report(step, metrics, sum(m.meta_loss for m in metrics) / len(metrics), 0.5, 0)
 
 
