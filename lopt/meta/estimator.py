@@ -1,7 +1,9 @@
-"""What a meta-gradient estimator is, and the problem that it is given."""
+"""The interface of meta-gradient estimators, and the problem that they are given."""
 
 import abc
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -16,13 +18,13 @@ from lopt.tasks import Task
 Theta = PyTree[Array]
 
 LOSS_CAP = number(above=0, infinite=True)
-"""What a loss that counts as another can be."""
+"""The check of a cap: infinity caps nothing but NaN."""
 
 Optimizer = Callable[[Theta], optax.GradientTransformation]
 
 
 class Problem(NamedTuple):
-    """What meta-training learns: theta for a learned optimizer on a task.
+    """A task and the learned optimizer on it, whose theta meta-training learns.
 
     Attributes:
       task: the inner task; its arrays are traced.
@@ -41,16 +43,16 @@ class Problem(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What an estimator saw while it took a gradient.
+    """Numbers that an estimator saw while it took a gradient.
 
     Attributes:
       meta_loss: the mean over particles and steps of what the objective makes of the inner losses,
         scaled and capped.
-      diverged: the share of inner runs whose last loss is above the cap or NaN, or, where
+      diverged: the fraction of inner runs whose last loss is above the cap or NaN, or, where
         gradients are taken through them, whose gradient is not finite.
       inner_steps: how many inner steps were taken.
-      restarted: the share of inner runs in whose place fresh ones started before their end, because
-        they were lost (see `Truncated`).
+      restarted: the fraction of inner runs that were lost, and in whose place fresh ones started
+        (see `Truncated`).
     """
 
     meta_loss: Float[Array, ""]
@@ -59,7 +61,7 @@ class Metrics(NamedTuple):
     restarted: Float[Array, ""] | float = 0.0
 
 
-def shares(weights: Sequence[float] | None, problems: int) -> list[float]:
+def normalized(weights: Sequence[float] | None, problems: int) -> list[float]:
     """The weights of problems, scaled to a sum of one; equal ones if none are given.
 
     Raises:
@@ -71,6 +73,11 @@ def shares(weights: Sequence[float] | None, problems: int) -> list[float]:
     if problems and not any(given):
         raise UserError("the weights of all problems are zero; give one that is not")
     return [w / sum(given) for w in given]
+
+
+def weighted_mean(weights: Sequence[float], values: Iterable[Array]) -> Array:
+    """The mean of the problems' values by weights of `normalized`."""
+    return reduce(operator.add, (w * x for w, x in zip(weights, values, strict=True)))
 
 
 class Estimator(abc.ABC):

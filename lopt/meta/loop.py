@@ -12,14 +12,14 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from lopt.base.checks import DECAY, number
 from lopt.base.errors import UserError
-from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, shares
+from lopt.meta.estimator import Estimator, Metrics, Problem, Theta, normalized, weighted_mean
 from lopt.runs.distributed import replicate
 
 Item = TypeVar("Item")
 
 
 class MetaState(NamedTuple):
-    """Everything that meta-training continues from.
+    """The state that meta-training continues from.
 
     Attributes:
       theta: the meta-parameters.
@@ -41,7 +41,7 @@ class MetaState(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What is known of one meta-step.
+    """Numbers of one meta-step.
 
     Attributes:
       step: meta-steps taken, this one included.
@@ -131,18 +131,20 @@ class MetaTraining:
                 f"{len(self.problems)} problems and {len(self.estimators)} estimators; give one or "
                 "more problems, and an estimator for each"
             )
-        self._shares = shares(weights, len(self.problems))
+        self._weights = normalized(weights, len(self.problems))
         self._clip = number(above=0, infinite=True)("clip", clip)
         self._averaging = DECAY("averaging", averaging)
         self._outer = outer
-        self._mesh = self.problems[0].mesh
-        self._tasks = self._replicate(tuple(p.task for p in self.problems))
+        mesh = self.problems[0].mesh
+        self._everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+        self._tasks = replicate(tuple(p.task for p in self.problems), self._everywhere)
         self._init = jax.jit(self._init_all)
         self._step = jax.jit(self._step_all)
 
     def init(self, theta: Theta, key: Array) -> MetaState:
         """The state before the first meta-step."""
-        return self._init(self._tasks, self._replicate(theta), self._replicate(key))
+        theta, key = replicate((theta, key), self._everywhere)
+        return self._init(self._tasks, theta, key)
 
     def run(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
         """Take meta-steps until `steps` are taken, those before `state` included; yields each.
@@ -191,8 +193,8 @@ class MetaTraining:
             gradients.append(optax.tree.scale(shorter, gradient))
             states.append(estimator_state)
             metrics.append(seen)
-        gradient = jax.tree.map(self._weigh, *gradients)
-        norm = self._weigh(*norms)
+        gradient = jax.tree.map(lambda *g: weighted_mean(self._weights, g), *gradients)
+        norm = weighted_mean(self._weights, norms)
         alive = jnp.stack([m.diverged < 1 for m in metrics]).any()
         updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
         theta = optax.apply_updates(state.theta, updates)
@@ -207,7 +209,7 @@ class MetaTraining:
         step = state.step + 1
         average = optax.incremental_update(theta, state.average, 1 - self._averaging)
         theta, average, outer_state = self._constrain((theta, average, outer_state))
-        meta_loss = self._weigh(*(m.meta_loss for m in metrics))
+        meta_loss = weighted_mean(self._weights, [m.meta_loss for m in metrics])
         report = self._constrain(Report(step, tuple(metrics), meta_loss, norm, skipped))
         after = MetaState(theta, average, outer_state, tuple(states), step, skipped, state.key)
         return after, report
@@ -215,18 +217,8 @@ class MetaTraining:
     def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, ...]]]:
         return enumerate(zip(self.problems, self.estimators, tasks, strict=True))
 
-    def _weigh(self, *values: Array) -> Array:
-        first, *rest = (s * v for s, v in zip(self._shares, values, strict=True))
-        return sum(rest, first)
-
-    def _replicate(self, tree: PyTree[Array]) -> PyTree[Array]:
-        return tree if self._mesh is None else replicate(tree, self._replicated)
-
     def _constrain(self, tree: PyTree[Array]) -> PyTree[Array]:
-        if self._mesh is None:
+        """Arrays that lie alike on all devices, so that no device has to ask others for theta."""
+        if self._everywhere is None:
             return tree
-        return jax.lax.with_sharding_constraint(tree, self._replicated)
-
-    @property
-    def _replicated(self) -> NamedSharding:
-        return NamedSharding(self._mesh, PartitionSpec())
+        return jax.lax.with_sharding_constraint(tree, self._everywhere)

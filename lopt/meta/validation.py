@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from lopt.base.checks import SIZE, integer
-from lopt.meta.estimator import LOSS_CAP, Problem, Theta, shares
+from lopt.meta.estimator import LOSS_CAP, Problem, Theta, normalized, weighted_mean
 from lopt.meta.loop import MetaState, Report
 from lopt.meta.particles import measure, over_particles
 from lopt.meta.unroll import Losses, init_run, unroll
@@ -36,7 +36,7 @@ class Best(NamedTuple):
 
 
 class ValidationLoss(NamedTuple):
-    """What one validation measured.
+    """The losses of one validation.
 
     Attributes:
       mean: over the problems, by their weights.
@@ -92,15 +92,12 @@ class Validation:
         self._horizon, self._runs = SIZE("horizon", horizon), SIZE("runs", runs)
         self._cap = LOSS_CAP("loss_cap", loss_cap)
         self._every = integer(0)("every", every)
-        self._shares = shares(weights, len(problems))
+        self._weights = normalized(weights, len(problems))
         mesh = problems[0].mesh if problems else None
         everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-        self._tasks = tuple(p.task for p in problems)
-        if mesh is not None:
-            self._tasks = replicate(self._tasks, everywhere)
-            if runs % mesh.size:
-                problems = [p._replace(mesh=None) for p in problems]
-        self._problems = tuple(problems)
+        self._tasks = replicate(tuple(p.task for p in problems), everywhere)
+        alone = mesh is not None and runs % mesh.size
+        self._problems = tuple(p._replace(mesh=None) if alone else p for p in problems)
         self._init = jax.jit(_nothing_yet, out_shardings=everywhere)
         self._validate = jax.jit(self._validate_all, out_shardings=everywhere)
 
@@ -166,8 +163,8 @@ class Validation:
             self._loss(problem._replace(task=task), theta, keys)
             for problem, task in zip(self._problems, tasks, strict=True)
         )
-        first, *rest = (s * part for s, part in zip(self._shares, parts, strict=True))
-        loss = sum(rest, first).astype(best.loss.dtype)  # that of a task may have more bits
+        loss = weighted_mean(self._weights, parts)
+        loss = loss.astype(best.loss.dtype)  # that of a task may have more bits
         found = Best(theta, loss, jnp.asarray(step, jnp.int32))
         better = jax.tree.map(partial(jnp.where, loss < best.loss), found, best)
         return better, ValidationLoss(loss, parts)

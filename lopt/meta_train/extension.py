@@ -12,7 +12,10 @@ from lopt.runs.lock import only_process
 from lopt.runs.workdir import CONFIG, first_difference, saved, writing_to
 
 _LENGTHS = "earlier_lengths"
-"""Where `config.json` keeps how many meta-steps the run had before it was extended."""
+"""The key of `config.json` with how many meta-steps the run had before it was extended."""
+
+Parts = Sequence[tuple[MetaTraining, int]]
+"""What takes the meta-steps of each part of a run, and the step that it reaches; rising."""
 
 
 def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
@@ -70,27 +73,16 @@ def earlier_lengths(workdir: Path) -> list[int]:
     return lengths
 
 
-class Extended:
-    """Meta-training in parts, each as it was when the run was as long as this part reaches.
+def send(parts: Parts, state: MetaState) -> Iterator[tuple[MetaState, Report]]:
+    """Meta-steps as of `MetaTraining.send`, each by the part that it belongs to.
 
-    The learning rate of a part follows the length that the run had then. A run that is taken again
-    from an earlier checkpoint goes through the same compiled programs, and comes out the same.
+    The learning rate of a part follows the length that the run had when it was taken. A run that is
+    taken again from an earlier checkpoint goes through the same compiled programs, and comes out
+    the same.
     """
-
-    def __init__(self, parts: Sequence[tuple[MetaTraining, int]]):
-        """See the class.
-
-        Args:
-          parts: what takes the meta-steps of each, and the step that it reaches; rising.
-        """
-        self._parts = tuple(parts)
-
-    def send(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
-        """As `MetaTraining.send`, by the parts that are due."""
-        for training, last in self._parts:
-            for taken in training.send(state, min(last, steps)):
-                state = taken[0]
-                yield taken
+    for training, last in parts:
+        for state, report in training.send(state, last):  # noqa: B020
+            yield state, report
 
 
 def _steps(config: Any) -> int:

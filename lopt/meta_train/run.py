@@ -1,7 +1,7 @@
 """A run of meta-training that survives: checkpoints, records, and signals that are obeyed."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lopt.base.errors import UserError
-from lopt.meta.loop import MetaState, MetaTraining, Report, one_ahead
+from lopt.meta.loop import MetaState, Report, one_ahead
 from lopt.meta.validation import Best, Validation
-from lopt.meta_train.extension import Extended
+from lopt.meta_train.extension import Parts, send
 from lopt.meta_train.recorder import Recorder
-from lopt.runs.checkpoints import Checkpoints
+from lopt.runs.checkpoints import FOLDER, Checkpoints
 from lopt.runs.distributed import ended_with_the_others, is_first, say
-from lopt.runs.interruption import Interruption
-from lopt.runs.workdir import writing_to
+from lopt.runs.signals import Interruption
+from lopt.runs.workdir import Claim, writing_to
 
 
 class Snapshot(NamedTuple):
@@ -32,35 +32,32 @@ class Snapshot(NamedTuple):
 
 
 def finish(
-    training: MetaTraining | Extended,
+    parts: Parts,
     validation: Validation,
     start: Snapshot,
     workdir: Path,
     names: Sequence[str],
     held_out: Sequence[str] = (),
     *,
-    steps: int,
     checkpoint_every: int,
     max_skipped: int,
-    earlier_lengths: Sequence[int] = (),
-    require_there: Callable[[], None] = lambda: None,
+    claim: Claim | None = None,
 ) -> tuple[Snapshot, Recorder | None]:
     """Take the meta-steps that a run has left, from its newest checkpoint on.
 
     The theta that comes out is the same to the bit, however often the run was interrupted.
 
     Args:
-      training: takes the meta-steps.
+      parts: what takes the meta-steps; several if the run was extended.
       validation: of the theta of some of them.
       start: what the run begins with, if it has no checkpoint.
       workdir: where checkpoints and records go.
       names: of the tasks.
       held_out: of the tasks of the validation.
-      steps: meta-steps in all.
       checkpoint_every: meta-steps from one checkpoint to the next.
       max_skipped: so many meta-steps in a row that leave theta as it was end the run.
-      earlier_lengths: meta-steps that the run had in all before it was extended, each time.
-      require_there: raises an error if the workdir is no longer where it was.
+      claim: of the workdir, in the process that has it; before a checkpoint is written it is asked
+        whether the workdir is still where it was.
 
     Returns:
       The last snapshot, and what was recorded of the run, in the first process.
@@ -70,20 +67,22 @@ def finish(
         no longer be written.
       SystemExit: after a signal, with a checkpoint of the step that was under way.
     """
+    lengths = [last for _, last in parts]
+    steps = lengths[-1]
     with (
         writing_to(workdir),
         Interruption() as interruption,
-        Checkpoints(workdir / "checkpoints") as checkpoints,
+        Checkpoints(workdir / FOLDER) as checkpoints,
     ):
         snapshot = checkpoints.latest(like=start)
         done, report = int(snapshot.state.step), None
         if done:
             say(f"resuming after {done} of {steps} meta-steps")
-        sent = training.send(snapshot.state, steps)
-        watched = one_ahead(validation.watch(sent, snapshot.best, done, (*earlier_lengths, steps)))
+        sent = validation.watch(send(parts, snapshot.state), snapshot.best, done, lengths)
         record = Recorder(workdir, names, done, steps, held_out) if is_first() else None
         with record or nullcontext(), ended_with_the_others():
-            for state, report, best, loss in watched:
+            # read one step behind what is sent, so that the device never waits for this loop
+            for state, report, best, loss in one_ahead(sent):
                 snapshot, done = Snapshot(state, best), int(report.step)
                 if record:
                     record(report, loss)
@@ -91,13 +90,14 @@ def finish(
                     raise _stuck(max_skipped, done, report)
                 leave = interruption.reached(done)
                 if leave or done % checkpoint_every == 0 or done == steps:
-                    require_there()
+                    if claim:
+                        claim.require_there()
                     if record:
-                        record.flush()
+                        record.flush()  # first: a checkpoint counts on the records of its step
                     checkpoints.save(done, snapshot)
                 if leave:
                     break
-    if done < steps:
+    if interruption.signal is not None and done < steps:
         say(f"stopped after {done} meta-steps; the same command resumes from there")
         sys.exit(128 + interruption.signal)
     if int(snapshot.state.skipped) >= steps:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import time
 from contextlib import closing
 from pathlib import Path
@@ -9,13 +10,25 @@ from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
+from jaxtyping import Array, PyTree
 
-from lopt.base.errors import UserError
+from lopt.base.atomic import write_atomically
+from lopt.base.errors import UserError, reason_of
 from lopt.base.printed import printable
 from lopt.runs.distributed import everywhere
+from lopt.runs.workdir import writing_to
+
+FOLDER = "checkpoints"
+"""The folder of a workdir that they are in."""
 
 _KEEP = 3
 """How many checkpoints stay."""
+
+_COPIES = 5
+"""Checkpoints that are on the disk at most, one that is being written included."""
+
+_RESERVE = 2**24
+"""Bytes for what else a run writes."""
 
 _ITEM = "default"
 """Orbax' name for the one thing in a checkpoint."""
@@ -106,7 +119,8 @@ class Checkpoints:
         broken = []
         for step in steps:
             state = self._read(step, target)
-            if not everywhere(state is not None):
+            there = everywhere(state is not None)  # first: all processes have to ask
+            if state is None or not there:
                 broken.append(step)
                 continue
             for one in broken:
@@ -126,7 +140,7 @@ class Checkpoints:
             with closing(Digested()) as handler:
                 return handler.restore(folder, args=ocp.args.StandardRestore(target))
         except Exception as error:
-            _log.warning("checkpoint %d cannot be read (%s)", step, _first_line(error))
+            _log.warning("checkpoint %d cannot be read (%s)", step, printable(reason_of(error)))
             return None
 
 
@@ -148,6 +162,27 @@ def require_keepable(folder: Path) -> None:
         raise UserError("checkpoints cannot be dated: this machine's clock is before 1970; set it")
 
 
+def require_space(workdir: Path, state: PyTree[Array]) -> None:
+    """Find out before compute is spent whether the checkpoints of a state can be written.
+
+    Raises:
+      UserError: if the folder cannot be written, or the disk has less free space than the
+        checkpoints of a run take.
+    """
+    probe = workdir / "probe"
+    with writing_to(workdir):
+        write_atomically(probe, "")
+        probe.unlink()
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    there = sum(f.stat().st_size for f in (workdir / FOLDER).rglob("*") if f.is_file())
+    needed, free = _COPIES * size + _RESERVE - there, shutil.disk_usage(workdir).free
+    if free < needed:
+        raise UserError(
+            f"{workdir} has {free / 2**20:,.0f} MiB of free disk space and the run needs "
+            f"{needed / 2**20:,.0f}; free some, or choose another --workdir"
+        )
+
+
 def _digest(folder: Path) -> str:
     """SHA-256 of the names and contents of what a handler wrote; orbax adds a file of its own."""
     total = hashlib.sha256()
@@ -157,7 +192,3 @@ def _digest(folder: Path) -> str:
                 of_file = hashlib.file_digest(contents, "sha256").hexdigest()
             total.update(f"{file.relative_to(folder)} {of_file}\n".encode())
     return total.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])

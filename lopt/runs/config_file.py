@@ -107,7 +107,7 @@ def _taken(
         match = re.fullmatch(rf"--?{name}\.([^=\[]+)(?:=(.*))?", argv[position], re.DOTALL)
         found = _parts_at(match[1], parts) if match else None
         apart = match is not None and match[2] is None  # the text is the next word
-        if found is None or (apart and position + 1 == len(argv)):
+        if match is None or found is None or (apart and position + 1 == len(argv)):
             position += 1
             continue
         text = argv[position + 1] if apart else match[2]

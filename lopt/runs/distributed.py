@@ -2,6 +2,17 @@
 
 The processes are those of `jax.distributed`; each holds a part of the devices and runs the same
 program. The first one alone writes files and prints.
+
+Some calls are collective: they return in one process only once all others have made the same call.
+Every process has to come through the same ones in the same order, whatever it finds, or all wait
+forever. They are `join`, `require_alike`, `from_first`, `everywhere`, what is built on them
+(`claimed_by_first`, `Checkpoints`, `Interruption.reached`), and compiled programs over the devices
+of several processes. Hence:
+
+- what only the first process knows, such as a finished workdir or a full disk, goes through
+  `from_first`, which hands its result or its `UserError` to all; nobody returns or raises on their
+  own between two collective calls;
+- mistakes that all find alike, in the config for instance, may be raised before or between.
 """
 
 import json
@@ -63,15 +74,18 @@ def join(
       UserError: if arguments are missing or make no sense, the first process does not answer, or
         there is no such environment.
     """
-    some = any(value is not None for value in (coordinator, processes, process))
-    if some and cluster:
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [flag for flag, value in given.items() if value is None]
+    if cluster and len(missing) < len(given):
         raise UserError(
             "--distributed finds --coordinator, --processes and --process by itself; give either"
         )
     if cluster:
         _start_from_cluster()
-    elif some:
+    elif coordinator is not None and processes is not None and process is not None:
         _start(coordinator, processes, process)
+    elif len(missing) < len(given):
+        raise UserError(f"{', '.join(given)} go together; {' and '.join(missing)} is missing")
     if jax.process_count() > 1:
         say(
             f"{jax.process_count()} processes with {jax.device_count()} devices; if one of them "
@@ -135,8 +149,10 @@ def require_alike(config: Any) -> None:
         )
 
 
-def replicate(tree: PyTree[Array], sharding: jax.sharding.Sharding) -> PyTree[Array]:
-    """Arrays that all processes have alike as arrays over the devices of all."""
+def replicate(tree: PyTree[Array], sharding: jax.sharding.Sharding | None) -> PyTree[Array]:
+    """Arrays that all processes have alike as arrays over the devices of all, if there are any."""
+    if sharding is None:
+        return tree
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
@@ -170,11 +186,7 @@ def ended_with_the_others() -> Iterator[None]:
         os._exit(1)  # an orderly exit would wait for the process that is gone
 
 
-def _start(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
-    missing = [flag for flag, value in given.items() if value is None]
-    if missing:
-        raise UserError(f"{', '.join(given)} go together; {' and '.join(missing)} is missing")
+def _start(coordinator: str, processes: int, process: int) -> None:
     host, _, port = coordinator.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
         raise UserError(

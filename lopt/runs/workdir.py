@@ -5,45 +5,24 @@ import os
 import platform
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
-from jaxtyping import Array, PyTree
 from safetensors import SafetensorError
 
 from lopt.base.atomic import remove_partial, write_atomically
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.runs import distributed
 from lopt.runs.lock import only_process
 
-RESULT = "optimizer.safetensors"
-"""The file that a run writes last."""
-
 CONFIG = "config.json"
 """The file that says whose a workdir is."""
-
-WRITTEN = (
-    "checkpoints",
-    "metrics.jsonl",
-    "tensorboard",
-    "meta_loss.png",
-    "best.safetensors",
-    RESULT,
-)
-"""What a run of meta-training writes besides its config."""
-
-_COPIES = 5
-"""Checkpoints that a run has on disk at most, one that is being written included."""
-
-_RESERVE = 2**24
-"""Bytes for what else a run writes."""
 
 _PATIENCE = 10
 """Seconds until a file that one process wrote must appear to the others."""
@@ -86,27 +65,31 @@ class Claim:
 
 @contextmanager
 def claimed(
-    workdir: Path, config: Mapping[str, Any], written: Sequence[str] = WRITTEN
+    workdir: Path,
+    config: Mapping[str, Any],
+    written: Sequence[str],
+    fixes: Mapping[str, str] | None = None,
 ) -> Iterator[Claim]:
     """Hold a folder as the workdir of a run with this config; a context manager.
 
     Args:
       workdir: made if it is not there.
       config: plain data; saved in `config.json` with the versions.
-      written: the files that a run writes besides.
+      written: the files and folders that a run writes besides.
+      fixes: as in `require_own`.
 
     Raises:
       UserError: if another process is writing there, the folder is not the workdir of this config
         (see `require_own`), or it cannot be written; at the end, in place of any other error as
         well, if it is no longer there (see `Claim.require_there`).
     """
-    try:
+    with user_errors(f"cannot use {workdir} as workdir", OSError):
         workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot use {workdir} as workdir: {error}") from error
-    require_own(workdir, config, written)
+    require_own(
+        workdir, config, written, fixes
+    )  # before a lock's file is left in somebody's folder
     with only_process(workdir):
-        require_own(workdir, config, written)
+        require_own(workdir, config, written, fixes)
         with writing_to(workdir):
             remove_partial(workdir)
             for name in written:
@@ -128,8 +111,38 @@ def claimed(
             os.close(descriptor)
 
 
-def require_own(workdir: Path, config: Mapping[str, Any], written: Sequence[str] = WRITTEN) -> None:
+@contextmanager
+def claimed_by_first(workdir: Path, *arguments: Any) -> Iterator[Claim | None]:
+    """As `claimed`, for the first of several processes; a context manager.
+
+    Collective, as `lopt.runs.distributed` says. The others are given None, and have to see the
+    same folder.
+
+    Raises:
+      UserError: in all processes, as `claimed` and `require_shared`.
+    """
+    claims: list[Claim] = []
+    with ExitStack() as held:
+        distributed.from_first(
+            lambda: claims.append(held.enter_context(claimed(workdir, *arguments)))
+        )
+        require_shared(workdir)
+        yield claims[0] if claims else None
+
+
+def require_own(
+    workdir: Path,
+    config: Mapping[str, Any],
+    written: Sequence[str],
+    fixes: Mapping[str, str] | None = None,
+) -> None:
     """Find out whether a folder is, or may become, the workdir of a run with this config.
+
+    Args:
+      workdir: the folder, which is only read.
+      config: plain data.
+      written: the files and folders that a run writes besides `config.json`.
+      fixes: what the user can do where the config there differs first in a value, by its name.
 
     Raises:
       UserError: if it is the workdir of another config (the first key that differs is named), its
@@ -146,15 +159,15 @@ def require_own(workdir: Path, config: Mapping[str, Any], written: Sequence[str]
         return
     difference = first_difference(found["config"], config)
     if difference:
-        longer = "take it on with --extend, " if difference.startswith("outer.steps is") else ""
+        fix = (fixes or {}).get(difference.partition(" ")[0], "")
         raise UserError(
-            f"{workdir} holds a run of another config ({difference}); {longer}choose another "
-            "--workdir, or remove that one"
+            f"{workdir} holds a run of another config ({difference}); {fix and f'{fix}, '}choose "
+            "another --workdir, or remove that one"
         )
 
 
 def saved(workdir: Path) -> dict[str, Any] | None:
-    """What a workdir's `config.json` holds: the config, and what was noted beside it.
+    """The contents of a workdir's `config.json`: the config, and what was noted beside it.
 
     Returns:
       Plain data with a key `config`; None if there is no such file.
@@ -162,23 +175,16 @@ def saved(workdir: Path) -> dict[str, Any] | None:
     Raises:
       UserError: if it is damaged or cannot be read.
     """
-    file = workdir / CONFIG
-    try:
-        if file.exists() and not file.is_file():  # of a pipe the reader would wait for a writer
-            raise UserError(f"cannot use {workdir} as workdir: its config.json is no file")
-        found = json.loads(file.read_text(encoding="utf-8"))
+    file, what = workdir / CONFIG, f"cannot use {workdir} as workdir: its {CONFIG}"
+    if file.exists() and not file.is_file():  # of a pipe the reader would wait for a writer
+        raise UserError(f"{what} is no file")
+    fix = "restore it, or choose another --workdir"
+    with user_errors(f"{what} is damaged or cannot be read", fix=fix):
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
         return {**found, "config": found["config"]}
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot use {workdir} as workdir: config.json: {error}") from error
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"cannot use {workdir} as workdir: its config.json is damaged "
-            f"({type(error).__name__}: {error}); restore it, or choose another --workdir"
-        ) from error
 
 
 @contextmanager
@@ -215,49 +221,22 @@ def _reason(error: Exception) -> str | None:
     return os.strerror(int(number[1] or number[2])) if number else None
 
 
-def require_space(workdir: Path, state: PyTree[Array]) -> None:
-    """Find out before compute is spent whether the checkpoints of a state can be written.
-
-    Raises:
-      UserError: if the folder cannot be written, or the disk has less free space than the
-        checkpoints of a run take.
-    """
-    probe = workdir / "probe"
-    with writing_to(workdir):
-        write_atomically(probe, "")
-        probe.unlink()
-    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    there = sum(f.stat().st_size for f in (workdir / "checkpoints").rglob("*") if f.is_file())
-    needed, free = _COPIES * size + _RESERVE - there, shutil.disk_usage(workdir).free
-    if free < needed:
-        raise UserError(
-            f"{workdir} has {free / 2**20:,.0f} MiB of free disk space and the run needs "
-            f"{needed / 2**20:,.0f}; free some, or choose another --workdir"
-        )
-
-
 def require_shared(workdir: Path) -> None:
-    """Find out whether all processes of a run see the same folder.
+    """Find out whether all processes of a run see the same folder. Collective.
 
     Raises:
       UserError: in all processes, if not.
     """
     if jax.process_count() == 1:
         return
-    file = workdir / "token"
-    token = distributed.from_first(lambda: _write_token(file))
+    file, token = workdir / "token", distributed.from_first(secrets.token_hex)
+    distributed.from_first(lambda: write_atomically(file, token))
     if not distributed.everywhere(_appears(file, token)):
         raise UserError(
             f"the processes of the run do not share {workdir}; let --workdir be the same folder "
             "for all, on a file system that all of them see"
         )
     distributed.from_first(file.unlink)
-
-
-def _write_token(file: Path) -> str:
-    token = secrets.token_hex()
-    write_atomically(file, token)
-    return token
 
 
 def _appears(file: Path, token: str) -> bool:

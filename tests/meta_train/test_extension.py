@@ -7,7 +7,7 @@ import pytest
 
 from lopt.base.errors import UserError
 from lopt.meta import ES, MetaTraining, Problem
-from lopt.meta_train.extension import Extended, earlier_lengths, extend
+from lopt.meta_train.extension import earlier_lengths, extend, send
 from lopt.runs.workdir import claimed
 from lopt.tasks import quadratic
 
@@ -20,7 +20,7 @@ def config(steps, **other):
 
 @pytest.fixture
 def workdir(tmp_path):
-    with claimed(tmp_path / "run", config(10)):
+    with claimed(tmp_path / "run", config(10), ()):
         pass
     return tmp_path / "run"
 
@@ -31,7 +31,7 @@ def test_a_run_is_extended_and_what_it_was_is_kept(workdir):
     for steps in (20, 20, 25):
         extend(workdir, config(steps), finished=True)
     assert earlier_lengths(workdir) == [10, 20]
-    with claimed(workdir, config(25)):
+    with claimed(workdir, config(25), ()):
         pass
     assert json.loads((workdir / "config.json").read_text())["versions"] == versions
 
@@ -80,13 +80,13 @@ def part(rate):
 def test_each_part_is_taken_by_its_own_meta_training_from_wherever_the_run_is():
     parts = [(part(0.0), 2), (part(0.1), 3), (part(0.0), 5)]
     start = parts[0][0].init({"log_rate": jnp.float32(-3.0)}, jax.random.key(0))
-    taken = list(Extended(parts).send(start, 5))
+    taken = list(send(parts, start))
     assert [int(report.step) for _, report in taken] == [1, 2, 3, 4, 5]
     rates = [float(state.theta["log_rate"]) for state, _ in taken]
     assert rates[:2] == [-3.0, -3.0]
     assert rates[2] != -3.0
     assert rates[3:] == [rates[2]] * 2
     for done in (1, 2, 3):
-        again = [float(s.theta["log_rate"]) for s, _ in Extended(parts).send(taken[done - 1][0], 5)]
+        again = [float(s.theta["log_rate"]) for s, _ in send(parts, taken[done - 1][0])]
         assert again == rates[done:]
-    assert [int(report.step) for _, report in Extended(parts).send(start, 1)] == [1]
+    assert [int(report.step) for _, report in send([(parts[0][0], 1)], start)] == [1]

@@ -27,9 +27,10 @@ def begin(rate, scale=1.0, theta=THETA):
     return training, validation, Snapshot(state, validation.init(theta))
 
 
-def take(workdir, run, every=2, most=99):
-    options = {"steps": STEPS, "checkpoint_every": every, "max_skipped": most}
-    return finish(*run, workdir, ["quadratic"], **options)[0]
+def take(workdir, run, every=2, most=99, steps=STEPS, claim=None):
+    training, *rest = run
+    options = {"checkpoint_every": every, "max_skipped": most, "claim": claim}
+    return finish([(training, steps)], *rest, workdir, ["quadratic"], **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,10 @@ def test_a_workdir_that_is_moved_ends_a_run_at_the_next_checkpoint_and_is_not_ma
         (tmp_path / "run").rename(tmp_path / "moved")
 
     def run_and_move():
-        with claimed(tmp_path / "run", {}) as claim:
-            training, validation, start = begin(0.1)
+        with claimed(tmp_path / "run", {}, ()) as claim:
+            training, *rest = begin(0.1)
             training.send = moved_after(training.send, 1, taken_away)
-            options = {"steps": 6, "checkpoint_every": 3, "max_skipped": 99}
-            arguments = training, validation, start, tmp_path / "run", ["quadratic"]
-            finish(*arguments, **options, require_there=claim.require_there)
+            take(tmp_path / "run", (training, *rest), every=3, steps=6, claim=claim)
 
     with pytest.raises(UserError, match="was moved, removed or emptied"):
         run_and_move()

@@ -12,7 +12,7 @@ import pytest
 from lopt.base.errors import UserError
 from lopt.meta import Best, MetaState
 from lopt.meta_train.run import Snapshot
-from lopt.runs.checkpoints import Checkpoints, require_keepable
+from lopt.runs.checkpoints import Checkpoints, require_keepable, require_space
 
 STEPS = (10, 20)
 
@@ -90,7 +90,7 @@ def test_no_flip_of_a_bit_goes_into_a_run(kept, tmp_path, caplog):
             fallbacks.add(str(name.parent.name))
             assert not (copy / str(STEPS[1])).exists()
     assert {"d", "default", "array_metadatas"} <= fallbacks
-    assert "checkpoint 20 cannot be read (its files are not those that were written" in caplog.text
+    assert "checkpoint 20 cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["cut", "removed", "empty"])
@@ -143,3 +143,30 @@ def test_names_and_dates_that_cannot_be_written_are_refused_before_anything(tmp_
     monkeypatch.setattr(time, "time", lambda: -1.0)
     with pytest.raises(UserError, match="clock is before 1970; set it"):
         require_keepable(tmp_path)
+
+
+def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("lopt.runs.checkpoints.write_atomically", refuse)
+    with pytest.raises(UserError, match=r"can no longer be written \(Permission denied\)"):
+        require_space(tmp_path, {"x": jnp.zeros(1)})
+
+
+def test_checkpoints_that_are_there_need_no_more_room(tmp_path, monkeypatch):
+    state = {"x": jnp.zeros(2**20)}
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "1" / "data").write_bytes(bytes(8 * 2**20))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=30 * 2**20))
+    require_space(tmp_path, state)
+
+
+def test_a_full_disk_is_found_before_compute_is_spent(tmp_path, monkeypatch):
+    state = {"x": jnp.zeros(2**20)}
+    require_space(tmp_path, state)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=30 * 2**20))
+    with pytest.raises(UserError, match="has 30 MiB of free disk space and the run needs 36"):
+        require_space(tmp_path, state)

@@ -128,14 +128,14 @@ def test_a_damaged_optimizer_is_no_finished_run(workdir, tmp_path):
 
 UNREADABLE = """
 import pathlib, sys
-import lopt.base.archive, lopt.meta_train.__main__
+import lopt.base.archive, lopt.meta_train.results
 
 def refuse(*_):
     raise PermissionError(13, "Permission denied")
 
 pathlib.Path.open = refuse
 try:
-    lopt.meta_train.__main__.has_result(pathlib.Path(sys.argv[1]))
+    lopt.meta_train.results.has_result(pathlib.Path(sys.argv[1]))
 except lopt.base.archive.UnreadableError as error:
     print(error)
 """

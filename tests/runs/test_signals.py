@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import pytest
 from processes import heeded, launch, run
 
-from lopt.runs import interruption
+from lopt.runs import signals
 from lopt.runs.command_start import is_command
-from lopt.runs.interruption import Interruption
-from lopt.runs.signals import handled
+from lopt.runs.signals import Interruption, handled
 
 
 def wait_until(condition):
@@ -86,8 +85,8 @@ def test_a_signal_is_noted_and_a_second_one_ends_the_process(name, monkeypatch):
     """One that comes within a second of the first is the same; the clock is the test's."""
     left, noted, clock = [], [], [0.0]
     note = Interruption._note
-    monkeypatch.setattr(interruption, "leave", left.append)
-    monkeypatch.setattr(interruption, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(signals, "leave", left.append)
+    monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(
         Interruption, "_note", lambda self, n: (note(self, n), noted.append(clock[0]))
     )
