@@ -1,7 +1,6 @@
 """The theta that meta-training starts from, where it is not the rule's own: that of a file."""
 
 import dataclasses
-import json
 from typing import Any
 
 import jax
@@ -38,10 +37,10 @@ def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOpt
       lopt.base.errors.UserError: base holds theta of another rule than the config's: give ...
     """
     learned = load(name_or_path)
-    if _plain(learned.rule) != _plain(rule):
+    if _given(learned.rule) != _given(rule):
         raise UserError(
             f"{name_or_path} holds theta of another rule than the config's: give "
-            f'--config.rule="{_text(learned.rule)}"'
+            f'--config.rule="{describe(_given(learned.rule))}"'
         )
     if learned.spec is not None and learned.spec != spec:
         raise UserError(
@@ -52,7 +51,7 @@ def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOpt
 
 def as_types_of(like: Theta, theta: Theta) -> Theta:
     """A theta with the types that another has, such as those of 64 bits."""
-    return jax.tree.map(lambda x, own: jnp.asarray(own, x.dtype), like, theta)
+    return jax.tree.map(lambda x, given: jnp.asarray(given, x.dtype), like, theta)
 
 
 def theta_digest(theta: Theta) -> str:
@@ -60,17 +59,11 @@ def theta_digest(theta: Theta) -> str:
     return digest_of({name_of(path): np.asarray(x) for path, x in leaves_with_path(theta)}, {})
 
 
-def _plain(rule: Any) -> Any:
-    """A rule as it is in a file, where tuples are lists."""
-    return json.loads(json.dumps({"name": RULES.name_of(rule), **dataclasses.asdict(rule)}))
-
-
-def _text(rule: Any) -> str:
-    """The text of a rule, with those arguments that are not its defaults."""
-    values = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
-    defaults = {f.name: f.default for f in dataclasses.fields(rule)}
-    given = {k: v for k, v in values.items() if _as_lists(v) != _as_lists(defaults[k])}
-    return describe({"name": RULES.name_of(rule), **given})
+def _given(rule: Any) -> dict[str, Any]:
+    """A rule's name and the arguments that differ from their defaults, as they are in a file."""
+    values = {f.name: _as_lists(getattr(rule, f.name)) for f in dataclasses.fields(rule)}
+    defaults = {f.name: _as_lists(f.default) for f in dataclasses.fields(rule)}
+    return {"name": RULES.name_of(rule)} | {k: v for k, v in values.items() if v != defaults[k]}
 
 
 def _as_lists(value: Any) -> Any:

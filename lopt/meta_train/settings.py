@@ -1,17 +1,17 @@
-"""What a config of meta-training must hold, and what its numbers may be."""
+"""Checks of a config of meta-training: its keys, and the ranges of its numbers."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from lopt.base.checks import DECAY, FLAG, POSITIVE, SEED, SIZE, Check, integer, named, number
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest, user_errors
 from lopt.base.schedules import SCHEDULES
 
 _PARTS = ("task", "rule", "estimator")
 
-_VALUES: Mapping[str, Check] = {
-    "seed": SEED,
+_CHECKS: Mapping[str, Check] = {
+    "seed": SEED,  # JAX takes seeds modulo 2**32: others would give the run of one of these
     "inner.learning_rate": POSITIVE,
     "inner.schedule": named("schedule", SCHEDULES),
     "inner.normalize": FLAG,
@@ -21,23 +21,19 @@ _VALUES: Mapping[str, Check] = {
     "outer.checkpoint_every": SIZE,
     "outer.max_skipped": SIZE,
 }
-"""What each value of a config must be."""
 
 _OPTIONAL: Mapping[str, Check] = {
     "inner.rate_spread": number(1),
     "inner.default_rate": POSITIVE,
     "outer.averaging": DECAY,
 }
-"""Likewise, of values that need not be there."""
 
 _VALIDATION: Mapping[str, Check] = {"validation.every": integer(0), "validation.runs": SIZE}
-"""And of the block of that name, if it is there."""
+"""Checks of the block of that name, if it is there."""
 
 
 def require_settings(config: Mapping[str, Any]) -> None:
     """Find out whether meta-training can run with a config, its parts apart.
-
-    JAX takes seeds modulo 2**32: larger ones, and negative ones, would give the run of another.
 
     Args:
       config: plain data, as of `ConfigDict.to_dict`.
@@ -58,20 +54,17 @@ def require_settings(config: Mapping[str, Any]) -> None:
             raise UserError(
                 f"{name} must be the config of a part, as lopt.base.config makes one, not {part!r}"
             )
-    for name, check in _VALUES.items():
+    checks = {**_CHECKS, **(_VALIDATION if "validation" in config else {})}
+    for name, check in checks.items():
         check(name, _value_at(config, name))
     for name, check in _OPTIONAL.items():
         block, key = name.split(".")
         if key in config[block]:
             check(name, config[block][key])
     if "validation" in config:
-        for name, check in _VALIDATION.items():
-            check(name, _value_at(config, name))
         _value_at(config, "validation.task")
-    try:
+    with user_errors("a config must be plain data"):
         json.dumps(config)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"a config must be plain data: {error}") from error
 
 
 def _value_at(config: Mapping[str, Any], name: str) -> Any:

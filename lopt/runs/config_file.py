@@ -38,7 +38,8 @@ class ConfigFile(flags.ArgumentParser):
         """
         self._name = name
         self._swaps = list(_taken(name, argv, parts or {}))
-        self._overridden = list(_overridden(name, argv))
+        overriding = (re.match(rf"--?(?:no)?{name}\.([^=\[]+)", word) for word in argv)
+        self._overridden = [match[1] for match in overriding if match]
 
     def parse(self, argument: str) -> ConfigDict:
         """Load a config.
@@ -64,15 +65,12 @@ class ConfigFile(flags.ArgumentParser):
         config = _in_one_line(path, lambda: ConfigDict(config))  # which has no keys with dots
         for swap in self._swaps:
             self._swap(config, *swap)
-        self._require_overridden(config)
+        for path in self._overridden:
+            self._at(config, path.split("."), path)
         return config.lock()
 
     def flag_type(self) -> str:
         return "config file"
-
-    def _require_overridden(self, config: ConfigDict) -> None:
-        for override in self._overridden:
-            self._at(config, override.split("."), override)
 
     def _swap(self, config: ConfigDict, parts: Parts, path: str, text: str) -> None:
         """Put another part in a part's place, or where none is said."""
@@ -87,13 +85,12 @@ class ConfigFile(flags.ArgumentParser):
         with block.unlocked(), block.ignore_type():
             block[key] = text if isinstance(old, str) else new
 
-    def _at(self, node: Any, keys: Sequence[str], override: str) -> Any:
-        """What is at the end of a path of keys."""
+    def _at(self, node: Any, keys: Sequence[str], path: str) -> Any:
+        """The value at the end of some of a path's keys."""
         for key in keys:
             valid = node.keys() if isinstance(node, ConfigDict) else ()
             if key not in valid:
-                where = f"--{self._name}.{override}"
-                raise UserError(f"{where}: no key {key!r}; {suggest(key, valid)}")
+                raise UserError(f"--{self._name}.{path}: no key {key!r}; {suggest(key, valid)}")
             node = node[key]
         return node
 
@@ -102,28 +99,22 @@ def _taken(
     name: str, argv: list[str], parts: Mapping[str, Parts]
 ) -> Iterator[tuple[Parts, str, str]]:
     """Take the flags that swap a part out of a command line: the parts, the path and the text."""
-    position = 0
-    while position < len(argv):
-        match = re.fullmatch(rf"--?{name}\.([^=\[]+)(?:=(.*))?", argv[position], re.DOTALL)
+    words, argv[:] = iter(argv.copy()), []
+    for word in words:
+        match = re.fullmatch(rf"--?{name}\.([^=\[]+)(?:=(.*))?", word, re.DOTALL)
         found = _parts_at(match[1], parts) if match else None
-        apart = match is not None and match[2] is None  # the text is the next word
-        if match is None or found is None or (apart and position + 1 == len(argv)):
-            position += 1
-            continue
-        text = argv[position + 1] if apart else match[2]
-        del argv[position : position + 1 + apart]
-        yield found, match[1], text
+        if match is None or found is None:
+            argv.append(word)
+        elif (text := next(words, None) if match[2] is None else match[2]) is None:
+            argv.append(word)  # the last word: its text is missing, as absl will say
+        else:
+            yield found, match[1], text
 
 
 def _parts_at(path: str, parts: Mapping[str, Parts]) -> Parts | None:
-    keys = path.removesuffix(".name").split(".")
-    for pattern, found in parts.items():
-        expected = pattern.split(".")
-        if len(expected) == len(keys) and all(
-            e in ("*", key) for e, key in zip(expected, keys, strict=True)
-        ):
-            return found
-    return None
+    key = path.removesuffix(".name")
+    patterns = {re.escape(name).replace(r"\*", "[^.]+"): found for name, found in parts.items()}
+    return next((found for p, found in patterns.items() if re.fullmatch(p, key)), None)
 
 
 def _split(argument: str) -> tuple[str, str | None]:
@@ -133,12 +124,6 @@ def _split(argument: str) -> tuple[str, str | None]:
         if Path(path := ":".join(words[:n])).is_file():
             return path, ":".join(words[n:]) if n < len(words) else None
     return words[0], None
-
-
-def _overridden(name: str, argv: Sequence[str]) -> Iterator[str]:
-    for argument in argv:
-        if match := re.match(rf"--?(?:no)?{name}\.([^=\[]+)", argument):
-            yield match[1]
 
 
 def _require_arguments(path: str, get_config: Callable[..., Any], given: int) -> None:
