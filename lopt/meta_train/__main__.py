@@ -16,14 +16,14 @@ from ml_collections import config_flags
 
 from lopt.meta_train.extension import earlier_lengths, extend
 from lopt.meta_train.problems import FIX, PARTS, Setup
-from lopt.meta_train.results import FIXES, RESULT, WRITTEN, has_result, is_finished, write_results
+from lopt.meta_train.results import RESULT, WRITTEN, has_result, is_finished, write_results
 from lopt.meta_train.run import finish
 from lopt.meta_train.settings import require_settings
 from lopt.runs import distributed
 from lopt.runs.checkpoints import require_keepable, require_space
 from lopt.runs.commands import run
 from lopt.runs.memory import memory_for
-from lopt.runs.workdir import claimed_by_first, writing_to
+from lopt.runs.workdir import claimed_by_first
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's files go.", required=True)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     if distributed.from_first(lambda: is_finished(workdir, setup.identity)):
         distributed.say(f"{workdir / RESULT} is there already: this run is finished")
         return
-    with claimed_by_first(workdir, setup.identity, WRITTEN, FIXES) as claim:
+    with claimed_by_first(workdir, setup.identity, WRITTEN) as claim:
         earlier = distributed.from_first(lambda: earlier_lengths(workdir))
         lengths = [*earlier, config.outer.steps]
         parts = [(setup.training(steps), steps) for steps in lengths]
@@ -84,8 +84,7 @@ def main(argv: Sequence[str]) -> None:
             )
         if claim is not None and record is not None:
             claim.require_there()
-            with writing_to(workdir):
-                write_results(workdir, setup, lengths, last, record)
+            write_results(workdir, setup, lengths, last, record)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ _BEST, _PICTURE = "best.safetensors", "meta_loss.png"
 WRITTEN = (FOLDER, "metrics.jsonl", "tensorboard", _PICTURE, _BEST, RESULT)
 """What a run of meta-training writes besides its config."""
 
-FIXES = {"outer.steps": "take it on with --extend"}
+_FIXES = {"outer.steps": "take it on with --extend"}
 """What helps where a workdir is of another config, by the value that differs."""
 
 
@@ -33,7 +33,7 @@ def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
     Raises:
       UserError: if the folder is not the workdir of this config; as `has_result`.
     """
-    require_own(workdir, config, WRITTEN, FIXES)
+    require_own(workdir, config, WRITTEN, _FIXES)
     return has_result(workdir)
 
 

@@ -16,7 +16,7 @@ from lopt.meta_train.recorder import Recorder
 from lopt.runs.checkpoints import FOLDER, Checkpoints
 from lopt.runs.distributed import ended_with_the_others, is_first, say
 from lopt.runs.signals import Interruption
-from lopt.runs.workdir import Claim, writing_to
+from lopt.runs.workdir import Claim
 
 
 class Snapshot(NamedTuple):
@@ -63,17 +63,12 @@ def finish(
       The last snapshot, and what was recorded of the run, in the first process.
 
     Raises:
-      UserError: if too many meta-steps in a row, or all, leave theta as it was, or the workdir can
-        no longer be written.
+      UserError: if too many meta-steps in a row, or all, leave theta as it was.
       SystemExit: after a signal, with a checkpoint of the step that was under way.
     """
     lengths = [last for _, last in parts]
     steps = lengths[-1]
-    with (
-        writing_to(workdir),
-        Interruption() as interruption,
-        Checkpoints(workdir / FOLDER) as checkpoints,
-    ):
+    with Interruption() as interruption, Checkpoints(workdir / FOLDER) as checkpoints:
         snapshot = checkpoints.latest(like=start)
         done, report = int(snapshot.state.step), None
         if done:

@@ -31,7 +31,7 @@ from lopt.predict.shards import from_zoo
 from lopt.runs.commands import run
 from lopt.runs.progress import Progress
 from lopt.runs.signals import resumable
-from lopt.runs.workdir import claimed, writing_to
+from lopt.runs.workdir import claimed
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
 _WORKDIR = flags.DEFINE_string(
@@ -67,7 +67,6 @@ def main(argv: Sequence[str]) -> None:
     with (
         resumable("the trainings that are done"),
         claimed(workdir, claim, WRITTEN),
-        writing_to(workdir),
     ):
         with Progress(0, len(jobs)) as progress:
             for outcome in experiment.run():

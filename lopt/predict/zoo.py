@@ -21,7 +21,7 @@ from lopt.predict.training import Zoo, train
 from lopt.runs.commands import run
 from lopt.runs.progress import Progress
 from lopt.runs.signals import resumable
-from lopt.runs.workdir import claimed, writing_to
+from lopt.runs.workdir import claimed
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/predict/.")
 _WORKDIR = flags.DEFINE_string(
@@ -109,7 +109,6 @@ def main(argv: Sequence[str]) -> None:
     with (
         resumable("the runs that are done"),
         claimed(folder, block, (INDEX, SHARDS)),
-        writing_to(folder),
         Progress(0, sum(zoo.runs)) as progress,
     ):
         for done, found in make(zoo, folder):

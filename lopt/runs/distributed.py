@@ -25,14 +25,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, PyTree
 
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.base.printed import printable
 
 _PATIENCE = 45
@@ -81,7 +81,10 @@ def join(
             "--distributed finds --coordinator, --processes and --process by itself; give either"
         )
     if cluster:
-        _start_from_cluster()
+        environments = "SLURM, Open MPI, Kubernetes, Cloud TPU"
+        none = f"--distributed finds no cluster in the environment ({environments})"
+        with user_errors(none, ValueError, fix="give --coordinator, --processes and --process"):
+            _initialize()
     elif coordinator is not None and processes is not None and process is not None:
         _start(coordinator, processes, process)
     elif len(missing) < len(given):
@@ -176,14 +179,11 @@ def ended_with_the_others() -> Iterator[None]:
         told = str(error), str(error.__cause__)  # orbax raises its own error from that of XLA
         if jax.process_count() == 1 or not any(map(_LOST.match, told)):
             raise
-        print(
-            "error: another process of this run ended, or cannot be reached "
+        _end(
+            "another process of this run ended, or cannot be reached "
             f"({' '.join(str(error).split())[:200]}); see what it said, and start all processes "
-            "again with the same commands: they resume from the newest checkpoint",
-            file=sys.stderr,
-            flush=True,
+            "again with the same commands: they resume from the newest checkpoint"
         )
-        os._exit(1)  # an orderly exit would wait for the process that is gone
 
 
 def _start(coordinator: str, processes: int, process: int) -> None:
@@ -209,16 +209,6 @@ def _start(coordinator: str, processes: int, process: int) -> None:
     )
 
 
-def _start_from_cluster() -> None:
-    try:
-        _initialize()
-    except ValueError as error:
-        raise UserError(
-            "--distributed finds no cluster in the environment (SLURM, Open MPI, Kubernetes, "
-            "Cloud TPU); give --coordinator, --processes and --process"
-        ) from error
-
-
 def _initialize(**options: Any) -> None:
     deadline = threading.Timer(_PATIENCE, _give_up)  # JAX itself would abort with a stack dump
     deadline.daemon = True
@@ -235,25 +225,24 @@ def _initialize(**options: Any) -> None:
 
 
 def _give_up() -> None:
-    print(
-        f"error: the processes of the run did not all come within {_PATIENCE} s; start as many as "
-        "--processes says, at the same time",
-        file=sys.stderr,
-        flush=True,
+    _end(
+        f"the processes of the run did not all come within {_PATIENCE} s; start as many as "
+        "--processes says, at the same time"
     )
+
+
+def _end(message: str) -> NoReturn:
+    """End this process at once: an orderly exit would wait for the processes that are missing."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
 def _require_free(port: int) -> None:
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
-    try:
+    refused = f"port {port} of --coordinator cannot be listened at here"
+    with user_errors(refused, OSError, fix="choose another for all processes"):
         socket.create_server(("", port), family=family, dualstack_ipv6=dual).close()
-    except OSError as error:
-        raise UserError(
-            f"port {port} of --coordinator cannot be listened at here ({error.strerror}); choose "
-            "another for all processes"
-        ) from error
 
 
 def _wait_for(host: str, port: int) -> None:

@@ -64,69 +64,60 @@ class Claim:
 
 
 @contextmanager
-def claimed(
-    workdir: Path,
-    config: Mapping[str, Any],
-    written: Sequence[str],
-    fixes: Mapping[str, str] | None = None,
-) -> Iterator[Claim]:
+def claimed(workdir: Path, config: Mapping[str, Any], written: Sequence[str]) -> Iterator[Claim]:
     """Hold a folder as the workdir of a run with this config; a context manager.
 
     Args:
       workdir: made if it is not there.
       config: plain data; saved in `config.json` with the versions.
       written: the files and folders that a run writes besides.
-      fixes: as in `require_own`.
 
     Raises:
-      UserError: if another process is writing there, the folder is not the workdir of this config
-        (see `require_own`), or it cannot be written; at the end, in place of any other error as
-        well, if it is no longer there (see `Claim.require_there`).
+      UserError: if another process is writing there, or the folder is not the workdir of this
+        config (see `require_own`); as `writing_to`; at the end, in place of any other error as
+        well, if the folder is no longer there (see `Claim.require_there`).
     """
     with user_errors(f"cannot use {workdir} as workdir", OSError):
         workdir.mkdir(parents=True, exist_ok=True)
-    require_own(
-        workdir, config, written, fixes
-    )  # before a lock's file is left in somebody's folder
-    with only_process(workdir):
-        require_own(workdir, config, written, fixes)
-        with writing_to(workdir):
-            remove_partial(workdir)
-            for name in written:
-                remove_partial(workdir / name, below=True)
-            file = workdir / CONFIG
-            if not file.exists():
-                found = {"config": config, "versions": versions()}
-                write_atomically(file, json.dumps(found, indent=2) + "\n")
-            descriptor = os.open(workdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    # also before the lock, so that its file is not left in somebody else's folder
+    require_own(workdir, config, written)
+    with only_process(workdir), writing_to(workdir):
+        require_own(workdir, config, written)
+        remove_partial(workdir)
+        for name in written:
+            remove_partial(workdir / name, below=True)
+        file = workdir / CONFIG
+        if not file.exists():
+            found = {"config": config, "versions": versions()}
+            write_atomically(file, json.dumps(found, indent=2) + "\n")
+        # held open, so that no folder that takes its place is taken for it
+        descriptor = os.open(workdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         claim = Claim(workdir, descriptor)
         try:
             yield claim
-        except (Exception, SystemExit):
-            claim.require_there()
-            raise
-        else:
-            claim.require_there()
         finally:
-            os.close(descriptor)
+            try:
+                claim.require_there()
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager
-def claimed_by_first(workdir: Path, *arguments: Any) -> Iterator[Claim | None]:
-    """As `claimed`, for the first of several processes; a context manager.
-
-    Collective, as `lopt.runs.distributed` says. The others are given None, and have to see the
-    same folder.
+def claimed_by_first(
+    workdir: Path, config: Mapping[str, Any], written: Sequence[str]
+) -> Iterator[Claim | None]:
+    """As `claimed`, for the first of several processes; the others are given None. Collective.
 
     Raises:
-      UserError: in all processes, as `claimed` and `require_shared`.
+      UserError: in all processes, as `claimed`, or if they do not see the same folder.
     """
     claims: list[Claim] = []
     with ExitStack() as held:
         distributed.from_first(
-            lambda: claims.append(held.enter_context(claimed(workdir, *arguments)))
+            lambda: claims.append(held.enter_context(claimed(workdir, config, written)))
         )
-        require_shared(workdir)
+        if jax.process_count() > 1:
+            _require_shared(workdir)
         yield claims[0] if claims else None
 
 
@@ -156,9 +147,7 @@ def require_own(
                 f"{workdir} has {foreign[0]} and no config.json that tells whose it is; choose "
                 "another --workdir, or remove that file"
             )
-        return
-    difference = first_difference(found["config"], config)
-    if difference:
+    elif difference := first_difference(found["config"], config):
         fix = (fixes or {}).get(difference.partition(" ")[0], "")
         raise UserError(
             f"{workdir} holds a run of another config ({difference}); {fix and f'{fix}, '}choose "
@@ -221,14 +210,7 @@ def _reason(error: Exception) -> str | None:
     return os.strerror(int(number[1] or number[2])) if number else None
 
 
-def require_shared(workdir: Path) -> None:
-    """Find out whether all processes of a run see the same folder. Collective.
-
-    Raises:
-      UserError: in all processes, if not.
-    """
-    if jax.process_count() == 1:
-        return
+def _require_shared(workdir: Path) -> None:
     file, token = workdir / "token", distributed.from_first(secrets.token_hex)
     distributed.from_first(lambda: write_atomically(file, token))
     if not distributed.everywhere(_appears(file, token)):
@@ -260,14 +242,12 @@ def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
       >>> first_difference({"outer": {"steps": 3}}, {"outer": {"steps": 4}})
       'outer.steps is 3 there and 4 here'
     """
-    return _difference(there, json.loads(json.dumps(here)), "")
+    return next(_differences(there, json.loads(json.dumps(here)), ""), "")
 
 
-def _difference(old: Any, new: Any, path: str) -> str:
+def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
-            difference = _difference(old.get(key), new.get(key), f"{path}.{key}".strip("."))
-            if difference:
-                return difference
-        return ""
-    return "" if old == new else f"{path} is {old!r} there and {new!r} here"
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))
+    elif old != new:
+        yield f"{path} is {old!r} there and {new!r} here"

@@ -64,8 +64,13 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(small_files, tmp_path):
     run = begin(0.1, theta={**THETA, "unused": more})
     list(run[0].run(run[2].state, 1))  # compiled, and cached, as long as files may be large
     small_files()
+
+    def run_in_workdir():
+        with claimed(tmp_path, {}, ()):
+            take(tmp_path, run)
+
     with pytest.raises(UserError, match=r"\(File too large\); .*the same command resumes"):
-        take(tmp_path, run)
+        run_in_workdir()
 
 
 def test_a_workdir_that_is_moved_ends_a_run_at_the_next_checkpoint_and_is_not_made_again(tmp_path):
