@@ -33,9 +33,8 @@ _RESERVE = 2**24
 _ITEM = "default"
 """Orbax' name for the one thing in a checkpoint."""
 
-_DIGEST = "sha256"
-
-_COMMITTED = "commit_success.txt"
+_DIGEST, _COMMITTED = "sha256", "commit_success.txt"
+"""The file of the digest, and one that orbax adds after it is written."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,33 +48,25 @@ class Digested(ocp.StandardCheckpointHandler):
     """
 
     def finalize(self, directory: Path) -> None:
-        """Write the digest, once all processes have written, before the checkpoint counts."""
+        # orbax calls it once all processes have written, and before the checkpoint counts
         directory = Path(directory)  # orbax' own path would take brackets in it for a pattern
         super().finalize(directory)
         (directory / _DIGEST).write_text(_digest(directory))
 
     def restore(self, directory: Path, args: ocp.args.StandardRestore) -> Any:
-        """Read a checkpoint.
-
-        Raises:
-          ValueError: if its files are not those that were written.
-        """
         if (directory / _DIGEST).read_text() != _digest(directory):
             raise ValueError("its files are not those that were written")
         return super().restore(directory, args=args)
 
 
 class Checkpoints:
-    """The checkpoints of a workdir: written in the background, whole or not at all.
+    """The checkpoints in a folder: written in the background, whole or not at all.
 
     A context manager: leaving it waits for what is being written.
     """
 
     def __init__(self, folder: Path):
-        """See the class.
-
-        Args:
-          folder: made if it is not there.
+        """Make the folder if it is not there.
 
         Raises:
           UserError: as `require_keepable`.
@@ -103,7 +94,7 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.StandardSave(state))
 
     def latest(self, like: State) -> State:
-        """The newest state that can be read; `like`, if there is no checkpoint.
+        """The newest state that can be read; `like`, if there is no checkpoint. Collective.
 
         One that cannot be read is passed over with a warning, and removed, so that the run can
         write it again.
@@ -184,7 +175,7 @@ def require_space(workdir: Path, state: PyTree[Array]) -> None:
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of the names and contents of what a handler wrote; orbax adds a file of its own."""
+    """SHA-256 of the names and contents of the files that a handler wrote."""
     total = hashlib.sha256()
     for file in sorted(Path(folder).rglob("*")):
         if file.is_file() and file.name not in (_DIGEST, _COMMITTED):

@@ -47,11 +47,15 @@ def run(main: Callable[[Sequence[str]], None], parts: Mapping[str, Parts] | None
                 raise UserError(f"unexpected argument {argv[1]!r}; flags start with --")
             main(argv)
 
-    with (
-        lasting_streams(),
-        handled((signal.SIGINT,), lambda number: leave(128 + number)),
-    ):
-        status = _status_of(lambda: app.run(guarded, flags_parser=partial(_parse, parts=parts)))
+    status = 0
+    with lasting_streams(), handled((signal.SIGINT,), lambda number: leave(128 + number)):
+        try:
+            app.run(guarded, flags_parser=partial(_parse, parts=parts))
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            status = 1
         if status and not jax.distributed.is_initialized():
             leave(status)
     sys.exit(status)
@@ -72,7 +76,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _no_device() -> str:
-    """What to say if JAX has nothing to compute on, whose errors then are of many kinds."""
+    """The message if JAX has nothing to compute on, whose errors then are of many kinds."""
     try:
         jax.devices()
     except Exception as error:
@@ -81,18 +85,6 @@ def _no_device() -> str:
         fix = f"unset JAX_PLATFORMS={asked}, or give it a platform that is here, such as cpu"
         return f"JAX finds no device{told}; " + (fix if asked else "see its installation guide")
     return ""
-
-
-def _status_of(program: Callable[[], None]) -> int:
-    """The exit status of a program, whose traceback is printed where it ends with one."""
-    try:
-        program()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        return 1
-    return 0
 
 
 def _unraisable(error: Any) -> None:

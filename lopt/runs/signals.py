@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -85,28 +85,25 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._alone = jax.process_count() == 1
-        self._stack = ExitStack()
+        noted = (*_SIGNALS, signal.SIGTERM) if self._alone else _SIGNALS
+        self._handled = handled(noted, self.note)
 
     def __enter__(self) -> "Interruption":
-        noted = (*_SIGNALS, signal.SIGTERM) if self._alone else _SIGNALS
-        self._stack.enter_context(handled(noted, self._note))
+        self._handled.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._stack.close()
+        self._handled.__exit__(*exception)
 
     def reached(self, step: int) -> bool:
-        """Whether the run is to be left after this step; all processes agree on the step.
-
-        Args:
-          step: to be asked of every step.
-        """
+        """Whether the run is to be left after this step. Collective; to be asked of every step."""
         if not self._alone and multihost_utils.reached_preemption_sync_point(step):
             self.signal = signal.SIGTERM
             return True
         return self._alone and self.signal is not None
 
-    def _note(self, number: int) -> None:
+    def note(self, number: int) -> None:
+        """Note the first signal; leave at another."""
         if self.signal is None:
             self.signal, self._when = number, time.monotonic()
             if not self._alone:

@@ -84,11 +84,11 @@ def test_ignored_signals_stay_ignored():
 def test_a_signal_is_noted_and_a_second_one_ends_the_process(name, monkeypatch):
     """One that comes within a second of the first is the same; the clock is the test's."""
     left, noted, clock = [], [], [0.0]
-    note = Interruption._note
+    note = Interruption.note
     monkeypatch.setattr(signals, "leave", left.append)
     monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(
-        Interruption, "_note", lambda self, n: (note(self, n), noted.append(clock[0]))
+        Interruption, "note", lambda self, n: (note(self, n), noted.append(clock[0]))
     )
     number = signal.Signals[name]
     with heeded(number), Interruption() as stop:
