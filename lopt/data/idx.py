@@ -28,9 +28,10 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
       UserError: if the file is missing, damaged, or holds other numbers than bytes.
     """
     try:
-        content = file.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = _decompressed(content, _MOST_TIMES * len(content) + _AT_LEAST)
+        packed = file.read_bytes()
+        gzipped = packed[:2] == b"\x1f\x8b"
+        most = _MOST_TIMES * len(packed) + _AT_LEAST
+        content = _decompressed(packed, most) if gzipped else packed
     except FileNotFoundError as error:
         raise UserError(f"there is no {file.name} in {file.parent}") from error
     except (OSError, EOFError, zlib.error) as error:

@@ -216,12 +216,13 @@ def _units(
     pooled = jnp.matmul(average, jnp.concatenate(means))
 
     axes = [axis for _, tensor in spec.entries for axis in tensor]
-    messages = None if kernels.shared is None else _messages(axes, stacks, hidden, spec.sizes)
+    shared = kernels.shared
+    messages = {} if shared is None else _messages(axes, stacks, hidden, spec.sizes)
     outputs: dict[int, Array] = {}
     for size, index in stacks.items():
         y = jnp.einsum("anh,aho->ano", hidden[size], kernels.own[role[index]])
-        if messages is not None:
-            y = y + jnp.einsum("anh,aho->ano", messages[size], kernels.shared[role[index]])
+        if shared is not None:
+            y = y + jnp.einsum("anh,aho->ano", messages[size], shared[role[index]])
         outputs |= {i: y[k] for k, i in enumerate(index)}
     found = iter(outputs[i] for i in range(len(rows)))
     return [tuple(next(found) for _ in axes) for axes in units], pooled

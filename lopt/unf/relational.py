@@ -183,14 +183,12 @@ def _group_features(
     Axes of one role have one C, so that all of them are one matmul: `below` has the units of all
     their axes as rows. A group's feature is then the mean of its axes' rows, wherever these are.
     """
-    mapped = []
-    for role, kernel in zip(relations.roles, C, strict=True):
+    mapped: dict[int, Array] = {}
+    for number, (role, kernel) in enumerate(zip(relations.roles, C, strict=True)):
         if role.sides:
             rows = [averages[i][k] for i, k in role.sides]
             below = concatenate_once([r.reshape(-1, r.shape[-1]) for r in rows], 0)
-            mapped.append(below @ kernel)
-        else:
-            mapped.append(None)
+            mapped[number] = below @ kernel
     features = []
     for members in relations.groups:
         parts = [mapped[role][start : start + size] for role, start, size in members]
