@@ -104,6 +104,7 @@ def number(
     >>> number(above=0)("rate", 1e-3), number(0, below=1).words
     (0.001, 'a number from 0 to below 1')
     """
+    bounds = (operator.ge, least), (operator.le, most), (operator.gt, above), (operator.lt, below)
     finite = "" if infinite else "finite "
     high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
     match least, above, high:
@@ -126,12 +127,7 @@ def number(
             raise TypeError
         plain = type(value) in (int, float) and abs(value) < _LARGEST
         found = value if plain else float(value)
-        within = (
-            (least is None or least <= found)
-            and (most is None or found <= most)
-            and (above is None or above < found)
-            and (below is None or found < below)
-        )
+        within = all(holds(found, bound) for holds, bound in bounds if bound is not None)
         if not within or math.isnan(found) or (math.isinf(found) and not infinite):
             raise ValueError
         return found
