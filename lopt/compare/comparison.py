@@ -24,11 +24,11 @@ from lopt.runs.progress import Progress
 from lopt.tasks import TASKS, Task
 
 REFERENCE = "adamw"
-"""What speedups refer to, if it takes part and nothing else is said."""
+"""The optimizer that speedups refer to, if it takes part and no other is named."""
 
 
 class Comparison(Results):
-    """What `compare` found, with its tables, pictures and reports."""
+    """The results of `compare`, with their tables, pictures and reports."""
 
     # Drawing takes as long to import as JAX: only who draws waits for it.
 
@@ -84,7 +84,7 @@ def compare(
       optimizers: one or several, as `lopt.compare.entries` takes them: names of baselines,
         files of learned optimizers, optax transformations, functions of `learning_rate`.
       tasks: one or several, each a `Task`, a text such as `"mlp(widths=(64,))"`, or
-        `"module:function(argument=value)"`. As a mapping they have names of their own.
+        `"module:function(argument=value)"`. In a mapping they have the names of its keys.
       steps: of a run; one number for all tasks, or one for each.
       seeds: runs of each setting.
       rates: learning rates that are tried of each schedule and weight decay.
@@ -189,7 +189,7 @@ def _plan(
     budget: Budget,
     measure: str,
 ) -> dict[str, Any]:
-    """What a workdir's config says of a comparison, which a later one must equal to resume it."""
+    """The config of a workdir: a comparison resumes another if they have the same."""
     return {
         "kind": "comparison",
         "tasks": length_of,

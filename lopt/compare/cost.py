@@ -1,4 +1,4 @@
-"""What an optimizer costs: the time of a step."""
+"""The time that a step of an optimizer takes."""
 
 import time
 from collections.abc import Callable, Mapping

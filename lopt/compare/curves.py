@@ -4,11 +4,14 @@ import numpy as np
 from jaxtyping import Float
 
 FINAL_FRACTION = 0.05
-"""The fraction of a run that losses are averaged over; the final loss is the mean of the last."""
+"""The fraction of a run that losses are averaged over; the final loss is the mean of the last.
+
+Batches make single losses noisy; a longer window would delay curves by more steps.
+"""
 
 
 def window(steps: int) -> int:
-    """How many steps a smoothed loss is the mean of.
+    """The number of steps that a smoothed loss is the mean of.
 
     >>> window(1000), window(10)
     (50, 1)
@@ -47,7 +50,7 @@ def steps_to(curve: Float[np.ndarray, " steps"], loss: float) -> float:
 
 
 def speedup(reference: Float[np.ndarray, " steps"], other: Float[np.ndarray, " steps"]) -> float:
-    """How many times as fast `other` trains as `reference`, both smoothed and of the same steps.
+    """The factor by which `other` trains faster than `reference`, both smoothed and as long.
 
     It is the steps that the reference needs to its final loss over those that the other needs.
     Where the other never gets there, it is the steps that the reference needs to the other's final
@@ -59,6 +62,7 @@ def speedup(reference: Float[np.ndarray, " steps"], other: Float[np.ndarray, " s
       >>> speedup(slow, fast), speedup(fast, slow), speedup(slow, slow)
       (2.0, 0.5, 1.0)
     """
+    # A factor of zero or infinity would take over every mean: the ends are 1 / steps and steps.
     target, steps = reference[-1], len(reference)
     if not np.isfinite(other[-1]):
         return 1 / steps if np.isfinite(target) else 1.0

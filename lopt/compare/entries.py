@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: an optimizer with a name, and how it is tuned."""
+"""The entries of a comparison: each an optimizer with a name, and how it is tuned."""
 
 import hashlib
 import inspect
@@ -27,14 +27,14 @@ from lopt.tasks import Task
 UNTRAINED = "untrained"
 """The name of the control that is a learned optimizer's rule before meta-training."""
 
-LEARNED, USER_DEFINED = "learned", "own"
-"""Kinds of entries beside those of baselines, as files of results call them."""
+LEARNED, USER_DEFINED = "learned", "own"  # the words of results.json since its first version
+"""Kinds of entries beside those of baselines."""
 
 _RATE = 0.01
 """The centre of the grid of a function that says nothing of its learning rate: that of Adam's."""
 
 _RATE_OF_RULES = 0.1
-"""That of a learned optimizer, whose directions are normalized, that says nothing of it."""
+"""The centre for a learned optimizer that names no rate: its directions are normalized."""
 
 Maker = Callable[[optax.Schedule | None, Array | None, Task, int], optax.GradientTransformation]
 """(learning rate, weight decay, task, steps) -> optimizer; None for what it brings itself."""
@@ -62,7 +62,7 @@ class Entry:
     schedule: str = ""
 
     def trials(self, budget: Budget) -> int:
-        """How many trials it has on a task."""
+        """The number of its trials on a task."""
         return 1 if self.search is None else budget.trials
 
 
@@ -74,8 +74,8 @@ def entries(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Entry]:
         `lopt.pretrained.PRETRAINED`; `"untrained"`; `"module:function"`, or
         `"module:function(argument=value)"` to set arguments that are then not tuned; the file of a
         learned optimizer; a `LearnedOptimizer`; an optax transformation, which is run as it is; a
-        function `learning_rate -> transformation`, which is tuned; or an `Entry`. As a mapping
-        they have names of their own, otherwise they are called by what they are.
+        function `learning_rate -> transformation`, which is tuned; or an `Entry`. In a mapping
+        they have the names of its keys, otherwise those of what they are.
 
     Returns:
       One for each, but two for a learned optimizer: as it is, and tuned like all others.
@@ -149,6 +149,7 @@ def _read(given: Any) -> _Read:
             return _Read(given.name, given)
         case LearnedOptimizer():
             return _Read(LEARNED, given)
+        # Names come before files: what lies in the folder must not change the meaning of "adamw".
         case str() if given == UNTRAINED:
             return _Read(UNTRAINED, UNTRAINED)
         case str() if given in BASELINES:

@@ -19,7 +19,7 @@ _PANEL = (4.7, 3.1)
 """Inches of a task's panel, its labels included."""
 
 _ALONE = (7.2, 4.2)
-"""Those of a panel that is the only one."""
+"""Inches of a panel that is the only one."""
 
 _POINTS = 400
 """Steps of a curve that are drawn."""
@@ -182,7 +182,7 @@ def _looks(results: Results) -> dict[str, Look]:
 
 
 def _best(results: Results, task: str) -> dict[str, tuple[Look, Trial]]:
-    """How to draw each optimizer that could run on a task, and its best trial."""
+    """The look and the best trial of each optimizer that could run on a task."""
     found = {name: (look, results.best(task, name)) for name, look in _looks(results).items()}
     return {name: (look, trial) for name, (look, trial) in found.items() if trial is not None}
 

@@ -1,4 +1,4 @@
-"""Which settings an optimizer is tried at: the same number for every one."""
+"""The settings that an optimizer is tried at: the same number for every one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,13 @@ from lopt.base.schedules import SCHEDULES
 from lopt.compare.trials import Setting, Trial
 
 DECADES = 3.0
-"""How far a grid of learning rates reaches from its lowest to its highest."""
+"""The powers of ten from the lowest rate of a grid to the highest.
+
+Wide enough for the best rates of small tasks to lie inside: a row says so where one is at an end.
+"""
 
 REFINED = 2
-"""How many of a grid's rates are set after the others, around the best of them."""
+"""The number of a grid's rates that are set after the others, around the best of them."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Budget:
 
     @property
     def trials(self) -> int:
-        """How many trials an optimizer gets on a task."""
+        """The number of trials that an optimizer gets on a task."""
         return self.rates * len(self.schedules) * max(1, len(self.weight_decays))
 
 
 @dataclass(frozen=True)
 class Search:
-    """How an optimizer's settings are searched.
+    """The search for an optimizer's settings.
 
     Attributes:
       centre: of its grid of learning rates.
@@ -143,7 +146,7 @@ def refined(rates: Sequence[float], best: float) -> tuple[float, float]:
 
 
 def edge(trials: Sequence[Trial], measure: str) -> str:
-    """Which end of its grid the best of several rates is at: "lowest", "highest", or ""."""
+    """The end of its grid that the best of several rates is at: "lowest", "highest", or ""."""
     best = min(trials, key=lambda t: t.score(measure)).setting
     rates = _scores_at(trials, best[1:], measure)
     if len(rates) < 2:

@@ -1,4 +1,4 @@
-"""How an optimizer looks in pictures: its colour, its line, its name in place of a legend."""
+"""The looks of optimizers in pictures: colours, lines, names in place of a legend."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -39,7 +39,7 @@ _HEIGHT = 0.72
 
 
 class Look(NamedTuple):
-    """How an optimizer is drawn: a colour in hexadecimal, and matplotlib's style of a line."""
+    """A colour in hexadecimal, and matplotlib's style of a line."""
 
     color: str
     line: str | tuple[int, tuple[float, ...]]
@@ -82,7 +82,7 @@ def ink(color: str) -> str:
 def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     """Write labels at the right of a panel, apart from each other, each tied to its line's end.
 
-    The axes must have their final scales; their limits are held.
+    The axes must have their final scales; their limits stay.
 
     Args:
       axes: of the panel.

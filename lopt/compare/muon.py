@@ -36,7 +36,7 @@ def muon(
 
 
 def hidden_matrices(spec: PermutationSpec) -> PyTree[Dimensions | None]:
-    """Which axes of each tensor are read and which written, or None if Adam is to train it.
+    """The axes of each tensor that are read and that are written; None if Adam is to train it.
 
     Example:
       >>> from lopt.symmetry import Axes

@@ -1,4 +1,4 @@
-"""What a learned optimizer's file says of its meta-training, which is not to be trusted."""
+"""The meta-training that a learned optimizer's file tells of, which is not to be trusted."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The results of a comparison as data: who was how fast, on each task and over all."""
+"""The results of a comparison as data: each optimizer's speed, on each task and over all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from lopt.compare.trials import Outcome, Trial
 
 
 class Standing(NamedTuple):
-    """How an optimizer stands over all tasks.
+    """The standing of an optimizer over all tasks.
 
     Attributes:
       speedup: over the reference, in steps.
@@ -109,7 +109,7 @@ class Results:
 
     @cached_property
     def standings(self) -> dict[str, Standing]:
-        """How each optimizer stands over all tasks on which the reference could run."""
+        """Each optimizer's standing over the tasks on which the reference could run."""
         if not self._judged:
             return {name: Standing(failed=self._failed(name)) for name in self.optimizers}
         scores = profile_scores(self.steps_needed(self.optimizers))

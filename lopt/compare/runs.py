@@ -27,10 +27,16 @@ _FIRST_SEED = 1_000_000
 """Trials take the seeds from here on, far from those that meta-training is given."""
 
 _CACHE = 2**22
-"""Bytes that the runs of one call may work on, on a CPU: more at a time are no faster."""
+"""Bytes that the runs of one call may work on, on a CPU.
+
+Beyond it more runs at a time are no faster (docs/comparing.md, "How it runs").
+"""
 
 _FRACTION = 0.25
-"""The fraction of an accelerator's memory that they may."""
+"""The fraction of an accelerator's memory that they may work on.
+
+Buffers that XLA has at the same time are not in the estimate of the working set.
+"""
 
 
 class Runs:
@@ -45,6 +51,7 @@ class Runs:
     @cached_property
     def starts(self) -> Run:
         """The run of each seed before its first step; no optimizer has touched it."""
+        # The states of optimizers differ, and are made in the program of each.
         keys = jnp.stack([jax.random.key(_FIRST_SEED + i) for i in range(self.seeds)])
 
         def begin(task: Task, key: Array) -> Run:
@@ -63,7 +70,7 @@ class Runs:
 
 
 class Lane(NamedTuple):
-    """What training runs get as data, along a leading axis; `shape` is that of a schedule."""
+    """The data of training runs, along a leading axis; `shape` is that of a schedule."""
 
     seed: Int[Array, "..."]
     rate: Float[Array, "..."]
@@ -110,7 +117,7 @@ class Program:
                 try:
                     waiting += self.train(call)
                     left = rest
-                except jax.errors.JaxRuntimeError as error:
+                except jax.errors.JaxRuntimeError as error:  # the working set is an estimate
                     if "RESOURCE_EXHAUSTED" not in str(error) or self.together == 1:
                         raise
                     self.together, self._compiled = -(-self.together // 2), None
@@ -122,6 +129,7 @@ class Program:
     def train(self, runs: Sequence[tuple[Setting, int]]) -> list[Ended]:
         """Train up to `together` runs, each at a setting from a seed, in one call."""
         compiled = self.compile()
+        # The program is compiled for one number of runs: what is missing repeats the last one.
         spare = self.together - len(runs)
         lanes = self._lanes([*runs, *[runs[-1]] * spare])
         losses, *ends = compiled(self.runs.task, self.runs.starts, lanes)
@@ -158,7 +166,7 @@ class Program:
 
     @cached_property
     def together(self) -> int:
-        """How many runs at once work on no more than the memory allows; whole settings at best."""
+        """The number of runs that fit the memory at once: those of whole settings, if one fits."""
         fit = max(1, self._room // max(1, self.working_set()))
         seeds = self.runs.seeds
         return min(len(self.first) * seeds, fit if fit < seeds else fit - fit % seeds)
@@ -203,7 +211,7 @@ def _bytes(arrays: Iterable[Any]) -> int:
 
 @lru_cache
 def shape(schedule: str, steps: int) -> Float[np.ndarray, " steps"]:
-    """The factors of a schedule at each step; of an optimizer's own schedule, ones."""
+    """The factors of a schedule at each step; ones for an optimizer that brings a schedule."""
     if not schedule:
         return np.ones(steps, np.float32)
     factors = jax.vmap(SCHEDULES[schedule](1.0, steps))(jnp.arange(steps))

@@ -1,4 +1,4 @@
-"""What a report says in words: its verdicts, and how its numbers and pictures came about."""
+"""The sentences of a report: verdicts, and how its numbers and pictures came about."""
 
 import math
 
@@ -14,7 +14,7 @@ CAPTIONS = {
     "profile": "The fraction of tasks on which an optimizer needs at most so many times the steps "
     "of the fastest.",
 }
-"""What each picture shows."""
+"""The caption of each picture."""
 
 
 def title(results: Results) -> str:
@@ -34,7 +34,7 @@ def verdicts(results: Results) -> list[str]:
 
 
 def how(results: Results) -> str:
-    """How the numbers came about, in a paragraph."""
+    """A paragraph on how the numbers came about."""
     return (
         f"Every tuned optimizer has {results.budget} trials on each task and is shown at the one "
         f"of the lowest {results.measure.replace('_', ' ')}; all start from the same params and "

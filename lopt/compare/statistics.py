@@ -12,7 +12,7 @@ TRIM = 0.25
 _CONFIDENCE = (2.5, 97.5)
 """The percentiles that an interval lies between."""
 
-_RESAMPLES = 2000
+_RESAMPLES = 2000  # the ends vary in the third figure, and a report takes seconds
 
 PROFILE_END = 4.0
 """The factor up to which a performance profile is scored, as in AlgoPerf."""
@@ -65,7 +65,7 @@ def standard_error(values: Float[np.ndarray, " seeds"]) -> float:
     """The standard error of the mean over seeds; NaN for one seed."""
     if len(values) < 2:
         return math.nan
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # of runs that diverged
         return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 

@@ -19,7 +19,7 @@ from lopt.compare.trials import Setting, Trial
 from lopt.runs.workdir import Claim, claimed
 
 REPORTS = ("results.json", "report.md", "report.html", "curves.png")
-"""What a comparison writes at its end, with more pictures."""
+"""Files that a comparison writes at its end, with more pictures."""
 
 _TRIALS = "trials"
 
@@ -115,6 +115,7 @@ class Store:
 
     def _file(self, task: str, optimizer: str, setting: Setting) -> Path:
         rate, schedule, decay = setting
+        # Former versions have named files so, and their trials are found again.
         name = "own" if rate is None else f"{rate:g}-{schedule}"
         name += "" if decay is None else f"-{decay:g}"
         folder = self.claim.workdir / _TRIALS / _slug(task) / _slug(optimizer)
@@ -122,7 +123,7 @@ class Store:
 
 
 def _identity(task: str, optimizer: str, setting: Setting) -> dict[str, Any]:
-    """What a file says that it is the trial of."""
+    """The words in a file that say which trial it is."""
     rate, schedule, decay = setting
     numbers = [None if x is None else float(x) for x in (rate, decay)]
     return {"task": task, "optimizer": optimizer, "setting": [*numbers, schedule]}

@@ -23,7 +23,7 @@ Prepared = tuple[Program, Timer | None]
 
 
 class _FailureError(Exception):
-    """What an optimizer raised, in a line; the comparison goes on without it."""
+    """An error that an optimizer raised, in a line; the comparison goes on without it."""
 
 
 @dataclass(eq=False)
@@ -40,13 +40,13 @@ class Sweep:
     _began: float = field(default_factory=time.monotonic)
 
     def outcomes(self, task: str, runs: Runs) -> dict[str, Outcome]:
-        """What each optimizer did on a task, by its name."""
+        """The outcome of each optimizer on a task, by its name."""
         found: dict[str, Outcome] = {}
         timers: dict[str, Timer] = {}
         names = [entry.name for entry in self.entries]
         times = self.store.load_times(task) if self.store else {}
         timed = self.time_steps and not set(names) <= set(times)
-        jax.block_until_ready(runs.starts.params)
+        jax.block_until_ready(runs.starts.params)  # else both threads would make them
         with ThreadPoolExecutor(1) as background:
             ahead = _one_ahead(
                 background.submit(self._prepare, task, runs, timed, entry) for entry in self.entries

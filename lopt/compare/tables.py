@@ -28,7 +28,7 @@ MEANINGS = {
     "state": "what it stores beside the params; in brackets, times the reference's, as the "
     "milliseconds of a step are.",
 }
-"""What columns say that their names do not."""
+"""The meaning of columns whose names do not say it."""
 
 _REPORT_ONLY = ("mean loss", "trials", "diverged", "ms a step", "state")
 """Columns of a task that a terminal has no room for."""
@@ -160,7 +160,7 @@ def _note(at_edge: str, best: Trial) -> str:
 
 
 def _held_out(trial: Trial) -> tuple[str, str]:
-    """What people look at of held-out data, and its mean: accuracy, bits, or the loss."""
+    """The name and the mean of the usual metric on held-out data: accuracy, bits, or the loss."""
     mean = {name: values.mean() for name, values in trial.metrics.items()}
     if "accuracy" in mean:
         return "held-out accuracy", f"{100 * mean['accuracy']:.1f} %"

@@ -1,4 +1,4 @@
-"""What a training run leaves: its losses, and what held-out data say of it."""
+"""Trials: training runs of an optimizer at a setting, with their losses and held-out metrics."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +13,11 @@ DIVERGED = 2.0
 """A run diverged if its final loss is so many times its first, or no finite number."""
 
 MEASURES = ("final_loss", "mean_loss", "held_out_loss")
-"""What a setting can be chosen by."""
+"""The measures that a setting can be chosen by."""
 
 
 class Setting(NamedTuple):
-    """What an optimizer is tried at.
+    """The arguments that an optimizer is tried at.
 
     Attributes:
       learning_rate: the peak; None for an optimizer that brings its own.
@@ -73,6 +73,7 @@ class Trial:
     @property
     def diverged(self) -> Bool[np.ndarray, " seeds"]:
         """Whether each seed's run diverged."""
+        # Not `>`: a comparison with NaN is false, and a run with it has diverged.
         return ~(self.final_losses <= DIVERGED * self.losses[:, 0])
 
     def score(self, measure: str) -> float:
@@ -87,7 +88,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """All that an optimizer did on a task.
+    """The trials of an optimizer on a task, or its error.
 
     Attributes:
       trials: one for each setting that was tried.
