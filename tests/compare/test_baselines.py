@@ -8,9 +8,9 @@ import pytest
 
 from lopt.compare import BASELINES, Budget, entries
 from lopt.compare.controls import tensor_normalized_adam
+from lopt.compare.grid import coarse
 from lopt.compare.muon import hidden_matrices, muon
 from lopt.compare.runs import Program, Runs
-from lopt.compare.trials import Setting
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import cnn, mlp, rnn, transformer
 
@@ -19,8 +19,8 @@ from lopt.tasks import cnn, mlp, rnn, transformer
 def test_a_baseline_learns_within_its_grid(name, regression):
     (entry,) = entries([name])
     search = entry.search
-    schedule = search.combinations(Budget(1))[0][0]
-    settings = [Setting(search.centre * x, schedule) for x in (0.1, 1.0, 10.0)]
+    (middle,) = coarse(search, Budget(1))
+    settings = [middle._replace(learning_rate=search.centre * x) for x in (0.1, 1.0, 10.0)]
     runs = Runs(regression, steps=400, seeds=1)
     program = Program(runs, lambda rate, decay: entry.make(rate, decay, regression, 400), settings)
     trials = list(program(settings))
