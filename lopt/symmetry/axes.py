@@ -10,8 +10,8 @@ from typing import Any, TypeVar, Union
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from lopt.base.checks import TEXT, instance, sequence
-from lopt.base.errors import UserError, suggest
+from lopt.base.checks import instance, named, sequence
+from lopt.base.errors import UserError
 
 Axis = Union[str, "Product", "Sum"]
 T = TypeVar("T")
@@ -75,13 +75,8 @@ class Axes:
         for axis in axes:
             _AXIS("an axis", axis)
         self._axes = tuple(parse_axis(a) if isinstance(a, str) else a for a in axes)
-        self.roles = None if roles is None else sequence(TEXT)("roles", roles)
-        if self.roles is None:
-            return
-        for role in self.roles:
-            if role not in ROLES:
-                raise UserError(f"an axis has no role {role!r}; {suggest(role, ROLES)}")
-        if len(self.roles) != len(self):
+        self.roles = None if roles is None else sequence(named("role", ROLES))("roles", roles)
+        if self.roles is not None and len(self.roles) != len(self):
             raise UserError(f"{len(self)} axes have {len(self.roles)} roles; give one for each")
 
     def __iter__(self) -> Iterator[Axis]:
@@ -94,14 +89,10 @@ class Axes:
         return self._axes[index]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Axes) and self._key == other._key
+        return isinstance(other, Axes) and (self._axes, self.roles) == (other._axes, other.roles)
 
     def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple:
-        return self._axes, self.roles
+        return hash((self._axes, self.roles))
 
     def __repr__(self) -> str:
         roles = [f"roles={self.roles}"] if self.roles is not None else []

@@ -113,13 +113,14 @@ def _is_symmetric(value: np.ndarray, axes: Sequence[int]) -> bool:
 def computed(eqn: core.JaxprEqn, operands: Sequence[Constant | None]) -> Constant | None:
     """The result of an equation whose operands are known whole numbers; `None` for any other."""
     compute = _COMPUTE.get(eqn.primitive.name)
-    if compute is None or not all(x is not None and x.counts for x in operands):
+    known = [np.asarray(x.value) for x in operands if x is not None and x.counts]
+    if compute is None or len(known) < len(operands):
         return None
     out: Any = eqn.outvars[0].aval
     if out.dtype.kind not in "biuf" or out.size > _LARGE:
         return None
     with np.errstate(over="ignore"):
-        value = compute(eqn.params, *(np.asarray(x.value) for x in operands))
+        value = compute(eqn.params, *known)
     return Constant(np.broadcast_to(value.astype(out.dtype), out.shape))
 
 

@@ -18,6 +18,7 @@ Each rule with an example of a path and the name that it gives:
 - Two groups of one name are told apart by a number: `qkv`, `qkv.2`.
 """
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -91,14 +92,9 @@ class _Simplify:
         kind: Any = type(symbol)
         children = factors(symbol) if kind is Product else parts(symbol)
         merged: list[Any] = []
-        run: list[Atom] = []
-        for child in map(self, children):
-            if isinstance(child, Atom) and child.fixed:
-                run.append(child)
-                continue
-            merged += [*self._one(kind, run), child]
-            run = []
-        merged += self._one(kind, run)
+        for fixed, group in itertools.groupby(map(self, children), _is_fixed):
+            run = list(group)
+            merged += self._one(kind, run) if fixed else run
         return merged[0] if len(merged) == 1 else kind(tuple(merged))
 
     def _one(self, kind: Any, run: list[Atom]) -> list[Atom]:
@@ -108,6 +104,10 @@ class _Simplify:
         why = next((a.fixed for a in run if a.fixed != "single"), "stacked")
         causes = {cause for a in run for cause in a.causes}
         return [self._runs.setdefault((kind, *run), Atom(n, why, causes=causes))]
+
+
+def _is_fixed(axis: Any) -> bool:
+    return isinstance(axis, Atom) and bool(axis.fixed)
 
 
 def _ends(

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lopt.base.printed import some
 from lopt.symmetry.paths import Path, name_of
 from lopt.symmetry.symbols import Atom, Symbol, atoms
 
@@ -73,9 +74,9 @@ def advice(paths: Sequence[Path], symbols: Sequence[Sequence[Symbol]]) -> str | 
     if not lost:
         return None
     causes = {c for atom in lost for c in atom.causes if isinstance(c, Outside)}
-    random = _listed(c.name for c in causes if c.kind == "random")
-    values = _listed(c.name for c in causes if c.kind != "random")
-    where = _listed(lost.values())
+    random = some(sorted({c.name for c in causes if c.kind == "random"}), 3)
+    values = some(sorted({c.name for c in causes if c.kind != "random"}), 3)
+    where = some(sorted(set(lost.values())), 3)
     said = []
     if random:
         said.append(
@@ -102,9 +103,3 @@ def _only_outside(atom: Atom) -> bool:
     kinds = {cause.kind for cause in outside}
     enough = len(outside) == len(atom.causes) > (kinds == {"constant"})
     return enough and "batch" not in kinds
-
-
-def _listed(names: Iterable[str], most: int = 3) -> str:
-    names = sorted(set(names))
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,7 +1,7 @@
 """Permutation specs: which neuron group indexes each axis of each parameter."""
 
 import json
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +12,8 @@ from jaxtyping import Array, Int, PyTree
 
 from lopt.base.checks import MAPPING, TEXT, integer, sequence
 from lopt.base.errors import UserError, suggest
-from lopt.base.printed import printable
-from lopt.symmetry.axes import (
-    Axes,
-    groups_of,
-    permuted_indices,
-    size_of,
-)
+from lopt.base.printed import printable, some
+from lopt.symmetry.axes import Axes, groups_of, permuted_indices, size_of
 from lopt.symmetry.biases import bias_of_each
 from lopt.symmetry.paths import Path, arranged, leaves_with_path, name_of
 from lopt.symmetry.roles import axis_roles
@@ -82,9 +77,8 @@ class PermutationSpec:
         names = list(fixed) if isinstance(fixed, Set) else fixed
         self.fixed = frozenset(sequence(TEXT)("fixed", names))
         self.biases = None if biases is None else dict(biases)
-        paths = {path for path, _ in self.entries}
         for path in (p for pair in (self.biases or {}).items() for p in pair):
-            if path not in paths:
+            if path not in dict(self.entries):
                 raise SpecError(f"biases name {name_of(path)}, which is no tensor of the spec")
         for path, tensor_axes in self.entries:
             if not isinstance(tensor_axes, Axes):
@@ -170,12 +164,12 @@ class PermutationSpec:
                         f"{size_of(axis, self.sizes)} and the tensor has {shape[i]}"
                     )
 
-    def _matched(self, params: PyTree[Array]) -> list[tuple[Path, Axes, Array]]:
-        """(path, axes, leaf) of each leaf of params, in their order."""
+    def _matched(self, params: PyTree[Array], some: bool = False) -> list[tuple[Path, Axes, Array]]:
+        """(path, axes, leaf) of each leaf of params, in their order; `some` of the spec's do."""
         leaves, expected = leaves_with_path(params), dict(self.entries)
         found = {path for path, _ in leaves}
         for path, axes in expected.items():
-            if path not in found and 0 not in self.shape(axes):
+            if path not in found and 0 not in self.shape(axes) and not some:
                 raise SpecError(f"{name_of(path)} is in the spec and not in the params")
         for path, _ in leaves:
             if path not in expected:
@@ -194,11 +188,7 @@ class PermutationSpec:
         Raises:
           SpecError: as `validate`, but for tensors of the spec that params do not have.
         """
-        expected = dict(self.entries)
-        axes = {path: expected.get(path) for path, _ in leaves_with_path(params)}
-        for path, found in axes.items():
-            if found is None:
-                raise SpecError(f"{name_of(path)} is in the params and not in the spec")
+        axes = {path: found for path, found, _ in self._matched(params, some=True)}
         used = {name for found in axes.values() for axis in found for name in groups_of(axis)}
         biases = self.biases
         if biases is not None:
@@ -243,9 +233,6 @@ class PermutationSpec:
 
         permuted = [permute_one(axes, x) for _, axes, x in self._matched(params)]
         return jax.tree.unflatten(jax.tree.structure(params), permuted)
-
-    def _kind(self, name: str) -> str:
-        return "fixed" if name in self.fixed else "true"
 
     def to_json(self) -> str:
         """A text from which `from_json` makes an equal spec, given params of the same structure."""
@@ -301,10 +288,8 @@ class PermutationSpec:
 
     def resembles(self, other: "PermutationSpec") -> bool:
         """Whether two specs differ in nothing but the sizes and the names of their groups."""
-        axes, groups, _ = self._canonical
-        other_axes, other_groups, _ = other._canonical
-        kinds, other_kinds = ([fixed for _, fixed in g] for g in (groups, other_groups))
-        return axes == other_axes and kinds == other_kinds
+        (axes, groups, _), (others, their_groups, _) = self._canonical, other._canonical
+        return axes == others and [f for _, f in groups] == [f for _, f in their_groups]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PermutationSpec) and self._canonical == other._canonical
@@ -317,27 +302,24 @@ class PermutationSpec:
 
     def __str__(self) -> str:
         told = self.biases or {}
-        rows: list[tuple[str, ...]] = [("tensor", "shape", "groups", *["bias"] * bool(told))]
-        rows += [
-            (
-                name_of(path),
-                "×".join(map(str, self.shape(axes))),
-                _groups_text(axes),
-                *[name_of(told[path]) if path in told else ""] * bool(told),
-            )
-            for path, axes in self.entries
-        ]
+        rows: list[tuple[str, ...]] = [("tensor", "shape", "groups", "bias" if told else "")]
+        for path, axes in self.entries:
+            groups = ", ".join(map(str, axes))
+            groups += f" ({', '.join(axes.roles)})" if axes.roles else ""
+            bias = name_of(told[path]) if path in told else ""
+            rows.append((name_of(path), "×".join(map(str, self.shape(axes))), groups, bias))
         where: dict[str, list[str]] = {}
         for path, axes in self.entries:
             for i, axis in enumerate(axes):
                 for name in dict.fromkeys(groups_of(axis)):
                     where.setdefault(name, []).append(f"{name_of(path)}.{i}")
-        groups: list[tuple[str, ...]] = [("group", "size", "", "where")]
-        groups += [
-            (name, str(size), self._kind(name), _some(where.get(name, [])))
-            for name, size in self.sizes.items()
+        kinds = ("true", "fixed")
+        of_groups = [("group", "size", "", "where")]
+        of_groups += [
+            (name, str(n), kinds[name in self.fixed], some(where.get(name, []), 6, " "))
+            for name, n in self.sizes.items()
         ]
-        return f"{_table(rows)}\n\n{_table(groups)}"
+        return f"{_table(rows)}\n\n{_table(of_groups)}"
 
 
 def require_spec(spec: Any) -> PermutationSpec:
@@ -366,17 +348,7 @@ def _nested(leaves: Mapping[tuple, Any]) -> Any:
     return tree
 
 
-def _groups_text(axes: Axes) -> str:
-    roles = f" ({', '.join(axes.roles)})" if axes.roles else ""
-    return ", ".join(map(str, axes)) + roles
-
-
-def _some(words: list[str], limit: int = 6) -> str:
-    more = len(words) - limit
-    return " ".join(words[:limit]) + (f" and {more} more" if more > 0 else "")
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -124,7 +124,7 @@ def test_an_equinox_classifier_has_its_kinds_and_its_output():
 
 
 def test_roles_that_do_not_fit_are_refused():
-    with pytest.raises(UserError, match="no role 'ouput'; did you mean output"):
+    with pytest.raises(UserError, match="'ouput'; did you mean output"):
         Axes("h", "in", roles=("ouput", "input"))
     with pytest.raises(UserError, match="2 axes have 1 roles"):
         Axes("h", "in", roles=("output",))

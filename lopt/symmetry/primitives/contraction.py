@@ -126,10 +126,10 @@ def _grouped(
     in_shape, kernel_shape = equation.in_shapes
     width = in_shape[numbers.lhs_spec[1]] // groups
     out_width = kernel_shape[numbers.rhs_spec[0]] // groups
-    outer: list[Symbol | None] = []
+    outer: list[Symbol] = []
     if channels is not None:
-        group, inner = split(channels, [groups, width])
-        outer.append(group)
+        of_input, inner = split(channels, [groups, width])
+        outer.append(of_input)
         join([inner, in_channels])
     if out_channels is not None:
         outer.append(split(out_channels, [groups, out_width])[0])
