@@ -113,8 +113,10 @@ def _is_symmetric(value: np.ndarray, axes: Sequence[int]) -> bool:
 def computed(eqn: core.JaxprEqn, operands: Sequence[Constant | None]) -> Constant | None:
     """The result of an equation whose operands are known whole numbers; `None` for any other."""
     compute = _COMPUTE.get(eqn.primitive.name)
+    if compute is None:
+        return None
     known = [np.asarray(x.value) for x in operands if x is not None and x.counts]
-    if compute is None or len(known) < len(operands):
+    if len(known) < len(operands):
         return None
     out: Any = eqn.outvars[0].aval
     if out.dtype.kind not in "biuf" or out.size > _LARGE:

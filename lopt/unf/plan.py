@@ -17,7 +17,7 @@ reduction and every broadcast.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -191,21 +191,26 @@ def _make_plan(blocks: tuple[tuple[str, Groups], ...], sizes: tuple[tuple[str, i
 
 
 def _bundle(blocks: tuple[tuple[str, Groups], ...]) -> tuple[Bundle, ...]:
-    order: dict[str, int] = {}
-    for _, groups in blocks:
-        for g in groups:
-            order.setdefault(g, len(order))
-    found: dict[Groups, list[tuple[str, Groups]]] = {}
-    for name, groups in blocks:
-        found.setdefault(tuple(sorted(groups, key=order.__getitem__)), []).append((name, groups))
-    return tuple(
-        Bundle(
-            groups=tensors[0][1],
-            names=tuple(name for name, _ in tensors),
-            transposes=tuple(_alignment(groups, tensors[0][1]) for _, groups in tensors),
+    bundles = []
+    for members in _alike([groups for _, groups in blocks]):
+        tensors = [blocks[i] for i in members]
+        (_, first), *_ = tensors
+        bundles.append(
+            Bundle(
+                groups=first,
+                names=tuple(name for name, _ in tensors),
+                transposes=tuple(_alignment(groups, first) for _, groups in tensors),
+            )
         )
-        for tensors in found.values()
-    )
+    return tuple(bundles)
+
+
+def _alike(named: Sequence[Groups]) -> list[list[int]]:
+    """The indices of those that have the same groups, up to the order of their axes."""
+    found: dict[Groups, list[int]] = {}
+    for i, groups in enumerate(named):
+        found.setdefault(tuple(sorted(groups)), []).append(i)
+    return list(found.values())
 
 
 def _alignment(groups: Groups, target: Groups) -> tuple[int, ...]:
@@ -223,15 +228,13 @@ def _lattice(index: int, bundle: Bundle, sizes: Mapping[str, int], offset: int) 
     def size(kept: tuple[Block, ...]) -> int:
         return math.prod(sizes[groups[block[0]]] for block in kept)
 
-    states = sorted(
-        (
-            (tuple(b for b, keep in zip(blocks, mask, strict=True) if keep),
-             tuple(b for b, keep in zip(blocks, mask, strict=True) if not keep))
-            for blocks in _partitions(groups)
-            for mask in itertools.product((True, False), repeat=len(blocks))
-        ),
-        key=lambda state: (-len(state[0]), -len(state[1])),
-    )  # fmt: skip
+    states: list[State] = []
+    for blocks in _partitions(groups):
+        for mask in itertools.product((True, False), repeat=len(blocks)):
+            dropped = [not keep for keep in mask]
+            kept, averaged = (tuple(itertools.compress(blocks, m)) for m in (mask, dropped))
+            states.append((kept, averaged))
+    states.sort(key=lambda state: (-len(state[0]), -len(state[1])))
     places = {state: offset + i for i, state in enumerate(states)}
     reductions = []
     for kept, averaged in states:
@@ -283,15 +286,8 @@ def _partitions(groups: Groups) -> Iterator[tuple[Block, ...]]:
 
 
 def _matmuls(reductions: list[Reduction]) -> tuple[Matmul, ...]:
-    order: dict[str, int] = {}
-    for r in reductions:
-        for g in r.groups:
-            order.setdefault(g, len(order))
-    found: dict[Groups, list[int]] = {}
-    for i, r in enumerate(reductions):
-        found.setdefault(tuple(sorted(r.groups, key=order.__getitem__)), []).append(i)
     matmuls = []
-    for members in found.values():
+    for members in _alike([r.groups for r in reductions]):
         largest = min(members, key=lambda i: (reductions[i].parent is not None, i))
         signature = reductions[largest].groups
         matmuls.append(
