@@ -51,7 +51,7 @@ def test_a_damaged_file_is_made_anew_and_said_so(damage):
     content[len(content) // 2] ^= 1
     damaged = {"cut": content[:500], "flipped": content, "empty": b"", "text": b"hello"}
     file.write_bytes(damaged[damage])
-    with pytest.warns(CacheWarning, match=r"is damaged .* and is made again"):
+    with pytest.warns(CacheWarning, match="damaged"):
         again = cached("set", {}, make)
     assert make.calls == 2
     np.testing.assert_array_equal(again["x"], whole["x"])
@@ -106,7 +106,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LOPT_CACHE", str(tmp_path / "file" / "cache"))
     make = Maker()
-    with pytest.warns(CacheWarning, match=r"cannot cache set .* set LOPT_CACHE"):
+    with pytest.warns(CacheWarning, match="LOPT_CACHE"):
         arrays = cached("set", {}, make)
     assert arrays["x"].shape == (1000,)
 

@@ -86,7 +86,7 @@ def test_idx_files_are_read(tmp_path, compress):
         (b"\0\0\x08\3\0\0", "damaged"),
         (gzip.compress(b"\0\0\x08\1\0\0\0\1a", mtime=0)[:-9], "cannot read"),
         (b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff", "cannot read"),
-        (gzip.compress(bytes(2**22)), "damaged.*more than 100 times larger unpacked"),
+        (gzip.compress(bytes(2**22)), "damaged.* 100 times"),
         (b"\0\0\x08\x64" + 100 * b"\0\0\0\1" + b"a", "damaged: .*dim"),
         (b"\0\0\x08\4" + 3 * b"\xff\xff\xff\xff" + b"\0\0\0\0", "damaged"),
     ],
@@ -147,7 +147,7 @@ def test_a_name_stays_inside_the_data_folder(home, name):
     (version / "dataset_info.json").write_text("{}")
     for parts in (DATASETS, TEXTS):
         for outside in (name, str(home / "evil")):
-            with pytest.raises(UserError, match="is no name of a data set; write one such as"):
+            with pytest.raises(UserError, match="name of a data set"):
                 build(parts, {"name": "tfds", "dataset": outside})
 
 
@@ -219,7 +219,7 @@ def test_any_text_set_is_read_line_by_line(home, tfds):
     corpus = build(TEXTS, "tfds(dataset='lines', size=300)")
     whole = bytes(np.concatenate([corpus.train, corpus.test]))
     assert whole == b"\n".join(lines)[:300]
-    with pytest.raises(UserError, match="no image classification set"):
+    with pytest.raises(UserError, match="image classification"):
         build(DATASETS, "tfds(dataset='lines')")
 
 

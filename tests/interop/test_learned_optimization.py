@@ -350,19 +350,19 @@ def test_mistakes_are_one_line(momentum, tmp_path):
     (tmp_path / "shape").write_bytes(serialization.to_bytes({k: np.zeros((2, 2)) for k in theta}))
     for call, message in (
         (lambda: optimizer_from(learned), "pass its theta"),
-        (lambda: optimizer_from(learned, tmp_path / "none"), "cannot read .*No such file"),
+        (lambda: optimizer_from(learned, tmp_path / "none"), "No such file"),
         (lambda: optimizer_from(learned, tmp_path / "text"), "holds no theta"),
         (lambda: optimizer_from(learned, tmp_path / "other"), "not of this optimizer's theta"),
         (lambda: optimizer_from(learned, tmp_path / "shape"), "theta: shapes differ"),
-        (lambda: optimizer_from("user_parts:bowl"), "user_parts:bowl is a Quadratic, no optimizer"),
-        (lambda: optimizer_from("user_parts:descent"), "needs the argument 'learning_rate'"),
-        (lambda: task_from("quadratic"), "unknown part of learned_optimization 'quadratic'"),
-        (lambda: optimizer_from(3), "no optimizer of learned_optimization"),
-        (lambda: task_from(3), "no Task or TaskFamily of learned_optimization"),
-        (lambda: task_from("user_parts:bowl"), "a Quadratic, no Task or TaskFamily"),
+        (lambda: optimizer_from("user_parts:bowl"), "Quadratic.* optimizer"),
+        (lambda: optimizer_from("user_parts:descent"), "learning_rate"),
+        (lambda: task_from("quadratic"), "'quadratic'"),
+        (lambda: optimizer_from(3), "3.* optimizer"),
+        (lambda: task_from(3), "TaskFamily"),
+        (lambda: task_from("user_parts:bowl"), "Quadratic.* TaskFamily"),
         (lambda: as_learned_optimizer("gates"), "pass learning_rate"),
-        (lambda: as_learned_optimizer("gate", 0.1), "unknown rule 'gate'; did you mean gates"),
-        (lambda: as_learned_optimizer(3, 0.1), "is a int, no rule"),
+        (lambda: as_learned_optimizer("gate", 0.1), "'gate'"),
+        (lambda: as_learned_optimizer(3, 0.1), "int.* rule"),
         (lambda: as_learned_optimizer("unf(layers=exact)", 0.1), "tied to an architecture"),
     ):
         with pytest.raises(UserError, match=message) as caught:
@@ -371,7 +371,7 @@ def test_mistakes_are_one_line(momentum, tmp_path):
 
 
 def test_a_file_does_not_import_it():
-    with pytest.raises(UserError, match="named in a file"):
+    with pytest.raises(UserError, match="--trust"):
         build_untrusted(f"{HERE}:task_from(theirs=learned_optimization.tasks.quadratics:LogQuad)")
 
 

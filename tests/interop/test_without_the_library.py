@@ -29,5 +29,5 @@ def test_what_it_imports_and_is_missing_is_named(name, monkeypatch, tmp_path):
         file.write_text("import no_such_package.core\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(library, "LIBRARY", "half_installed")
-    with pytest.raises(UserError, match="needs no_such_package, which is not installed: pip "):
+    with pytest.raises(UserError, match=r"no_such_package.* pip "):
         CALLS[name]()

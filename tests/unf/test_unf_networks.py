@@ -166,21 +166,21 @@ def test_tensors_without_elements_change_nothing(kind):
             assert of_all.pop("empty").shape == (4, 0, 2)
         assert_close(of_all, y, rtol=1e-5, atol=1e-6)
     nothing = PermutationSpec({"empty": Axes("none")}, {"none": 0})
-    with pytest.raises(SpecError, match="needs at least one parameter"):
+    with pytest.raises(SpecError, match="one parameter"):
         UNF(nothing, (2,), kind).init(jax.random.key(0), {"empty": jnp.zeros((0, 3))})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kernel": (4, 6, 3)}, "kernel axis 1: the group 'out' has size 5 and the tensor has 6"),
+        ({"kernel": (4, 6, 3)}, "kernel axis 1.* 5 .* 6"),
         (
             {"kernel": (4, 5)},
-            r"kernel has the 2 axes.* add a channel axis behind them, x\[",
+            r"kernel.* 2 axes.* x\[",
         ),
-        ({"kernel": (4,)}, "kernel: the spec has 2 axes"),
-        ({"kernel": (4, 5, 7)}, "kernel has 7 channels and bias has 3"),
-        ({"more": (4, 3)}, "more is in the params and not in the spec"),
+        ({"kernel": (4,)}, "kernel.* 2 axes"),
+        ({"kernel": (4, 5, 7)}, "kernel.* 7.* bias.* 3"),
+        ({"more": (4, 3)}, "more .* spec"),
     ],
 )
 def test_trees_that_do_not_fit_are_refused(change, message):
@@ -192,9 +192,9 @@ def test_trees_that_do_not_fit_are_refused(change, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((4, 2), "exakt"), "unknown layer 'exakt'; did you mean exact"),
-        (((4, 2), ("exact",)), "1 layers and 2 features"),
-        (((), "exact"), "0 layers and 0 features"),
+        (((4, 2), "exakt"), "'exakt'.* exact"),
+        (((4, 2), ("exact",)), "1 layers.* 2 features"),
+        (((), "exact"), "0 layers.* 0 features"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(arguments, message):
@@ -203,7 +203,7 @@ def test_networks_that_cannot_be_are_refused(arguments, message):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(UserError, match="no kernel_init 'fanin'; did you mean fan_in"):
+    with pytest.raises(UserError, match=r"kernel_init.*'fanin'"):
         UNF(SPEC, (2,), "exact", kernel_init="fanin").init(jax.random.key(0), draw(SPEC, 3))
-    with pytest.raises(UserError, match="no pooling 'all'"):
+    with pytest.raises(UserError, match=r"pooling.*'all'"):
         InvariantUNF(SPEC, (2,), (1,), pooling="all").init(jax.random.key(0), draw(SPEC, 3))
