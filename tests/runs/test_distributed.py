@@ -205,7 +205,7 @@ def test_processes_that_do_not_share_their_workdir_are_refused(tmp_path):
 @pytest.mark.slow
 def test_a_peer_that_does_not_come_is_one_line():
     wait = (
-        "from lopt.meta import distributed\n"
+        "from lopt.runs import distributed\n"
         "distributed._PATIENCE = 3\n"
         f"distributed.join('localhost:{free_port()}', 2, 0)\n"
     )
