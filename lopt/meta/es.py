@@ -8,7 +8,7 @@ from jaxtyping import Array
 from lopt.base.checks import POSITIVE, SIZE, set_checked
 from lopt.meta.estimator import LOSS_CAP, Estimator, Metrics, Problem, Theta
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
-from lopt.meta.unroll import Losses, init_run, unroll
+from lopt.meta.unroll import Losses, whole_run
 from lopt.tasks import Task
 
 
@@ -37,11 +37,6 @@ class ES(Estimator):
     loss_cap: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run.
-
-        Raises:
-          UserError: if a number is not positive.
-        """
         set_checked(self, "ES", pairs=SIZE, horizon=SIZE, sigma=POSITIVE, loss_cap=LOSS_CAP)
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> tuple[()]:
@@ -54,9 +49,7 @@ class ES(Estimator):
         noise = normal_like(problem, noise_key, theta, self.pairs, self.sigma)
 
         def one(task: Task, theta: Theta, key: Array) -> Losses:
-            optimizer = problem.optimizer(theta)
-            run = init_run(task, optimizer, key, self.horizon)
-            return unroll(task, optimizer, run, self.horizon)[1]
+            return whole_run(task, problem.optimizer(theta), key, self.horizon)
 
         keys = twice(problem, jax.random.split(run_key, self.pairs))
         losses = over_particles(problem, one, antithetic(problem, theta, noise), keys)

@@ -23,12 +23,12 @@ class MetaState(NamedTuple):
 
     Attributes:
       theta: the meta-parameters.
-      average: of theta, exponential, over meta-steps; theta itself if none is kept.
+      average: of theta, exponential, over meta-steps; theta itself without averaging.
       outer_state: the state of the outer optimizer.
       estimator_states: of each problem, inner runs included.
       step: meta-steps taken.
       skipped: meta-steps in a row, up to now, that left theta as it was.
-      key: what all randomness is derived from, together with `step`.
+      key: of all randomness, together with `step`.
     """
 
     theta: Theta
@@ -155,10 +155,10 @@ class MetaTraining:
         return one_ahead(self.send(state, steps))
 
     def send(self, state: MetaState, steps: int) -> Iterator[tuple[MetaState, Report]]:
-        """As `run`, but each step is yielded when it is sent off to the device.
+        """As `run`, but each step is yielded when it is sent off to the device, before it is done.
 
-        Nothing of it is computed then: a consumer who reads it waits for it, and the device waits
-        for the consumer. `one_ahead` avoids both.
+        A consumer who reads it waits for the device, and the device for the consumer; `one_ahead`
+        avoids both.
         """
         for _ in range(int(state.step), steps):
             state, report = self._step(self._tasks, state)
@@ -170,43 +170,30 @@ class MetaTraining:
 
     def _init_all(self, tasks: tuple[Any, ...], theta: Theta, key: Array) -> MetaState:
         init_key, loop_key = jax.random.split(key)
-        states = [
-            estimator.init(problem._replace(task=task), theta, jax.random.fold_in(init_key, i))
-            for i, (problem, estimator, task) in self._each(tasks)
-        ]
+        states = tuple(
+            estimator.init(problem, theta, jax.random.fold_in(init_key, i))
+            for i, problem, estimator in self._each(tasks)
+        )
         zero = jnp.zeros((), jnp.int32)
-        outer_state = self._outer.init(theta)
-        return MetaState(theta, theta, outer_state, tuple(states), zero, zero, loop_key)
+        return MetaState(theta, theta, self._outer.init(theta), states, zero, zero, loop_key)
 
     def _step_all(self, tasks: tuple[Any, ...], state: MetaState) -> tuple[MetaState, Report]:
         key = jax.random.fold_in(state.key, state.step)
         gradients, norms, states, metrics = [], [], [], []
-        for i, (problem, estimator, task) in self._each(tasks):
+        for i, problem, estimator in self._each(tasks):
             gradient, estimator_state, seen = estimator.gradient(
-                problem._replace(task=task),
-                state.theta,
-                state.estimator_states[i],
-                jax.random.fold_in(key, i),
+                problem, state.theta, state.estimator_states[i], jax.random.fold_in(key, i)
             )
             norms.append(optax.tree.norm(gradient))
             shorter = jnp.minimum(1.0, self._clip / jnp.maximum(norms[-1], 1e-30))
             gradients.append(optax.tree.scale(shorter, gradient))
             states.append(estimator_state)
             metrics.append(seen)
-        gradient = jax.tree.map(lambda *g: weighted_mean(self._weights, g), *gradients)
         norm = weighted_mean(self._weights, norms)
+        gradient = jax.tree.map(lambda *g: weighted_mean(self._weights, g), *gradients)
         alive = jnp.stack([m.diverged < 1 for m in metrics]).any()
-        updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
-        theta = optax.apply_updates(state.theta, updates)
-        finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(theta)]).all()
-        sound = jnp.isfinite(norm) & alive & finite
-        theta, outer_state = jax.tree.map(
-            lambda new, old: jnp.where(sound, new, old),
-            (theta, outer_state),
-            (state.theta, state.outer_state),
-        )
-        skipped = jnp.where(sound, 0, state.skipped + 1)
-        step = state.step + 1
+        theta, outer_state, sound = self._update(gradient, state, jnp.isfinite(norm) & alive)
+        step, skipped = state.step + 1, jnp.where(sound, 0, state.skipped + 1)
         average = optax.incremental_update(theta, state.average, 1 - self._averaging)
         theta, average, outer_state = self._constrain((theta, average, outer_state))
         meta_loss = weighted_mean(self._weights, [m.meta_loss for m in metrics])
@@ -214,8 +201,23 @@ class MetaTraining:
         after = MetaState(theta, average, outer_state, tuple(states), step, skipped, state.key)
         return after, report
 
-    def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        return enumerate(zip(self.problems, self.estimators, tasks, strict=True))
+    def _update(
+        self, gradient: Theta, state: MetaState, sound: Array
+    ) -> tuple[Theta, PyTree[Array], Array]:
+        """Theta and the outer state after a gradient, or as they were if something is not sound."""
+        before = state.theta, state.outer_state
+        updates, outer_state = self._outer.update(gradient, state.outer_state, state.theta)
+        theta = optax.apply_updates(state.theta, updates)
+        sound &= jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(theta)]).all()
+        chosen = jax.tree.map(
+            lambda new, old: jnp.where(sound, new, old), (theta, outer_state), before
+        )
+        return *chosen, sound
+
+    def _each(self, tasks: tuple[Any, ...]) -> Iterator[tuple[int, Problem, Estimator]]:
+        """Each problem with its task as it is traced, so that data are no constants of programs."""
+        for i, (problem, task) in enumerate(zip(self.problems, tasks, strict=True)):
+            yield i, problem._replace(task=task), self.estimators[i]
 
     def _constrain(self, tree: PyTree[Array]) -> PyTree[Array]:
         """Arrays that lie alike on all devices, so that no device has to ask others for theta."""

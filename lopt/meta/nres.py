@@ -12,7 +12,7 @@ from lopt.meta.staggered import Antithetic, Staggered
 
 
 class NRESState(NamedTuple):
-    """What continues from one truncation to the next.
+    """The state from one truncation to the next.
 
     Attributes:
       staggered: the inner runs, in the order of `antithetic`.

@@ -9,17 +9,17 @@ from jaxtyping import Array, Float
 from lopt.base.checks import POSITIVE, number, set_checked
 from lopt.base.parts import Parts
 
-_ROUNDING = 1e-6
-"""Of the fraction of a run, a float32: the first step of the last part is in it."""
+Steps = Float[Array, "..."]
+"""A number for each inner step."""
+
+_ROUNDING = 1e-6  # of the fraction, a float32, so that the last part has its first step
 
 
 class Objective(abc.ABC):
     """Maps the inner losses of a run to numbers whose mean over the run is its meta-loss."""
 
     @abc.abstractmethod
-    def __call__(
-        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def __call__(self, losses: Steps, fraction: Steps) -> Steps:
         """The contribution of each step.
 
         Args:
@@ -32,9 +32,7 @@ class Objective(abc.ABC):
 class MeanLoss(Objective):
     """The loss itself, as in learned_optimization (Metz et al., arXiv 2203.11860)."""
 
-    def __call__(
-        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def __call__(self, losses: Steps, fraction: Steps) -> Steps:
         return losses
 
 
@@ -54,12 +52,9 @@ class LogLoss(Objective):
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        """Refuse a power that favours the beginning, and a floor that is not positive."""
         set_checked(self, "log", power=number(0), floor=POSITIVE)
 
-    def __call__(
-        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def __call__(self, losses: Steps, fraction: Steps) -> Steps:
         logs = jnp.log(jnp.maximum(losses, 0) + self.floor)
         return (self.power + 1) * fraction**self.power * logs
 
@@ -78,12 +73,9 @@ class EndLoss(Objective):
     part: float = 0.05
 
     def __post_init__(self) -> None:
-        """Refuse a part that is none."""
         set_checked(self, "end", part=number(above=0, most=1))
 
-    def __call__(
-        self, losses: Float[Array, "..."], fraction: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def __call__(self, losses: Steps, fraction: Steps) -> Steps:
         start = 1 - self.part - _ROUNDING
         return jnp.where(fraction >= start, losses / self.part, 0)
 

@@ -73,7 +73,7 @@ def antithetic(problem: Problem, theta: Theta, noise: Theta) -> Theta:
 
 
 def twice(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
-    """What both particles of each pair share, in the order of `antithetic`."""
+    """Arrays of pairs, once for each of their two particles, in the order of `antithetic`."""
     mesh = _halves(problem)
     if mesh is None:
         return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
@@ -82,7 +82,7 @@ def twice(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
 
 
 def per_pair(problem: Problem, tree: PyTree[Array]) -> PyTree[Array]:
-    """The inverse of `twice`: of each pair what its particles share."""
+    """The inverse of `twice`: arrays that both particles of a pair have alike, once a pair."""
     mesh = _halves(problem)
     if mesh is None:
         return jax.tree.map(lambda x: x[: x.shape[0] // 2], tree)
@@ -109,7 +109,7 @@ def over_particles(
 def over_pairs(
     problem: Problem, function: Callable[..., Any], *pairs: Any, alike: tuple[Any, ...] = ()
 ) -> Any:
-    """As `over_particles`, for what is done once for both particles of a pair."""
+    """As `over_particles`, once for both particles of a pair."""
     return _over(problem, function, PartitionSpec(PAIR) if _halves(problem) else None, alike, pairs)
 
 

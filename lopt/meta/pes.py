@@ -14,7 +14,7 @@ from lopt.tasks import Task
 
 
 class PESState(NamedTuple):
-    """What continues from one truncation to the next.
+    """The state from one truncation to the next.
 
     Attributes:
       staggered: the inner runs, in the order of `antithetic`.

@@ -71,12 +71,6 @@ class Truncated(Estimator):
     loss_cap: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run.
-
-        Raises:
-          UserError: if a number is not positive, `horizon` is no multiple of `truncation`, or
-            `shortest` is negative or above `horizon`.
-        """
         name = type(self).__name__
         sizes = {"pairs": SIZE, "truncation": SIZE, "horizon": SIZE, "shortest": integer(0)}
         set_checked(self, name, **sizes, loss_cap=LOSS_CAP)

@@ -19,7 +19,7 @@ class Run(NamedTuple):
       opt_state: the optimizer's state.
       step: how many steps were taken.
       length: how many steps the run is to have.
-      key: what the run's data and noise are derived from, together with the step.
+      key: of the run's data and noise, together with the step.
     """
 
     params: PyTree[Array]
@@ -102,3 +102,11 @@ def unroll(
         return run, Losses(loss, fraction)
 
     return jax.lax.scan(body, run, length=steps)
+
+
+def whole_run(
+    task: Task, optimizer: optax.GradientTransformation, key: Array, length: int
+) -> Losses:
+    """The losses of a run from its first step to its last."""
+    run = init_run(task, optimizer, key, length)
+    return unroll(task, optimizer, run, length)[1]

@@ -14,11 +14,11 @@ from lopt.base.checks import SIZE, integer
 from lopt.meta.estimator import LOSS_CAP, Problem, Theta, normalized, weighted_mean
 from lopt.meta.loop import MetaState, Report
 from lopt.meta.particles import measure, over_particles
-from lopt.meta.unroll import Losses, init_run, unroll
+from lopt.meta.unroll import Losses, whole_run
 from lopt.runs.distributed import replicate
 
 _SEED = 2_000_000
-"""What the keys of validation runs are derived from, the same ones at every validation."""
+"""The seed of validation runs, the same ones at every validation."""
 
 
 class Best(NamedTuple):
@@ -102,7 +102,7 @@ class Validation:
         self._validate = jax.jit(self._validate_all, out_shardings=everywhere)
 
     def init(self, theta: Theta) -> Best:
-        """What is best before the first validation: any theta, at an infinite loss."""
+        """The best before the first validation: any theta, at an infinite loss."""
         return self._init(theta)
 
     def __call__(self, best: Best, theta: Theta, step: int) -> tuple[Best, ValidationLoss]:
@@ -124,9 +124,9 @@ class Validation:
         steps: Iterable[tuple[MetaState, Report]],
         best: Best,
         done: int,
-        last: int | Sequence[int],
+        ends: Sequence[int],
     ) -> Iterator[tuple[MetaState, Report, Best, ValidationLoss | None]]:
-        """Validate as meta-training goes: every so many meta-steps, and after the last one.
+        """Validate as meta-training goes: every so many meta-steps, and at the end.
 
         A validation is sent off as soon as its meta-step is, and nothing of it is waited for. It is
         compiled in the background of the first meta-steps.
@@ -135,7 +135,7 @@ class Validation:
           steps: of `MetaTraining.send`.
           best: the best so far.
           done: meta-steps taken before.
-          last: meta-steps in all; of a run that was extended, all that it had.
+          ends: meta-steps in all; of a run that was extended, all numbers that it had.
 
         Yields:
           The state and the report of each step, the best until then, and the validation loss, or
@@ -144,15 +144,13 @@ class Validation:
         if not self._every:
             yield from ((*taken, best, None) for taken in steps)
             return
-        ends = [last] if isinstance(last, int) else last
         lowered = self._validate.lower(self._tasks, best, best.theta, done)
         with ThreadPoolExecutor(1) as background:
             compiling = background.submit(lowered.compile)
             for step, (state, report) in enumerate(steps, start=done + 1):
                 loss = None
                 if step % self._every == 0 or step in ends:
-                    validate = compiling.result()
-                    best, loss = validate(self._tasks, best, state.average, step)
+                    best, loss = compiling.result()(self._tasks, best, state.average, step)
                 yield state, report, best, loss
 
     def _validate_all(
@@ -171,9 +169,7 @@ class Validation:
 
     def _loss(self, problem: Problem, theta: Theta, keys: Array) -> Float[Array, ""]:
         def one(task: Any, theta: Theta, key: Array) -> Losses:
-            optimizer = problem.optimizer(theta)
-            run = init_run(task, optimizer, key, self._horizon)
-            return unroll(task, optimizer, run, self._horizon)[1]
+            return whole_run(task, problem.optimizer(theta), key, self._horizon)
 
         losses = over_particles(problem, one, keys, alike=(theta,))
         return measure(problem, losses, self._cap)[2].meta_loss

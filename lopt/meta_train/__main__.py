@@ -5,7 +5,7 @@ python -m lopt.meta_train --config=configs/quickstart.py --workdir=runs/quicksta
 
 The same command resumes a run that was interrupted. --extend takes a finished run on to a larger
 --config.outer.steps, and --from=base begins with the theta of a file.
-For several GPUs or hosts see docs/scaling.md, for a task of your own docs/meta-training.md.
+For several GPUs or hosts see docs/scaling.md, for tasks that you define docs/meta-training.md.
 """
 
 from collections.abc import Sequence

@@ -12,10 +12,10 @@ from lopt.runs.lock import only_process
 from lopt.runs.workdir import CONFIG, first_difference, saved, writing_to
 
 _LENGTHS = "earlier_lengths"
-"""The key of `config.json` with how many meta-steps the run had before it was extended."""
+"""The key of `config.json` with the numbers of meta-steps before each extension."""
 
 Parts = Sequence[tuple[MetaTraining, int]]
-"""What takes the meta-steps of each part of a run, and the step that it reaches; rising."""
+"""For each part of a run its meta-training and the step that it reaches; rising."""
 
 
 def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
@@ -61,7 +61,7 @@ def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
 
 
 def earlier_lengths(workdir: Path) -> list[int]:
-    """How many meta-steps a run had before each time that it was extended; rising.
+    """The numbers of meta-steps that a run had before it was extended; rising.
 
     Raises:
       UserError: if the workdir's `config.json` is damaged.

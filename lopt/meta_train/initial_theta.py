@@ -1,4 +1,4 @@
-"""The theta that meta-training starts from, where it is not the rule's own: that of a file."""
+"""The theta of a file, which meta-training can start from."""
 
 import dataclasses
 from typing import Any

@@ -30,7 +30,7 @@ PARTS = {
 """The parts that flags can put into a config, by their key in it."""
 
 FIX = "lower task.batch_size, the task's widths or estimator.pairs"
-"""What helps where memory does not suffice."""
+"""The fix where memory does not suffice."""
 
 _NO_VALIDATION = ConfigDict({"every": 0, "runs": 1})
 
@@ -90,7 +90,7 @@ class Setup:
         )
 
     def training(self, steps: int) -> MetaTraining:
-        """What takes meta-steps, whose learning rate falls to zero over a run of so many."""
+        """Meta-training whose learning rate falls to zero over a run of so many meta-steps."""
         outer = self.config.outer
         rate = optax.cosine_decay_schedule(outer.learning_rate, steps)
         return MetaTraining(

@@ -1,4 +1,4 @@
-"""What meta-training records of each meta-step, and shows of some."""
+"""Records every meta-step, and shows how far meta-training is."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ class Recorder:
         self._stack.close()
 
     def flush(self) -> None:
-        """Bring all records to the disk, as must be done before the state of their step is kept."""
+        """Bring all records to the disk, before the checkpoint of their step is written."""
         self._records.flush()
 
     def __call__(self, report: Report, validation: ValidationLoss | None = None) -> None:

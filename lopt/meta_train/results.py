@@ -1,4 +1,4 @@
-"""What a run of meta-training leaves in its workdir at the end."""
+"""Results of meta-training, which it leaves in the workdir at the end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,10 +21,10 @@ RESULT = "optimizer.safetensors"
 _BEST, _PICTURE = "best.safetensors", "meta_loss.png"
 
 WRITTEN = (FOLDER, "metrics.jsonl", "tensorboard", _PICTURE, _BEST, RESULT)
-"""What a run of meta-training writes besides its config."""
+"""The files and folders that a run of meta-training writes besides its config."""
 
 _FIXES = {"outer.steps": "take it on with --extend"}
-"""What helps where a workdir is of another config, by the value that differs."""
+"""The fix where a workdir is of another config, by the value that differs."""
 
 
 def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:

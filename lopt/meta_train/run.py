@@ -20,7 +20,7 @@ from lopt.runs.workdir import Claim
 
 
 class Snapshot(NamedTuple):
-    """What a run resumes from.
+    """A checkpoint of meta-training.
 
     Attributes:
       state: of meta-training.

@@ -1,1 +1,1 @@
-"""What long commands share: workdirs, checkpoints, processes, signals, locks, config files."""
+"""The machinery of long commands: workdirs, checkpoints, processes, signals, locks, configs."""

@@ -21,8 +21,8 @@ from lopt.runs.workdir import writing_to
 FOLDER = "checkpoints"
 """The folder of a workdir that they are in."""
 
-_KEEP = 3
-"""How many checkpoints stay."""
+_KEPT = 3
+"""Checkpoints that stay: if one is damaged, two are left to resume from."""
 
 _COPIES = 5
 """Checkpoints that are on the disk at most, one that is being written included."""
@@ -74,7 +74,7 @@ class Checkpoints:
         require_keepable(folder)
         # folders that cannot be made would have threads wait for them, for minutes
         at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
-        options = ocp.CheckpointManagerOptions(max_to_keep=_KEEP, async_options=at_once)
+        options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, async_options=at_once)
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add(_ITEM, ocp.args.StandardSave, Digested())
         self._manager = ocp.CheckpointManager(

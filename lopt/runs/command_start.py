@@ -1,8 +1,8 @@
-"""What has to be settled before a command's imports, for `python -m lopt.compare` and the like.
+"""Settles what cannot wait for a command's imports, for `python -m lopt.compare` and the like.
 
 Ctrl-C while they go on, for seconds, ends it without a traceback; and pictures go to files, so that
 a backend of matplotlib's that is not there is no mistake. Importing this module does nothing of
-that in any other program: its signals and its environment are its own.
+that in any other program, which has its signals and its environment to itself.
 """
 
 import os

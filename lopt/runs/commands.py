@@ -1,4 +1,4 @@
-"""How the command lines run: absl flags in, one line and exit status 2 for a user's mistake."""
+"""Runs command lines: absl flags in, one line and exit status 2 for a user's mistake."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def run(main: Callable[[Sequence[str]], None], parts: Mapping[str, Parts] | None
     there are other processes, which have to be notified. What cannot be printed ends nothing.
 
     Args:
-      main: is given the command line, what is not a flag.
+      main: is given the words of the command line that are no flags.
       parts: that flags can put into the config, by their key in it; as in `ConfigFile`.
     """
 

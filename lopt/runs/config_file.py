@@ -32,7 +32,7 @@ class ConfigFile(flags.ArgumentParser):
         Args:
           name: of the flag.
           argv: the command line, for the keys that it overrides. The flags that swap a part are
-            taken out of it: they are no values of the config's own types.
+            taken out of it: absl would refuse a value of another type than the config's.
           parts: path of a key -> the parts that it can name, as in `{"rule": RULES}`; `*` in a path
             stands for any key.
         """
@@ -118,7 +118,7 @@ def _parts_at(path: str, parts: Mapping[str, Parts]) -> Parts | None:
 
 
 def _split(argument: str) -> tuple[str, str | None]:
-    """The path and the argument after it; a path may have colons of its own."""
+    """The path and the argument after it; a path may have colons in it."""
     words = argument.split(":")
     for n in range(len(words), 0, -1):
         if Path(path := ":".join(words[:n])).is_file():
@@ -135,7 +135,7 @@ def _require_arguments(path: str, get_config: Callable[..., Any], given: int) ->
 
 
 def _in_one_line(path: str, action: Callable[[], Any]) -> Any:
-    """What an action returns; the config file's errors become a `UserError` with their line."""
+    """Call an action; the config file's errors become a `UserError` with their line."""
     try:
         return action()
     except UserError:

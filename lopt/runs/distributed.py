@@ -35,14 +35,11 @@ from jaxtyping import Array, PyTree
 from lopt.base.errors import UserError, user_errors
 from lopt.base.printed import printable
 
-_PATIENCE = 45
-"""Seconds in which all processes must have been started."""
+_PATIENCE = 45  # seconds in which all processes must have been started
 
-_HEARTBEAT = 30
-"""Seconds without a sign of life after which a process counts as dead."""
+_HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
 
-_MESSAGE = 4096
-"""Bytes that the first process can tell the others at a time."""
+_MESSAGE = 4096  # bytes that the first process tells the others at a time
 
 _LOST = re.compile(
     r"[A-Z_]+: (Gloo .* failed: .*(by peer|refused|timed? ?out|Broken pipe)"
@@ -50,7 +47,7 @@ _LOST = re.compile(
     r"|.*CoordinationServiceError)",
     re.DOTALL,
 )
-"""How XLA's errors begin when a process cannot be reached: on CPU, on GPU, at a barrier.
+"""Beginnings of XLA's errors when a process cannot be reached: on CPU, on GPU, at a barrier.
 
 On CPU it is a `ValueError`, so that its type does not tell it from other errors.
 """
@@ -108,7 +105,7 @@ def is_first() -> bool:
 
 
 def from_first(action: Callable[[], Any]) -> Any:
-    """What `action` returns in the first process; the others do not call it.
+    """The result of `action` in the first process; the others do not call it. Collective.
 
     Args:
       action: what it returns must be plain data.
@@ -134,12 +131,12 @@ def from_first(action: Callable[[], Any]) -> Any:
 
 
 def everywhere(condition: bool) -> bool:
-    """Whether a condition holds in all processes."""
+    """Whether a condition holds in all processes. Collective."""
     return bool(np.all(multihost_utils.process_allgather(np.array(condition))))
 
 
 def require_alike(config: Any) -> None:
-    """Find out whether all processes were started with the same config.
+    """Find out whether all processes were started with the same config. Collective.
 
     Raises:
       UserError: in all processes, if not.

@@ -15,17 +15,14 @@ from lopt.base.errors import UserError, reason_of
 
 _FILE = ".lock"
 
-_SAYS = "process "
-"""How such a file begins, unless it is empty."""
+_SAYS = "process "  # the beginning of such a file, unless it is empty
 
-_LONGEST = 300
-"""Bytes of it that are read."""
+_LONGEST = 300  # bytes of it that are read
 
-_FOREIGN = (errno.ELOOP, errno.ENXIO, errno.EEXIST)
-"""How a link, a socket and `_sign` answer."""
+_FOREIGN = (errno.ELOOP, errno.ENXIO, errno.EEXIST)  # answers for a link, a socket, and of _sign
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""How file systems that know no locks answer, some of clusters among them."""
+"""Answers of file systems that know no locks, some of clusters among them."""
 
 
 @contextmanager

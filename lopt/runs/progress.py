@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, lines elsewhere, nothing on a quiet console."""
+"""Progress of a command: a bar on a terminal, lines elsewhere, nothing on a quiet console."""
 
 import math
 import time

@@ -24,8 +24,7 @@ from lopt.runs.lock import only_process
 CONFIG = "config.json"
 """The file that says whose a workdir is."""
 
-_PATIENCE = 10
-"""Seconds until a file that one process wrote must appear to the others."""
+_PATIENCE = 10  # seconds until a file that one process wrote must appear to the others
 
 _PACKAGES = ("lopt", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -232,7 +231,7 @@ def _appears(file: Path, token: str) -> bool:
 
 
 def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """Where two configs differ first, and how; an empty text if they do not.
+    """The first difference of two configs in words; an empty text if they are alike.
 
     Args:
       there: as it was saved.

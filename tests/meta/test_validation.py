@@ -87,7 +87,7 @@ def training():
 
 def watched(validation, state, best, steps):
     sent = training().send(state, steps)
-    return list(one_ahead(validation.watch(sent, best, int(state.step), steps)))
+    return list(one_ahead(validation.watch(sent, best, int(state.step), [steps])))
 
 
 def test_it_is_taken_every_so_many_steps_and_after_the_last_and_changes_nothing():
@@ -132,7 +132,7 @@ def test_a_validation_is_sent_off_before_the_next_step():
 
     begun = training().init(theta_of(0.01), jax.random.key(0))
     validation = validation_of(every=1)
-    for *_, loss in validation.watch(steps(), validation.init(begun.theta), 0, 3):
+    for *_, loss in validation.watch(steps(), validation.init(begun.theta), 0, [3]):
         assert loss is not None
         assert sent == [1]
         break
