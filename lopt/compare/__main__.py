@@ -58,8 +58,7 @@ _KEYS = {*inspect.signature(compare).parameters} - {"workdir", "console"}
 
 _STEPS_UNLESS_SAID = 1000
 
-_WIDTH = 160
-"""Columns of what is printed where there is no terminal."""
+_WIDTH = 160  # columns of what is printed where there is no terminal
 
 
 def main(argv: Sequence[str]) -> None:

@@ -10,18 +10,11 @@ from lopt.compare.runs import Program
 from lopt.meta.unroll import Run, step
 from lopt.tasks import Task
 
-_PATIENCE = 0.1
-"""Seconds that a measurement takes at least: a clock's tick and a switch of threads are less."""
+_PATIENCE = 0.1  # seconds that are measured: a clock's tick and a switch of threads are less
+_ROUNDS = 5  # the fastest counts, as all else only slows a step down
+_MOST_STEPS = 10_000  # of a measurement, for the smallest models
 
-_ROUNDS = 5
-"""How often each optimizer is measured; the fastest counts, as all else only slows it down."""
-
-_MOST_STEPS = 10_000
-"""Steps of a measurement: those of the smallest models are over before `_PATIENCE` is."""
-
-
-Timer = Callable[[], float]
-"""Measures the milliseconds of a step once."""
+Timer = Callable[[], float]  # measures the milliseconds of a step, once
 
 
 def step_timer(program: Program) -> Timer:

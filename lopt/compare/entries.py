@@ -30,11 +30,8 @@ UNTRAINED = "untrained"
 LEARNED, USER_DEFINED = "learned", "own"  # the words of results.json since its first version
 """Kinds of entries beside those of baselines."""
 
-_RATE = 0.01
-"""The centre of the grid of a function that says nothing of its learning rate: that of Adam's."""
-
-_RATE_OF_RULES = 0.1
-"""The centre for a learned optimizer that names no rate: its directions are normalized."""
+_RATE = 0.01  # the centre for a function that says nothing of its learning rate: that for Adam
+_RATE_OF_RULES = 0.1  # for a learned optimizer that names no rate, whose directions are normalized
 
 Maker = Callable[[optax.Schedule | None, Array | None, Task, int], optax.GradientTransformation]
 """(learning rate, weight decay, task, steps) -> optimizer; None for what it brings itself."""

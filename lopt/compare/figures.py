@@ -15,23 +15,12 @@ from lopt.compare.results import Results
 from lopt.compare.statistics import PROFILE_END, Interval, profile
 from lopt.compare.trials import Trial
 
-_PANEL = (4.7, 3.1)
-"""Inches of a task's panel, its labels included."""
-
-_ALONE = (7.2, 4.2)
-"""Inches of a panel that is the only one."""
-
-_POINTS = 400
-"""Steps of a curve that are drawn."""
-
-_FLOOR = 1e-8
-"""How far below its top a panel may reach: a task that is solved exactly has no lowest loss."""
-
-_CEILING = 1.3
-"""How far above the highest first loss a panel ends: what diverges leaves it."""
-
+_PANEL = (4.7, 3.1)  # inches of a task's panel, its labels included
+_ALONE = (7.2, 4.2)  # inches of a panel that is the only one
+_POINTS = 400  # steps of a curve that are drawn
+_FLOOR = 1e-8  # how far below its top a panel may reach: losses of a solved task have no lower end
+_CEILING = 1.3  # how far above the highest first loss a panel ends: what diverges leaves it
 _GUIDE: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 0.8, "zorder": 0}
-"""The line at one, where the reference is, or the best rate."""
 
 
 def figures(results: Results) -> dict[str, Figure]:

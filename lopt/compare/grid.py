@@ -10,14 +10,8 @@ from lopt.base.checks import POSITIVE, SIZE, named, number, sequence, set_checke
 from lopt.base.schedules import SCHEDULES
 from lopt.compare.trials import Setting, Trial
 
-DECADES = 3.0
-"""The powers of ten from the lowest rate of a grid to the highest.
-
-Wide enough for the best rates of small tasks to lie inside: a row says so where one is at an end.
-"""
-
-REFINED = 2
-"""The number of a grid's rates that are set after the others, around the best of them."""
+DECADES = 3.0  # from the lowest rate of a grid to the highest; a row says if its best is at an end
+REFINED = 2  # rates of a grid that are set after the others, on both sides of the best of them
 
 
 @dataclass(frozen=True)
@@ -31,6 +25,10 @@ class Budget:
       rates: learning rates of each schedule and weight decay.
       schedules: names in `lopt.base.schedules.SCHEDULES`.
       weight_decays: none for the default of each optimizer.
+
+    Raises:
+      UserError: for anything but a positive number of rates, the names of one or more schedules,
+        and weight decays that are finite and not negative.
     """
 
     rates: int = 7
@@ -38,19 +36,10 @@ class Budget:
     weight_decays: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        """Check what is given.
-
-        Raises:
-          UserError: for anything but a positive number of rates, the names of one or more
-            schedules, and weight decays that are finite and not negative.
-        """
-        set_checked(
-            self,
-            "",
-            rates=SIZE,
-            schedules=sequence(named("schedule", SCHEDULES), 1),
-            weight_decays=sequence(number(0)),
-        )
+        """Check what is given."""
+        schedules = sequence(named("schedule", SCHEDULES), 1)
+        decays = sequence(number(0))
+        set_checked(self, "", rates=SIZE, schedules=schedules, weight_decays=decays)
 
     @property
     def trials(self) -> int:
@@ -66,6 +55,9 @@ class Search:
       centre: of its grid of learning rates.
       scheduled: whether its learning rate follows a schedule.
       decays: whether it has a weight decay.
+
+    Raises:
+      UserError: if the centre is not a positive number.
     """
 
     centre: float
@@ -73,11 +65,7 @@ class Search:
     decays: bool = False
 
     def __post_init__(self) -> None:
-        """Check the centre.
-
-        Raises:
-          UserError: if it is not a positive number.
-        """
+        """Check the centre."""
         set_checked(self, "", centre=POSITIVE)
 
     def combinations(self, budget: Budget) -> tuple[list[tuple[str, float | None]], int]:

@@ -21,21 +21,13 @@ SAFE = (
 
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
-_READABLE = 0.51
-"""The brightest that a text on white may be: about four to one in contrast."""
-
 AS_IT_IS: Mapping[str, Any] = {"parse_math": False, "usetex": False}
 """Properties of a matplotlib text with a name in it: dollars and backslashes stay what they are."""
 
-_SIZE = 7.0
-"""Points of a label."""
-
-_LEADING = 1.22
-"""The distance of two labels, in sizes."""
-
-
-_HEIGHT = 0.72
-"""The part of its row in a figure that a panel is high, without its title and labels."""
+_READABLE = 0.51  # the brightest that a text on white may be: about four to one in contrast
+_SIZE = 7.0  # points of a label
+_LEADING = 1.22  # the distance of two labels, in sizes
+_HEIGHT = 0.72  # the part of its row in a figure that a panel is high, without title and labels
 
 
 class Look(NamedTuple):

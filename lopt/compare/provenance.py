@@ -11,11 +11,8 @@ from lopt.base.untrusted import require_modest
 from lopt.rules import LearnedOptimizer
 from lopt.tasks import MIXTURES, Task, build_untrusted
 
-_STEPS = integer(1, 10**6)
-"""Steps of a run that a file may ask for."""
-
-_MOST_TASKS = 16
-"""Tasks that a file may name: each is built, and its data read, before anything is trained."""
+_STEPS = integer(1, 10**6)  # of a run, as many as a file may ask for
+_MOST_TASKS = 16  # that a file may name: each is built, and its data read, before any is trained
 
 
 def tasks_of(learned: LearnedOptimizer, file: str) -> dict[str, Task]:

@@ -19,8 +19,7 @@ from lopt.compare.statistics import Interval
 from lopt.compare.tables import MEANINGS, on_task, over_all
 from lopt.compare.trials import Trial
 
-_POINTS = 100
-"""Steps of a curve that are written."""
+_POINTS = 100  # steps of a curve that are written
 
 
 def write(results: Results, folder: Path) -> None:

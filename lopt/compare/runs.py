@@ -20,23 +20,14 @@ from lopt.tasks import Task
 Maker = Callable[[optax.Schedule | None, Array | None], optax.GradientTransformation]
 """(learning rate, weight decay) -> optimizer; None for what the optimizer brings itself."""
 
-Ended = tuple[Float[np.ndarray, " steps"], dict[str, float]]
-"""The losses of a run and its metrics on held-out data."""
+Ended = tuple[Float[np.ndarray, " steps"], dict[str, float]]  # losses, and held-out metrics
 
-_FIRST_SEED = 1_000_000
-"""Trials take the seeds from here on, far from those that meta-training is given."""
+_FIRST_SEED = 1_000_000  # of trials, far from the seeds that meta-training is given
 
+# Bytes that the runs of one call may work on. On a CPU more runs at a time are no faster then
+# (docs/comparing.md, "How it runs"); on an accelerator XLA needs memory beside the working set.
 _CACHE = 2**22
-"""Bytes that the runs of one call may work on, on a CPU.
-
-Beyond it more runs at a time are no faster (docs/comparing.md, "How it runs").
-"""
-
 _FRACTION = 0.25
-"""The fraction of an accelerator's memory that they may work on.
-
-Buffers that XLA has at the same time are not in the estimate of the working set.
-"""
 
 
 class Runs:

@@ -9,9 +9,7 @@ from jaxtyping import Float
 TRIM = 0.25
 """The fraction that an interquartile mean leaves out at either end."""
 
-_CONFIDENCE = (2.5, 97.5)
-"""The percentiles that an interval lies between."""
-
+_CONFIDENCE = (2.5, 97.5)  # the percentiles that an interval lies between
 _RESAMPLES = 2000  # the ends vary in the third figure, and a report takes seconds
 
 PROFILE_END = 4.0

@@ -14,7 +14,7 @@ from typing import Any
 from lopt.base.archive import Archive
 from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
-from lopt.base.errors import UserError, user_errors
+from lopt.base.errors import UserError
 from lopt.compare.trials import Setting, Trial
 from lopt.runs.workdir import Claim, claimed
 
@@ -47,7 +47,7 @@ def opened(folder: str | os.PathLike, plan: Mapping[str, Any]) -> Iterator["Stor
 
 @dataclass(frozen=True)
 class Store:
-    """The trials of a comparison on disk; `UserError` says in a line why it cannot be written."""
+    """The trials of a comparison on disk."""
 
     claim: Claim
 
@@ -75,9 +75,8 @@ class Store:
     def save(self, task: str, optimizer: str, trial: Trial) -> None:
         """Write a trial, all of it or nothing."""
         arrays = {"losses": trial.losses, "metric": trial.metrics}
-        file = self._file(task, optimizer, trial.setting)
-        with self._writing(file):
-            ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
+        file = self._place(self._file(task, optimizer, trial.setting))
+        ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
 
     def load_times(self, task: str) -> dict[str, float]:
         """The stored times of steps on a task, by optimizer; empty if there are none.
@@ -96,19 +95,16 @@ class Store:
 
     def save_times(self, task: str, times: Mapping[str, float]) -> None:
         """Write the times of steps on a task."""
-        file = self._times_file(task)
-        with self._writing(file):
-            write_atomically(file, json.dumps(with_digest({"step_ms": dict(times)})))
+        file = self._place(self._times_file(task))
+        write_atomically(file, json.dumps(with_digest({"step_ms": dict(times)})))
 
-    @contextmanager
-    def _writing(self, file: Path) -> Iterator[None]:
-        fix = "free some space or correct its rights, and the same command resumes"
-        with user_errors(f"{self.claim.workdir} can no longer be written", OSError, fix=fix):
-            self.claim.require_there()
-            # Not with `parents=True`: a workdir that was moved away must not be made again.
-            for folder in reversed(file.relative_to(self.claim.workdir).parents[:-1]):
-                (self.claim.workdir / folder).mkdir(exist_ok=True)
-            yield
+    def _place(self, file: Path) -> Path:
+        """A file that is about to be written, in a folder that is there."""
+        self.claim.require_there()
+        # Not with `parents=True`: a workdir that was moved away must not be made again.
+        for folder in reversed(file.relative_to(self.claim.workdir).parents[:-1]):
+            (self.claim.workdir / folder).mkdir(exist_ok=True)
+        return file
 
     def _times_file(self, task: str) -> Path:
         return self.claim.workdir / _TRIALS / _slug(task) / "step_ms.json"

@@ -18,8 +18,7 @@ from lopt.compare.store import Store
 from lopt.compare.trials import Outcome, Setting, Trial
 from lopt.runs.progress import Progress
 
-Prepared = tuple[Program, Timer | None]
-"""An optimizer's training runs on a task, and what measures its steps if they are timed."""
+Prepared = tuple[Program, Timer | None]  # training runs, and what times steps if they are timed
 
 
 class _FailureError(Exception):

@@ -30,8 +30,8 @@ MEANINGS = {
 }
 """The meaning of columns whose names do not say it."""
 
+# Columns of a task that a terminal has no room for.
 _REPORT_ONLY = ("mean loss", "trials", "diverged", "ms a step", "state")
-"""Columns of a task that a terminal has no room for."""
 
 
 class Table(NamedTuple):
@@ -59,7 +59,7 @@ def over_all(results: Results) -> Table:
             "failed on": str(place.failed or ""),
         }
 
-    order = sorted(places, key=lambda name: -_sortable(places[name].speedup.mean))
+    order = sorted(places, key=lambda name: -np.nan_to_num(places[name].speedup.mean, nan=-np.inf))
     return _table(map(cells, order))
 
 
@@ -69,7 +69,7 @@ def on_task(results: Results, task: str) -> Table:
     def place(name: str) -> tuple[bool, float, float]:
         best = results.best(task, name)
         loss = math.inf if best is None else best.score("final_loss")
-        return best is None, -_sortable(results.on_task(task, name).mean), loss
+        return best is None, -np.nan_to_num(results.on_task(task, name).mean, nan=-np.inf), loss
 
     order = sorted(results.optimizers, key=place)
     return _table(_on_task(results, task, name) for name in order)
@@ -174,10 +174,6 @@ def _size(size: int) -> str:
         if size >= unit:
             return f"{number(size / unit)} {name}"
     return f"{size} B"
-
-
-def _sortable(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 def _table(cells: Iterable[Mapping[str, str]]) -> Table:
