@@ -17,7 +17,7 @@ Axis = Union[str, "Product", "Sum"]
 T = TypeVar("T")
 
 ROLES = ("input", "output", "spatial", "vector", "entry", "stack")
-"""What an axis can be to its tensor: a matrix reads along its inputs and over space and writes its
+"""The roles of axes: a matrix reads along its inputs and over space and writes its
 outputs; single entries of a table are looked up, or added at one place each; each index of a stack
 is a tensor of its own, as of layers in a scan, members of an ensemble, and experts."""
 

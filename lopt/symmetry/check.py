@@ -12,7 +12,7 @@ from jax.extend import core
 from jaxtyping import Array, PyTree
 
 from lopt.symmetry.axes import Axis, fold, groups_of
-from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, split_args
+from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, on_arrays
 from lopt.symmetry.jaxprs import shape_of
 from lopt.symmetry.outside import FixedUnitsWarning
 from lopt.symmetry.paths import leaves_with_path, name_of
@@ -21,7 +21,7 @@ from lopt.symmetry.spec import PermutationSpec, SpecError, require_spec
 
 @dataclass(frozen=True)
 class SpecCheck:
-    """What `check_spec` found. It is true if the spec holds, and prints as a table.
+    """The result of `check_spec`. It is true if the spec holds, and prints as a table.
 
     Attributes:
       errors: for each true group, by how much the outputs change when it alone is permuted,
@@ -119,11 +119,11 @@ def check_spec(
         if double:
             params, args = _widened(params), _widened(args)
         params = jax.tree.map(lambda x: _noisy(x, random), params)
-        arrays, with_arrays = split_args(args)
+        of_arrays, arrays = on_arrays(fn, args)
 
         @jax.jit
         def outputs(params: Any, permutations: Any, arrays: Any) -> Any:
-            return fn(spec.permute(params, permutations), *with_arrays(arrays))
+            return of_arrays(spec.permute(params, permutations), arrays)
 
         def run(permutations: dict[str, np.ndarray]) -> list[np.ndarray]:
             return _numbers(outputs(params, permutations, arrays))
@@ -142,18 +142,15 @@ def check_spec(
 
 def _precision(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tuple[bool, float]:
     """Whether `fn` can run in double precision, and up to which error a difference is rounding."""
-    arrays, with_arrays = split_args(args)
-
-    def trace(params: Any, arrays: Any) -> core.Jaxpr:
-        return jax.make_jaxpr(lambda p, xs: fn(p, *with_arrays(xs)))(params, arrays).jaxpr
-
+    of_arrays, arrays = on_arrays(fn, args)
+    trace = jax.make_jaxpr(of_arrays)
     with jax.enable_x64(True):
         try:
-            return True, _tolerance(trace(_widened(params), _widened(arrays)))
+            return True, _tolerance(trace(_widened(params), _widened(arrays)).jaxpr)
         except Exception:
             pass  # Many models name their dtype, which then differs from that of the params.
     with jax.enable_x64(False):
-        return False, _tolerance(trace(params, arrays))
+        return False, _tolerance(trace(params, arrays).jaxpr)
 
 
 def _tolerance(jaxpr: core.Jaxpr) -> float:

@@ -1,7 +1,6 @@
 """The permutation spec of any JAX function, inferred from its trace."""
 
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -91,20 +90,18 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
         if not atom.read or atom.size <= 1:
             fix(atom, "single" if atom.read else "unread")
     if walk.unknown:
-        warnings.warn(_advice(list(walk.unknown)), UnknownPrimitiveWarning, stacklevel=2)
+        warnings.warn(
+            f"infer_spec has no handler of {', '.join(walk.unknown)} and has fixed every axis that "
+            "it touches; to find more symmetries, teach it with "
+            f"lopt.register_primitive({next(iter(walk.unknown))!r})",
+            UnknownPrimitiveWarning,
+            stacklevel=2,
+        )
     fixed_units = advice([path for path, _ in leaves_with_path(params)], symbols)
     if fixed_units:
         warnings.warn(fixed_units, FixedUnitsWarning, stacklevel=2)
     uses = find_uses(jaxpr, shapes)
-    order = lambda symbol: walk.order.get(symbol, math.inf)  # noqa: E731
-    return with_uses(name_groups(params, symbols, order, sides_of(uses)), uses)
-
-
-def _advice(unknown: list[str]) -> str:
-    return (
-        f"infer_spec has no handler of {', '.join(unknown)} and has fixed every axis that it "
-        f"touches; to find more symmetries, teach it with lopt.register_primitive({unknown[0]!r})"
-    )
+    return with_uses(name_groups(params, symbols, walk.order, sides_of(uses)), uses)
 
 
 def _argument_names(fn: Callable[..., Any], args: tuple) -> list[str]:
@@ -144,15 +141,9 @@ def _shapes_of(params: PyTree[Array]) -> list[tuple[int, ...]]:
 def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> core.ClosedJaxpr:
     if not callable(fn):
         raise InferenceError(f"infer_spec: fn is a {type(fn).__name__}, not a function")
-    leaves, structure = jax.tree.flatten(params)
-    arrays, with_arrays = split_args(args)
-
-    def flat(*given: Array) -> Any:
-        params = jax.tree.unflatten(structure, given[: len(leaves)])
-        return fn(params, *with_arrays(given[len(leaves) :]))
-
+    of_arrays, arrays = on_arrays(fn, args)
     try:
-        return jax.make_jaxpr(flat)(*leaves, *arrays)
+        return jax.make_jaxpr(of_arrays)(params, arrays)
     except Exception as error:
         name = getattr(fn, "__qualname__", type(fn).__name__)
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -167,13 +158,16 @@ def _trace(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> core.C
         ) from error
 
 
-def split_args(args: tuple) -> tuple[list[Array], Callable[[Sequence[Array]], tuple]]:
-    """The arrays in some arguments, and what puts others in their place."""
+def on_arrays(
+    fn: Callable[..., Any], args: tuple
+) -> tuple[Callable[[Any, Sequence[Array]], Any], list[Array]]:
+    """A function of params and of the arrays in some arguments, and these arrays."""
     leaves, structure = jax.tree.flatten(args)
     places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
 
-    def with_arrays(arrays: Sequence[Array]) -> tuple:
+    def of_arrays(params: Any, arrays: Sequence[Array]) -> Any:
         given = dict(zip(places, arrays, strict=True))
-        return jax.tree.unflatten(structure, [given.get(i, x) for i, x in enumerate(leaves)])
+        all_args = jax.tree.unflatten(structure, [given.get(i, x) for i, x in enumerate(leaves)])
+        return fn(params, *all_args)
 
-    return [leaves[i] for i in places], with_arrays
+    return of_arrays, [leaves[i] for i in places]

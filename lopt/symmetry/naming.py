@@ -22,13 +22,13 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from lopt.symmetry.axes import Axes, Product, groups_of, rename
-from lopt.symmetry.outside import own_name
+from lopt.symmetry.outside import argument_name
 from lopt.symmetry.paths import Path, leaves_with_path, name_of
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
@@ -37,7 +37,7 @@ from lopt.symmetry.symbols import Atom, Symbol, factors, parts, resolve
 def name_groups(
     tree: Any,
     symbols: Sequence[Sequence[Symbol]],
-    order: Callable[[Symbol], float],
+    order: Mapping[Symbol, int],
     sides: Sequence[tuple[frozenset[int], frozenset[int]] | None],
 ) -> PermutationSpec:
     """The spec that a tree of params has when its axes have these symbols.
@@ -45,7 +45,7 @@ def name_groups(
     Args:
       tree: the params, or anything with their structure.
       symbols: the symbols of the axes of each leaf.
-      order: when the function first reads an axis, given its symbol.
+      order: when the function first reads each axis, by its symbol.
       sides: the axes that each tensor is read along and those that it writes, where that is known.
 
     Returns:
@@ -57,7 +57,7 @@ def name_groups(
     paths = [path for path, _ in leaves_with_path(tree)]
     simplify = _Simplify()
     simple: list[list[Any]] = [[simplify(symbol) for symbol in axes] for axes in symbols]
-    moments = [min(map(order, axes), default=math.inf) for axes in symbols]
+    moments = [min((order.get(s, math.inf) for s in axes), default=math.inf) for axes in symbols]
     introduced: dict[Atom, str] = {}
     states: dict[Atom, set[str]] = {}
     for i in sorted(range(len(paths)), key=lambda i: moments[i]):
@@ -130,10 +130,10 @@ def _ends(
 
 
 _READ = {"constant": "input", "single": "input", "stacked": "stacked input", "random": "noise"}
-"""What a fixed atom is called that matrices only read, by its reason."""
+"""The name of a fixed atom that matrices only read, by its reason."""
 
 _WRITTEN = ("input", "output", "constant", "single")
-"""The reasons for which one that they only write is called an output."""
+"""The reasons for which an atom that matrices only write is called an output."""
 
 
 def _names(introduced: dict[Atom, str], read: set[Atom], written: set[Atom]) -> dict[Atom, str]:
@@ -169,7 +169,7 @@ def _label(atom: Atom, module: str, read: bool, written: bool) -> str:
 
 def _told_apart(atom: Atom, module: str, label: str) -> str:
     """The name of one of several inputs or outputs."""
-    own = own_name(atom.causes) if label == "input" else ""
+    own = argument_name(atom.causes) if label == "input" else ""
     return _plain(own) if own else f"{_plain(module)} {label}"
 
 

@@ -47,8 +47,8 @@ def of_argument(aval: Any, name: str, key: int) -> tuple[Atom, ...]:
     return tuple(Atom(n, "input", read=True, causes=causes) for n in aval.shape)
 
 
-def own_name(causes: Iterable[Hashable]) -> str:
-    """What the first of the arguments that fix an atom is called; empty if it has no name."""
+def argument_name(causes: Iterable[Hashable]) -> str:
+    """The name of the first argument that fixes an atom; empty if it has none."""
     given = [c for c in causes if isinstance(c, Outside) and c.kind in ("batch", "statistic")]
     if not given:
         return ""
@@ -57,7 +57,7 @@ def own_name(causes: Iterable[Hashable]) -> str:
 
 
 def advice(paths: Sequence[Path], symbols: Sequence[Sequence[Symbol]]) -> str | None:
-    """What to do about hidden units that only values from outside fix; `None` if there are none.
+    """Advice on hidden units that only values from outside fix; `None` if there are none.
 
     Args:
       paths: the path of each tensor.

@@ -1,4 +1,4 @@
-"""What each axis of a tensor is to it: an input, an output, a place, or the axis of a vector."""
+"""The role of each axis in its tensor: an input, an output, spatial, or the axis of a vector."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

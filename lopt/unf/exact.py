@@ -97,7 +97,7 @@ def _reduce(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
 
 
 def _multiply(plan: Plan, kernels: Sequence[Array], values: Sequence[Array]) -> list[list[Summand]]:
-    """What each reduction is sent to broadcast, from one matmul for each signature."""
+    """The summands that each reduction broadcasts, from one matmul for each signature."""
     products: list[list[Summand]] = [[] for _ in plan.reductions]
     for m, kernel in zip(plan.matmuls, kernels, strict=True):
         x = [values[i].transpose(*order, len(order)) for i, order in m.inputs]

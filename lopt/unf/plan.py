@@ -85,7 +85,7 @@ class Matmul:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an exact layer computes.
+    """The reductions and matmuls of an exact layer.
 
     Attributes:
       bundles: the tensors, gathered by their groups.

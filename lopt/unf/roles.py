@@ -1,4 +1,4 @@
-"""What the relational layer knows of a weight space: the axes' roles, and who shares a group."""
+"""Stacks of tensors of one kind, and which axes share a group: the relational layer's view."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -30,14 +30,14 @@ def call(equation: Equation, *operands: Any) -> list[Any]:
 
 @HANDLERS.of("custom_linear_solve")
 def linear_solve(equation: Equation, *operands: Any) -> list[Any]:
-    """What the function returns that solves."""
+    """The outputs of the function that solves."""
     given = [*compress(operands, solving(equation.params))]
     return equation.walk(equation.params["jaxprs"].solve, given, equation.live)
 
 
 @HANDLERS.of("cond")
 def cond(equation: Equation, index: Any, *operands: Any) -> list[Any]:
-    """What one of the branches returns."""
+    """The outputs of one of the branches."""
     branches = [
         equation.walk(branch, operands, equation.live) for branch in equation.params["branches"]
     ]

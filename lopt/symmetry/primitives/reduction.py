@@ -30,7 +30,7 @@ def cumulative(equation: Equation, operand: Dims) -> list[Dims]:
 
 @HANDLERS.of("sort")
 def sort(equation: Equation, *operands: Dims) -> list[Dims]:
-    """What is sorted together is permuted together; the result has an order of its own.
+    """Operands that are sorted together are permuted together; the result has an order of its own.
 
     With several operands, the order among equals is that of the input, which therefore matters.
     """

@@ -15,7 +15,7 @@ HANDLERS = Handlers()
 
 @HANDLERS.of("new_ref")
 def new_reference(equation: Equation, value: Dims) -> list[Dims]:
-    """What it holds at first tells its axes."""
+    """It has the axes of the value that it begins with."""
     (shape,) = equation.out_shapes
     return [tuple(s or Atom(n) for s, n in zip(value, shape, strict=True))]
 
@@ -37,7 +37,7 @@ def read(equation: Equation, reference: Dims, *indices: Dims) -> list[Dims]:
 
 @HANDLERS.of("swap", "addupdate")
 def write(equation: Equation, reference: Dims, value: Dims, *indices: Dims) -> list[Dims]:
-    """What is written has the axes of what is there; a swap returns that."""
+    """The value has the reference's axes; a swap returns the value before."""
     if not _is_whole(equation, 2):
         return _at_positions(equation, reference, value)
     join_values([reference, value])

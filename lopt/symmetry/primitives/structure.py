@@ -212,7 +212,7 @@ def concatenate_(equation: Equation, *operands: Dims) -> list[Dims]:
 
 @HANDLERS.of("pad")
 def pad(equation: Equation, operand: Dims, value: Dims) -> list[Dims]:
-    """What is added does not vary, and stands beside the axis as a part of its own."""
+    """The padding does not vary, and is a part beside the axis."""
     config = equation.params["padding_config"]
     columns = zip(operand, equation.in_shapes[0], equation.out_shapes[0], config, strict=True)
     return [tuple(_padded(*column) for column in columns)]

@@ -1,4 +1,4 @@
-"""What a traced function does with its tensors, and what they are by that."""
+"""How a traced function uses its tensors, which tells what they are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ HANDLERS = control.HANDLERS | places.HANDLERS | products.HANDLERS
 
 
 def find_uses(jaxpr: core.ClosedJaxpr, tensors: Sequence[tuple[int, ...]]) -> Evidence:
-    """What a function does with its first arguments.
+    """Evidence of how a function uses its first arguments.
 
     Args:
       jaxpr: of a function of tensors, and of further arguments.

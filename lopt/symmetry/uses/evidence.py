@@ -1,4 +1,4 @@
-"""What a function does with each tensor: evidence from its products, look-ups, loops and sums."""
+"""Evidence of how a function uses each tensor: products, look-ups, loops and sums."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -95,7 +95,7 @@ def _aligned(equation: Equation, operands: Sequence[Value]) -> list[Value]:
 
 
 def _combined(equation: Equation, operands: Sequence[Value]) -> Value:
-    """What is computed from entries at the same place; scalars are everywhere."""
+    """The value of something computed from entries at the same place; scalars are everywhere."""
     data = any(x.data for x in operands)
     alike = [x for x in operands if not data or covering(x, equation.out_shapes[0])]
     views = sorted((v for x in alike for v in x.changed().views), key=lambda v: -len(v.covered))

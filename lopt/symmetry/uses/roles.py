@@ -1,4 +1,4 @@
-"""What each tensor of a spec is, as its uses in a function tell."""
+"""The roles of axes and the biases of tensors, told from their uses in a function."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

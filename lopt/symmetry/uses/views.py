@@ -1,4 +1,4 @@
-"""What a value in a traced function is made of: the tensors whose entries it holds, and where."""
+"""The tensors that a value in a traced function is made of, and where in it they lie."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class View:
 
 
 class Value(NamedTuple):
-    """What is known of a value.
+    """A value in a traced function.
 
     Attributes:
       data: whether it depends on an argument or on an array that the function closes over.

@@ -1,4 +1,4 @@
-"""What networks over weights compute in a way that is fast on XLA's CPU backend.
+"""Operations of networks over weights that are fast on XLA's CPU backend.
 
 Each function here is a sum, a mean, a rectifier or a call that one plain line of JAX would do. That
 line is what runs on every other backend, and on small arrays; `lopt.unf.backend.on_cpu` decides,
