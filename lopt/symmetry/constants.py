@@ -7,6 +7,7 @@ where it meets one that is not.
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -155,19 +156,13 @@ _COMPUTE: dict[str, Callable[..., np.ndarray]] = {
     "squeeze": lambda params, x: x.squeeze(params["dimensions"]),
     "transpose": lambda params, x: x.transpose(params["permutation"]),
     "convert_element_type": lambda params, x: x,
-    "add": _elementwise(np.add),
-    "sub": _elementwise(np.subtract),
-    "mul": _elementwise(np.multiply),
-    "abs": _elementwise(np.abs),
     "max": _elementwise(np.maximum),
     "min": _elementwise(np.minimum),
-    "eq": _elementwise(np.equal),
-    "ne": _elementwise(np.not_equal),
-    "lt": _elementwise(np.less),
-    "le": _elementwise(np.less_equal),
-    "gt": _elementwise(np.greater),
-    "ge": _elementwise(np.greater_equal),
-    "and": _elementwise(np.bitwise_and),
-    "or": _elementwise(np.bitwise_or),
-    "not": _elementwise(np.invert),
+    "and": _elementwise(operator.and_),
+    "or": _elementwise(operator.or_),
+    "not": _elementwise(operator.invert),
+    **{
+        name: _elementwise(getattr(operator, name))
+        for name in ("add", "sub", "mul", "abs", "eq", "ne", "lt", "le", "gt", "ge")
+    },
 }

@@ -40,19 +40,16 @@ def live_inputs(jaxpr: core.Jaxpr | core.ClosedJaxpr, live: Sequence[bool]) -> l
 
 def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.Var | core.Literal]]:
     needed = {v for v, on in zip(jaxpr.outvars, live, strict=True) if on and has_values(v)}
-    kept = []
+    found = []
     for eqn in reversed(jaxpr.eqns):
         out = tuple(v in needed for v in eqn.outvars)
         if not any(out) and not eqn.effects:
             continue
-        kept.append((eqn, out))
-        used = (
-            LIVENESS[eqn.primitive.name](eqn.params, out)
-            if eqn.primitive.name in LIVENESS
-            else [True] * len(eqn.invars)
-        )
+        found.append((eqn, out))
+        rule = LIVENESS.get(eqn.primitive.name)
+        used = rule(eqn.params, out) if rule else [True] * len(eqn.invars)
         needed |= {v for v, on in zip(eqn.invars, used, strict=False) if on and has_values(v)}
-    return kept[::-1], needed
+    return found[::-1], needed
 
 
 def _of_call(function: str) -> Callable[[dict[str, Any], Sequence[bool]], list[bool]]:
