@@ -154,6 +154,7 @@ def _precision(fn: Callable[..., Any], params: PyTree[Array], args: tuple) -> tu
 
 
 def _tolerance(jaxpr: core.Jaxpr) -> float:
+    # Half of the digits: rounding in deep models loses some, and a wrong group changes the first.
     return max((float(jnp.finfo(d).eps) ** 0.5 for d in _float_types(jaxpr)), default=0.0)
 
 

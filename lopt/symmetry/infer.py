@@ -89,11 +89,11 @@ def infer_spec(fn: Callable[..., Any], params: PyTree[Array], *args: Any) -> Per
     for atom in (a for dims in symbols for symbol in dims for a in atoms(symbol)):
         if not atom.read or atom.size <= 1:
             fix(atom, "single" if atom.read else "unread")
-    if walk.unknown:
+    if walk.lost:
         warnings.warn(
-            f"infer_spec has no handler of {', '.join(walk.unknown)} and has fixed every axis that "
+            f"infer_spec has no handler of {', '.join(walk.lost)} and has fixed every axis that "
             "it touches; to find more symmetries, teach it with "
-            f"lopt.register_primitive({next(iter(walk.unknown))!r})",
+            f"lopt.register_primitive({next(iter(walk.lost))!r})",
             UnknownPrimitiveWarning,
             stacklevel=2,
         )

@@ -30,25 +30,25 @@ class SymbolWalk(Walk[Dims]):
     """Propagates the symbols of axes.
 
     Attributes:
-      unknown: the primitives without a handler that were met, and took symmetries away.
+      lost: the primitives without a handler that were met, and took symmetries away.
       order: the atoms of the operands, by the moment at which they were first read.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]):
-        self._handlers = handlers
-        self.unknown: dict[str, None] = {}
+        super().__init__(handlers)
+        self.lost: dict[str, None] = {}
         self.order: dict[Symbol, int] = {}
 
     def apply(self, equation: Equation, operands: Sequence[Dims]) -> Sequence[Dims]:
         if equation.name not in LIVENESS:
             self._note(equation, operands)
-        handler = self._handlers.get(equation.name)
-        if handler is not None:
-            outputs = handler(equation, *operands)
-            _check(equation, outputs)
-            return outputs
+        outputs = super().apply(equation, operands)
+        _check(equation, outputs)
+        return outputs
+
+    def unknown(self, equation: Equation, *operands: Dims) -> Sequence[Dims]:
         if fix_all(operands, equation.name):
-            self.unknown[equation.name] = None
+            self.lost[equation.name] = None
         return [fixed_dims(shape, equation.name) for shape in equation.out_shapes]
 
     def _note(self, equation: Equation, operands: Sequence[Dims]) -> None:

@@ -77,8 +77,9 @@ class PermutationSpec:
         names = list(fixed) if isinstance(fixed, Set) else fixed
         self.fixed = frozenset(sequence(TEXT)("fixed", names))
         self.biases = None if biases is None else dict(biases)
+        paths = dict(self.entries)
         for path in (p for pair in (self.biases or {}).items() for p in pair):
-            if path not in dict(self.entries):
+            if path not in paths:
                 raise SpecError(f"biases name {name_of(path)}, which is no tensor of the spec")
         for path, tensor_axes in self.entries:
             if not isinstance(tensor_axes, Axes):

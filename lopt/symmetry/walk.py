@@ -7,7 +7,7 @@ the value of each operand, and returns the value of each output.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -60,7 +60,14 @@ class Equation:
 
 
 class Walk(Generic[V]):
-    """Pushes values through jaxprs; subclasses say of which kind."""
+    """Pushes values through jaxprs; subclasses say of which kind.
+
+    Args:
+      handlers: of the primitives that the walk knows.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler]):
+        self._handlers = handlers
 
     def __call__(
         self,
@@ -128,6 +135,10 @@ class Walk(Generic[V]):
 
     def apply(self, equation: Equation, operands: Sequence[V]) -> Sequence[V]:
         """The value of each output of an equation."""
+        return self._handlers.get(equation.name, self.unknown)(equation, *operands)
+
+    def unknown(self, equation: Equation, *operands: V) -> Sequence[V]:
+        """The value of each output of a primitive without a handler."""
         raise NotImplementedError
 
     def computed(self, eqn: core.JaxprEqn, equation: Equation) -> Constant | None:

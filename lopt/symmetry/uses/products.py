@@ -112,12 +112,11 @@ def _dot(equation: Equation, a: Value, b: Value) -> list[Value]:
     products: tuple[View, ...] = ()
     views: list[View] = []
     for k, (x, other) in enumerate(((a, b), (b, a))):
-        rest = x.moved(places[k])
         if k not in tensors:
             continue
         if len(tensors) == 2:
             # Both are made of tensors alone, as LoRA's factors: what reads the result tells.
-            views += rest.changed().views
+            views += x.moved(places[k]).changed().views
             if not batches[k]:
                 equation.walk.evidence.mix(x)
         elif other.one_hot is not None and other.one_hot in sums[1 - k]:
@@ -158,18 +157,14 @@ def _convolution(equation: Equation, image: Value, kernel: Value) -> list[Value]
     found = equation.walk.evidence.product(kernel, [channels], (), windows)
     for view in found:
         _mark_groups(equation, view, out)
-    rank = len(equation.in_shapes[1])
-    to = [(numbers.out_spec[1],) if i == out else () for i in range(rank)]
-    products = tuple(v.moved(to) for v in found)
-    return [Value(True, products=products)]
+    to = [(numbers.out_spec[1],) if i == out else () for i in range(len(numbers.rhs_spec))]
+    return [Value(True, products=tuple(v.moved(to) for v in found))]
 
 
 def _mark_groups(equation: Equation, view: View, out: int) -> None:
     """Vmapped kernels become groups of channels: their axis is a part of the output channels."""
-    groups, shape = (
-        equation.params["feature_group_count"],
-        equation.walk.evidence.shapes[view.tensor],
-    )
+    shape = equation.walk.evidence.shapes[view.tensor]
+    groups = equation.params["feature_group_count"]
     merged = [i for i, places in enumerate(view.places) if places == {out}]
     stacked = frozenset([i for i in merged if shape[i] == groups][:1] if len(merged) > 1 else [])
     product = equation.walk.evidence.of[view.tensor].products[view.use]

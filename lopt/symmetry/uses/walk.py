@@ -26,13 +26,10 @@ class UseWalk(Walk[Value]):
     """
 
     def __init__(self, handlers: Mapping[str, Handler], evidence: Evidence):
-        self._handlers = handlers
+        super().__init__(handlers)
         self.evidence = evidence
 
-    def apply(self, equation: Equation, operands: Sequence[Value]) -> Sequence[Value]:
-        handler = self._handlers.get(equation.name)
-        if handler is not None:
-            return handler(equation, *operands)
+    def unknown(self, equation: Equation, *operands: Value) -> Sequence[Value]:
         return [Value(any(x.data for x in operands))] * len(equation.out_shapes)
 
     def stored(self, value: Value, times: int) -> Value:
