@@ -2,6 +2,7 @@
 
 from lopt.tasks.classification import Classification, ImageTask, Reconstruction
 from lopt.tasks.cnn import cnn
+from lopt.tasks.data_task import DataTask, RunState
 from lopt.tasks.families import (
     Family,
     data_subset,
@@ -18,10 +19,9 @@ from lopt.tasks.mlp import autoencoder, mlp, residual_mlp
 from lopt.tasks.quadratic import Quadratic, quadratic
 from lopt.tasks.registry import TASKS
 from lopt.tasks.rnn import rnn
-from lopt.tasks.task import DataTask, RunState, Task
-from lopt.tasks.transformer import transformer
+from lopt.tasks.task import Task
+from lopt.tasks.transformer import transformer, vit
 from lopt.tasks.untrusted import build_untrusted, training_bytes
-from lopt.tasks.vit import vit
 
 __all__ = [
     "MIXTURES",

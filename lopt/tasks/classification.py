@@ -1,5 +1,6 @@
 """Image tasks of any flax module: classification, and the inputs as their own targets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from lopt.data import Dataset, Examples, View
-from lopt.tasks.held_out import Values, mean_over
-from lopt.tasks.task import DataTask, Params, RunState
+from lopt.data import Dataset, Examples
+from lopt.tasks.data_task import DataTask, RunState, Values
 
 
 @jax.tree_util.register_dataclass
@@ -29,45 +29,23 @@ class ImageTask(DataTask):
     model: nn.Module = field(metadata={"static": True})
     batch_size: int = field(default=64, metadata={"static": True})
 
-    def measure(self, outputs: Float[Array, "batch ..."], batch: Examples) -> Values:
-        """The `"loss"` of each example, and other metrics of each."""
-        raise NotImplementedError
-
     @property
-    def source(self) -> str:
-        return self.dataset.source
+    def data(self) -> Dataset:
+        return self.dataset
 
-    @property
-    def view(self) -> View:
-        return self.dataset.view
-
-    def init(self, key: Array) -> tuple[Params, RunState]:
-        variables = dict(self.model.init(key, self.dataset.train.x[:1], train=False))
-        return variables.pop("params"), RunState(self.view, variables)
+    def example(self) -> Examples:
+        return self.dataset.train[jnp.zeros(1, int)]
 
     def batch(self, state: RunState, key: Array) -> Examples:
         return self.dataset.sample(state.view, key, self.batch_size)
 
-    def loss(
-        self, params: Params, state: RunState, batch: Examples, key: Array
-    ) -> tuple[Float[Array, ""], RunState]:
-        applied: Any = self.model.apply(
-            {"params": params, **state.variables},
-            batch.x,
-            train=True,
-            mutable=list(state.variables),
-        )
-        outputs, variables = applied
-        return self.measure(outputs, batch)["loss"].mean(), state._replace(variables=variables)
+    def held_out(self, state: RunState) -> tuple[Examples, Float[Array, " examples"]]:
+        return self.dataset.held_out(state.view)
 
-    def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:
-        def measure(examples: Examples) -> Values:
-            outputs: Any = self.model.apply(
-                {"params": params, **state.variables}, examples.x, train=False
-            )
-            return self.measure(outputs, examples)
-
-        return mean_over(measure, *self.dataset.held_out(state.view))
+    def call(
+        self, method: Callable, first: Any, batch: Examples, train: bool, **options: Any
+    ) -> Any:
+        return method(first, batch.x, train=train, **options)
 
 
 @jax.tree_util.register_dataclass

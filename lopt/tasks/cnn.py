@@ -15,8 +15,8 @@ from lopt.tasks.task import Task
 Images = Float[Array, "batch height width channels"]
 
 
-class PlainBlock(nn.Module):
-    """A 3×3 convolution and a rectifier.
+class Block(nn.Module):
+    """A block of a CNN; those derived from it say what is in it.
 
     Attributes:
       width: the channels of the output.
@@ -26,44 +26,32 @@ class PlainBlock(nn.Module):
     width: int
     stride: int = 1
 
+
+class PlainBlock(Block):
+    """A 3×3 convolution and a rectifier."""
+
     @nn.compact
     def __call__(self, x: Images, train: bool = False) -> Images:
-        """Feature maps of a batch."""
         return nn.relu(_conv(self.width, self.stride)(x))
 
 
-class BatchNormBlock(nn.Module):
-    """A 3×3 convolution, batch normalization (Ioffe & Szegedy, arXiv 1502.03167), a rectifier.
-
-    Attributes:
-      width: the channels of the output.
-      stride: 2 to halve the side.
-    """
-
-    width: int
-    stride: int = 1
+class BatchNormBlock(Block):
+    """A 3×3 convolution, batch normalization (Ioffe & Szegedy, arXiv 1502.03167), a rectifier."""
 
     @nn.compact
     def __call__(self, x: Images, train: bool = False) -> Images:
-        """Feature maps of a batch."""
         x = _conv(self.width, self.stride, use_bias=False)(x)
         return nn.relu(_batch_norm(train)(x))
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Block):
     """Two 3×3 convolutions with batch normalization, and their input added (arXiv 1512.03385).
 
-    Attributes:
-      width: the channels of the output; where they change, a 1×1 convolution fits the input.
-      stride: 2 to halve the side.
+    Where the shape changes, a 1×1 convolution fits the input.
     """
-
-    width: int
-    stride: int = 1
 
     @nn.compact
     def __call__(self, x: Images, train: bool = False) -> Images:
-        """Feature maps of a batch."""
         y = _conv(self.width, self.stride, use_bias=False)(x)
         y = nn.relu(_batch_norm(train)(y))
         y = _batch_norm(train)(_conv(self.width, use_bias=False)(y))
@@ -73,18 +61,12 @@ class ResidualBlock(nn.Module):
         return nn.relu(x + y)
 
 
-BLOCKS = Parts("block", plain=PlainBlock, batchnorm=BatchNormBlock, residual=ResidualBlock)
+BLOCKS = Parts("block", Block, plain=PlainBlock, batchnorm=BatchNormBlock, residual=ResidualBlock)
 """The blocks that a CNN is made of."""
 
 
 class CNN(nn.Module):
-    """Blocks, each but the first halving the side; the mean over space; a linear layer.
-
-    Attributes:
-      block: a name in `BLOCKS`.
-      widths: the channels of each block.
-      classes: the number of logits.
-    """
+    """Blocks, each but the first halving the side; the mean over space; a linear layer."""
 
     block: str
     widths: Sequence[int]
@@ -92,7 +74,6 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: Images, train: bool = False) -> Float[Array, "batch classes"]:
-        """Logits of a batch."""
         for i, width in enumerate(self.widths):
             x = BLOCKS[self.block](width, stride=2 if i else 1)(x, train)
         return nn.Dense(self.classes)(x.mean((1, 2)))

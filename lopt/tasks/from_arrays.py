@@ -1,4 +1,4 @@
-"""A user's own task, from functions and arrays."""
+"""A user-defined task, from functions and arrays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ def from_arrays(
     held_out: PyTree[Array] | None = None,
     batch_size: int = 64,
 ) -> ArraysTask:
-    """A task of your own: a model's parameters, its loss, and arrays of examples.
+    """A user-defined task: a model's parameters, its loss, and arrays of examples.
 
     Args:
       init: key -> fresh params.
@@ -99,8 +99,8 @@ def _arrays(name: str, given: PyTree[Any]) -> PyTree[Array]:
 
 
 def _examples(arrays: PyTree[Array], name: str = "data") -> int:
-    numbers = {x.shape[0] if x.ndim else None for x in jax.tree.leaves(arrays)}
-    if len(numbers) != 1 or None in numbers:
+    numbers = {x.shape[0] if x.ndim else -1 for x in jax.tree.leaves(arrays)}
+    if len(numbers) != 1 or -1 in numbers:
         raise UserError(
             f"from_arrays: all arrays of {name} must have the same number of examples along their "
             "first axis"

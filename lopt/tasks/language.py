@@ -1,7 +1,9 @@
 """Language modelling with any flax module: each token is predicted from those before it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,9 +11,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from lopt.data import Corpus, Window
-from lopt.tasks.held_out import Values, mean_over
-from lopt.tasks.task import DataTask, Params, RunState
+from lopt.data import Corpus
+from lopt.tasks.data_task import DataTask, RunState, Values
+from lopt.tasks.task import Params
 
 Tokens = Int[Array, "batch length_and_one"]
 
@@ -36,34 +38,26 @@ class LanguageModel(DataTask):
     length: int = field(default=32, metadata={"static": True})
 
     @property
-    def source(self) -> str:
-        return self.corpus.source
+    def data(self) -> Corpus:
+        return self.corpus
 
-    @property
-    def view(self) -> Window:
-        return self.corpus.view
-
-    def init(self, key: Array) -> tuple[Params, RunState]:
-        tokens = jnp.zeros((1, self.length), jnp.int32)
-        return self.model.init(key, tokens)["params"], RunState(self.view, {})
+    def example(self) -> Tokens:
+        return jnp.zeros((1, self.length + 1), jnp.int32)
 
     def batch(self, state: RunState, key: Array) -> Tokens:
         return self.corpus.sample(state.view, key, self.batch_size, self.length)
 
-    def loss(
-        self, params: Params, state: RunState, batch: Tokens, key: Array
-    ) -> tuple[Float[Array, ""], RunState]:
-        return self._losses(params, batch).mean(), state
+    def held_out(self, state: RunState) -> tuple[Tokens, Float[Array, " sequences"]]:
+        sequences = self.corpus.held_out(self.length)
+        return sequences, jnp.ones(len(sequences))
+
+    def call(self, method: Callable, first: Any, batch: Tokens, train: bool, **options: Any) -> Any:
+        return method(first, batch[:, :-1], **options)
+
+    def measure(self, outputs: Float[Array, "batch length vocabulary"], batch: Tokens) -> Values:
+        return {"loss": optax.softmax_cross_entropy_with_integer_labels(outputs, batch[:, 1:])}
 
     def evaluate(self, params: Params, state: RunState) -> dict[str, Float[Array, ""]]:
-        def measure(sequences: Tokens) -> Values:
-            return {"loss": self._losses(params, sequences).mean(1)}
-
-        sequences = self.corpus.held_out(self.length)
-        metrics = mean_over(measure, sequences, jnp.ones(len(sequences)))
+        metrics = super().evaluate(params, state)
         bits = metrics["loss"] / (math.log(2) * self.corpus.characters_per_token)
         return {**metrics, "bits_per_character": bits}
-
-    def _losses(self, params: Params, tokens: Tokens) -> Float[Array, "batch length"]:
-        logits = self.model.apply({"params": params}, tokens[:, :-1])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:])

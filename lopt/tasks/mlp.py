@@ -17,13 +17,7 @@ ACTIVATIONS = Parts("activation", relu=nn.relu, tanh=nn.tanh, gelu=nn.gelu, silu
 
 
 class MLP(nn.Module):
-    """Dense layers with a non-linearity between them.
-
-    Attributes:
-      widths: the width of each hidden layer.
-      outputs: the width of the last layer.
-      activation: a name in `ACTIVATIONS`.
-    """
+    """Dense layers with a non-linearity, a name in `ACTIVATIONS`, between them."""
 
     widths: Sequence[int]
     outputs: int
@@ -33,7 +27,6 @@ class MLP(nn.Module):
     def __call__(
         self, x: Float[Array, "batch ..."], train: bool = False
     ) -> Float[Array, "batch outputs"]:
-        """Logits of a batch."""
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
             x = ACTIVATIONS[self.activation](nn.Dense(width)(x))
@@ -41,13 +34,7 @@ class MLP(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """Blocks of two dense layers on the normalized stream, each added to it.
-
-    Attributes:
-      width: of the stream and of the hidden layer of each block.
-      depth: the number of blocks.
-      outputs: the width of the last layer.
-    """
+    """Blocks of two dense layers on the normalized stream, each added to it."""
 
     width: int
     depth: int
@@ -57,7 +44,6 @@ class ResidualMLP(nn.Module):
     def __call__(
         self, x: Float[Array, "batch ..."], train: bool = False
     ) -> Float[Array, "batch outputs"]:
-        """Logits of a batch."""
         x = nn.Dense(self.width)(x.reshape(x.shape[0], -1))
         for _ in range(self.depth):
             hidden = nn.relu(nn.Dense(self.width)(nn.LayerNorm()(x)))
@@ -66,17 +52,12 @@ class ResidualMLP(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """An MLP whose outputs have the shape of its inputs.
-
-    Attributes:
-      widths: the width of each hidden layer, the code's among them.
-    """
+    """An MLP whose outputs have the shape of its inputs; the code is among its hidden layers."""
 
     widths: Sequence[int]
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch ..."], train: bool = False) -> Array:
-        """The reconstruction of a batch."""
         return MLP(self.widths, math.prod(x.shape[1:]))(x).reshape(x.shape)
 
 

@@ -16,25 +16,14 @@ from lopt.tasks.task import Task
 
 
 def irnn(width: int) -> nn.SimpleCell:
-    """Rectified units whose recurrent matrix starts at the identity (Le et al., arXiv 1504.00941).
-
-    Args:
-      width: of the hidden state.
-    """
+    """Rectified units; their matrix starts at the identity (Le et al., arXiv 1504.00941)."""
     return nn.SimpleCell(width, activation_fn=nn.relu, recurrent_kernel_init=_identity)
 
 
 def orthogonal(key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> Array:
-    """A random orthogonal matrix, as flax's cells have it, that vmaps one after the other.
-
-    Matrices that are factorized together share the CPU's threads, and where several cells' wait
-    for each other no thread is left to work: on two cores jaxlib 0.10.2 then stands still.
-
-    Args:
-      key: what it is drawn with.
-      shape: of the matrix.
-      dtype: of its numbers.
-    """
+    """A random orthogonal matrix, as flax's cells have it, that vmaps one after the other."""
+    # Matrices that are factorized together share the CPU's threads, and where several cells' wait
+    # for each other no thread is left to work: on two cores jaxlib 0.10.2 then stands still.
     draw = nn.initializers.orthogonal()
     return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
 
@@ -49,14 +38,7 @@ CELLS = Parts(
 
 
 class RecurrentModel(nn.Module):
-    """An embedding, layers of recurrent cells, a linear layer.
-
-    Attributes:
-      cell: a name in `CELLS`.
-      widths: of the hidden state of each layer.
-      embedding: the width of the embedding.
-      vocabulary: the number of tokens.
-    """
+    """An embedding, layers of recurrent cells, a linear layer; see `rnn` for the attributes."""
 
     cell: str
     widths: Sequence[int]
@@ -67,7 +49,6 @@ class RecurrentModel(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch length"]
     ) -> Float[Array, "batch length vocabulary"]:
-        """Logits of the token after each."""
         x = nn.Embed(self.vocabulary, self.embedding)(tokens)
         for width in self.widths:
             x = nn.RNN(CELLS[self.cell](width))(x)

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,30 +70,6 @@ class Task(abc.ABC):
     def see(self, state: State, change: Callable[[Any], Any]) -> State:
         """The state of a run that sees `change(view)` where it saw `view`."""
         raise UserError(f"{type(self).__name__} has no data to see a part of")
-
-
-class RunState(NamedTuple):
-    """The state of a run of a task with data.
-
-    Attributes:
-      view: what the run sees of the data.
-      variables: the model's collections beside its params, such as batch statistics.
-    """
-
-    view: Any
-    variables: dict[str, Any]
-
-
-class DataTask(Task):
-    """A task whose state is a `RunState`."""
-
-    @property
-    @abc.abstractmethod
-    def view(self) -> Any:
-        """What a run sees unless a family changes it: all data."""
-
-    def see(self, state: RunState, change: Callable[[Any], Any]) -> RunState:
-        return state._replace(view=change(state.view))
 
 
 def initial_loss(task: Task, runs: int = 8) -> Float[Array, ""]:

@@ -14,7 +14,7 @@ from lopt.base.parts import build
 from lopt.meta.unroll import init_run, unroll
 from lopt.symmetry import check_spec
 from lopt.tasks import TASKS, mlp, quadratic, rnn
-from lopt.tasks.held_out import mean_over
+from lopt.tasks.data_task import mean_over
 from lopt.tasks.task import initial_loss
 
 TINY_MLP = "mlp(widths=(8, 6), batch_size=32)"

@@ -33,7 +33,6 @@ class LabelSubset(Family):
     Labels keep their numbers, so that models keep their shape.
 
     Attributes:
-      task: the task, or the family, that it varies.
       labels: the least and the greatest number of labels.
     """
 
@@ -59,8 +58,7 @@ class DataSubset(Family):
     """Each run trains on a random part of the examples of each label, or of the text.
 
     Attributes:
-      task: the task, or the family, that it varies.
-      fraction: the least and the greatest share; log-uniform.
+      fraction: the least and the greatest one; log-uniform.
     """
 
     fraction: Range = field(metadata={"static": True})
@@ -85,7 +83,6 @@ class InputScale(Family):
     """Each run sees all inputs, held-out ones too, multiplied by a random factor.
 
     Attributes:
-      task: the task, or the family, that it varies.
       scale: the least and the greatest factor; log-uniform.
     """
 
@@ -101,13 +98,12 @@ class InputScale(Family):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class LabelNoise(DrawingFamily):
-    """Each run gives a random share of its training examples another example's label.
+    """Each run gives a random fraction of its training examples another example's label.
 
     It is drawn again in each batch, from the batch's own labels; held-out labels are true.
 
     Attributes:
-      task: the task, or the family, that it varies.
-      share: the least and the greatest share of noisy labels.
+      share: the least and the greatest fraction of noisy labels.
     """
 
     share: Range = field(metadata={"static": True})
@@ -146,10 +142,10 @@ def data_subset(task: Varied = "mlp", fraction: Range = (0.1, 1.0)) -> Task:
 
     Args:
       task: what it varies: a task, or its text such as `"rnn(cell='lstm')"`.
-      fraction: the least and the greatest share.
+      fraction: the least and the greatest one.
 
     Raises:
-      UserError: for a task without data, or a range that is not one of positive shares.
+      UserError: for a task without data, or a range that is not one of positive fractions.
     """
     task = vary("data_subset", task, "fraction")
     return DataSubset(task, require_range("data_subset", "fraction", fraction, 1e-6, 1))
@@ -174,10 +170,10 @@ def label_noise(task: Varied = "mlp", share: Range = (0.0, 0.5)) -> Task:
 
     Args:
       task: what it varies: a task, or its text such as `"cnn(widths=(8,))"`.
-      share: the least and the greatest share of noisy labels.
+      share: the least and the greatest fraction of noisy labels.
 
     Raises:
-      UserError: for a task without labels, or a range that is not one of shares.
+      UserError: for a task without labels, or a range that is not one of fractions.
     """
     task = vary("label_noise", task, "labels")
     if isinstance(varied_by(task), Reconstruction):

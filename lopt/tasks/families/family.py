@@ -1,4 +1,4 @@
-"""What a family of tasks is, and the ranges that it draws from."""
+"""A family of tasks, and the ranges that it draws from."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.symmetry import PermutationSpec
-from lopt.tasks.registry import TASKS
 from lopt.tasks.task import Batch, Params, State, Task
 
 Range = tuple[float, float]
@@ -144,6 +143,8 @@ def vary(family: str, task: Varied, field: str = "") -> Task:
     Raises:
       UserError: for an unknown task, or one without what the family varies.
     """
+    from lopt.tasks.registry import TASKS  # which this family is in, with all that it can vary
+
     task = task if isinstance(task, Task) else build(TASKS, task)
     if field and field not in getattr(task.view, "_fields", ()):
         what = {"labels": "labels", "scale": "real inputs", "fraction": "data"}[field]

@@ -29,7 +29,6 @@ class InitialScale(Family):
     Tensors of fewer than two axes, biases and the scales of normalizations, stay.
 
     Attributes:
-      task: the task, or the family, that it varies.
       scale: the least and the greatest factor; log-uniform.
     """
 
@@ -64,7 +63,7 @@ def _per_leaf(
 
 
 LEVELS = Parts("level", **{"global": _global, "tensor": _tensor, "parameter": _parameter})
-"""What has a factor of its own: all params together, each tensor, each number."""
+"""How factors are drawn: one for all params together, one for each tensor, one for each number."""
 
 
 @jax.tree_util.register_dataclass
@@ -81,9 +80,9 @@ class Reparametrize(DrawingFamily):
     the function as it is, and the spec is that of the task.
 
     Attributes:
-      task: the task, or the family, that it varies.
       scale: the least and the greatest factor c; log-uniform.
-      level: what has a factor of its own: "global", "tensor" or "parameter".
+      level: where the factor is another: "global" for nowhere, in each "tensor", or in each
+        "parameter".
     """
 
     scale: Range = field(metadata={"static": True})
@@ -128,7 +127,8 @@ def reparametrize(task: Varied = "mlp", scale: Range = (0.1, 10.0), level: str =
     Args:
       task: what it varies: a task, or its text such as `"cnn(widths=(8,))"`.
       scale: the least and the greatest factor.
-      level: what has a factor of its own: "global", "tensor" or "parameter".
+      level: where the factor is another: "global" for nowhere, in each "tensor", or in each
+        "parameter".
 
     Raises:
       UserError: for a range that is not positive, or an unknown level.
