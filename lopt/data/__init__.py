@@ -5,8 +5,7 @@ from functools import partial
 from lopt.base.parts import Parts
 from lopt.data.corpus import Corpus, Window
 from lopt.data.dataset import Dataset, Examples, View
-from lopt.data.digits import digits
-from lopt.data.photos import photos
+from lopt.data.embedded import digits, photos
 from lopt.data.text import text
 from lopt.data.tfds import tfds_images, tfds_text
 from lopt.data.tokens import TOKENIZERS

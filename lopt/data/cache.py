@@ -4,24 +4,21 @@ import hashlib
 import json
 import os
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lopt.base.atomic import replacing
+from lopt.base.archive import Archive, Arrays
 from lopt.base.errors import UserError
-from lopt.base.printed import printable
 
-Arrays = dict[str, np.ndarray]
-
-_FORMAT = 2
+_FORMAT = 3
 """To be raised when what is cached changes; older files are then left unread."""
 
-_NAMES = "names of the arrays"
-"""The array that tells which others there are: damage can make one disappear."""
+_HINT = "the first use of a data set writes them"
+
+_ARCHIVE = Archive("cached data", "lopt.data", _FORMAT, _HINT, finite=False)
 
 
 class CacheWarning(UserWarning):
@@ -43,7 +40,7 @@ def file_of(name: str, arguments: Mapping[str, Any]) -> Path:
     """
     text = json.dumps([_FORMAT, name, arguments], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return folder() / f"{name.replace('/', '_')}-{digest}.npz"
+    return folder() / f"{name.replace('/', '_')}-{digest}.safetensors"
 
 
 def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
@@ -59,40 +56,18 @@ def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) 
         costs time at the next call and nothing else.
     """
     file = file_of(name, arguments)
+    if os.path.lexists(file):
+        try:
+            return _ARCHIVE.read(file)[0]
+        except UserError as error:
+            warnings.warn(f"{error}; it is made again", CacheWarning, stacklevel=2)
+    # safetensors would write an array of another order of axes as it lies in memory
+    arrays = {key: np.asarray(x, order="C") for key, x in make().items()}
     try:
-        return _read(file)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except PermissionError as error:
-        message = f"the cached file {file} cannot be read ({error.strerror}); set LOPT_CACHE"
-        warnings.warn(message, CacheWarning, stacklevel=2)
-    except Exception as error:  # whatever NumPy says of a file that is not as it wrote it
-        reason = printable(" ".join(str(error).split())) or type(error).__name__
-        message = f"the cached file {file} is damaged ({reason}) and is made again"
-        warnings.warn(message, CacheWarning, stacklevel=2)
-    arrays = make()
-    try:
-        _write(file, arrays)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _ARCHIVE.write(file, arrays, {})
     except (OSError, UserError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         message = f"cannot cache {name} in {folder()} ({why}); set LOPT_CACHE"
         warnings.warn(message, CacheWarning, stacklevel=2)
     return arrays
-
-
-def _read(file: Path) -> Arrays:
-    if file.exists() and not file.is_file():
-        raise ValueError("it is no file")
-    with zipfile.ZipFile(file) as archive:  # what is compressed may be a thousand times larger
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("it is compressed")
-    with np.load(file, allow_pickle=False) as arrays:
-        names = arrays[_NAMES].tolist()
-        return {name: arrays[name] for name in names}
-
-
-def _write(file: Path, arrays: Arrays) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    contents: dict[str, Any] = {**arrays, _NAMES: np.array(list(arrays), dtype=str)}
-    with replacing(file) as partial, partial.open("wb") as stream:
-        np.savez(stream, **contents)

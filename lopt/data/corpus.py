@@ -16,8 +16,8 @@ class Window(NamedTuple):
     """The part of a corpus that one run sees.
 
     Attributes:
-      start: where it begins, as a share of the training text.
-      fraction: its size, as a share; `start + fraction` is at most one.
+      start: where it begins, as a fraction of the training text.
+      fraction: its size; `start + fraction` is at most one.
     """
 
     start: Float[Array, ""]

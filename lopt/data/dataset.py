@@ -30,12 +30,12 @@ class Examples:
 
 
 class View(NamedTuple):
-    """What one run sees of a `Dataset`; a few numbers, so that runs share the arrays.
+    """The part of a `Dataset` that one run sees; a few numbers, so that runs share the arrays.
 
     Attributes:
       labels: one for each label that the run sees, zero for the others.
-      start: where its part of each label's training examples begins, as a share of them.
-      fraction: the size of that part, as a share; `start + fraction` is at most one.
+      start: where its part of each label's training examples begins, as a fraction of them.
+      fraction: the size of that part; `start + fraction` is at most one.
       scale: what all inputs are multiplied by.
     """
 

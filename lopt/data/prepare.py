@@ -5,15 +5,20 @@ python -m lopt.data.prepare fashion_mnist --idx-dir=/usr/share/datasets/fashion-
 """
 
 import argparse
+import gzip
+import io
+import struct
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+from jaxtyping import UInt8
+
 from lopt.base.errors import UserError, suggest
-from lopt.data.idx import read_idx
-from lopt.data.prepared import IDX_SETS, data_dir
-from lopt.data.tfds import import_tfds
+from lopt.data.tfds import IDX_SETS, data_dir, import_tfds
 from lopt.runs.commands import one_line_errors
 from lopt.runs.streams import lasting_streams
 
@@ -21,6 +26,12 @@ _WHAT = "Prepare a set of tensorflow-datasets, from the network or from its orig
 
 _FILES = {"train": "train", "test": "t10k"}
 """Split -> how its two IDX files begin."""
+
+_BYTES = 0x08
+"""The type of an IDX file's numbers."""
+
+_MOST_TIMES, _AT_LEAST = 100, 2**20
+"""How much larger a gzipped file may become: images of clothes do by five, digits by ten."""
 
 
 def prepare(name: str, folder: Path) -> Path:
@@ -87,6 +98,43 @@ def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
         raise UserError(f"{name} is prepared in {builder.data_dir}; remove it to prepare it again")
     builder.download_and_prepare()
     return Path(builder.data_dir)
+
+
+def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
+    """The array of bytes in an IDX file, gzipped or not.
+
+    The file has two zero bytes, a type, the number of axes, the size of each axis as a big-endian
+    32-bit integer, and then the numbers, the last axis fastest.
+
+    Raises:
+      UserError: if the file is missing, damaged, or holds other numbers than bytes.
+    """
+    try:
+        content = _unpacked(file.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {file.name} in {file.parent}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {file}: {error}") from error
+    if len(content) < 4 or content[:3] != bytes([0, 0, _BYTES]):
+        raise UserError(f"{file} is no IDX file of bytes")
+    axes = content[3]
+    try:
+        shape = struct.unpack_from(f">{axes}I", content, 4)
+        return np.frombuffer(content[4 + 4 * axes :], np.uint8).reshape(shape)
+    except (struct.error, ValueError) as error:
+        raise UserError(f"{file} is damaged: {error}") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What a gzip file holds; any other as it is."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    most = _MOST_TIMES * len(content) + _AT_LEAST
+    with gzip.open(io.BytesIO(content)) as unpacked:
+        found = unpacked.read(most + 1)
+    if len(found) > most:
+        raise gzip.BadGzipFile(f"damaged: more than {_MOST_TIMES} times larger unpacked")
+    return found
 
 
 def main(arguments: Sequence[str]) -> None:

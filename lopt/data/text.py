@@ -20,7 +20,7 @@ _SLICE = 10_000
 """Bytes that are taken of each file at most, so that no file is a good part of the text."""
 
 HELD_OUT = 0.1
-"""The share of the text that is held out: its end."""
+"""The fraction of the text that is held out: its end."""
 
 
 def text(size: int = 1_000_000, tokens: str = "bytes") -> Corpus:

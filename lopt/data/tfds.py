@@ -4,6 +4,9 @@ tensorflow-datasets is an extra (`pip install -e '.[tfds]'` in a checkout), impo
 first read; afterwards its preprocessed arrays are in the cache.
 """
 
+import hashlib
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,16 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from lopt.base.archive import Arrays
 from lopt.base.checks import require_positive
 from lopt.base.errors import UserError
-from lopt.data.cache import Arrays, cached
+from lopt.data.cache import cached
 from lopt.data.corpus import Corpus
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
-from lopt.data.prepared import identity, require
 from lopt.data.text import split
 
 _CHUNK = 1000
+"""Examples that are decoded at once."""
+
+_NAME = r"\w[\w.+-]*(/\w[\w.+-]*)*"
+"""Of a prepared set: no word begins with a dot."""
+
+IDX_SETS = ("fashion_mnist", "mnist", "kmnist")
+"""The sets whose original files are in the IDX format, four files alike."""
 
 
 def tfds_images(
@@ -44,8 +54,8 @@ def tfds_images(
     """
     if examples is not None:
         require_positive(dataset, examples=examples)
-    folder = require(dataset, "digits")
-    arguments = {**identity(folder), "side": side, "grey": grey, "examples": examples}
+    folder = _require(dataset, "digits")
+    arguments = {**_identity(folder), "side": side, "grey": grey, "examples": examples}
     arrays = cached(dataset, arguments, lambda: _images(dataset, folder, side, grey, examples))
     return Dataset.of(
         (arrays["x_train"], arrays["y_train"]),
@@ -68,8 +78,8 @@ def tfds_text(dataset: str, size: int = 10_000_000, tokens: str = "bytes") -> Co
         installed.
     """
     require_positive(dataset, size=size)
-    folder = require(dataset, "text")
-    arguments = {**identity(folder), "size": size}
+    folder = _require(dataset, "text")
+    arguments = {**_identity(folder), "size": size}
     arrays = cached(dataset, arguments, lambda: _text(dataset, folder, size))
     whole = arrays["utf8"].tobytes().decode()
     return split(whole, tokens, f"{dataset} {folder.name} of tensorflow-datasets")
@@ -92,6 +102,49 @@ def import_tfds() -> ModuleType:
     tf.config.set_visible_devices([], "GPU")
     tfds.disable_progress_bar()
     return tfds
+
+
+def data_dir() -> Path:
+    """The folder of prepared sets: `$TFDS_DATA_DIR`, or tensorflow-datasets' own default."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+
+
+def find(name: str) -> Path | None:
+    """The folder of the newest prepared version of a set, or None.
+
+    Args:
+      name: of the set, such as `mnist`, or of one of its configs, such as `lm1b/subwords8k`.
+
+    Raises:
+      UserError: if the name is not words joined by slashes, so that it stays in `data_dir`.
+    """
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+        raise UserError(f"{name!r} is no name of a data set; write one such as lm1b/subwords8k")
+    files = (data_dir() / name).glob("**/dataset_info.json")
+    versions = [file.parent for file in files if re.fullmatch(r"[\d.]+", file.parent.name)]
+    return max(versions, key=_version, default=None)
+
+
+def _require(name: str, meanwhile: str) -> Path:
+    """The folder of a prepared set; `meanwhile` is an embedded one to use until it is there."""
+    folder = find(name)
+    if folder is None:
+        local = " --idx-dir=FOLDER_OF_IDX_FILES" if name in IDX_SETS else ""
+        raise UserError(
+            f"{name} is not prepared in {data_dir()}: run python -m lopt.data.prepare {name} "
+            f"(it downloads){f', offline with{local}' if local else ''}; "
+            f"meanwhile data='{meanwhile}' needs no download"
+        )
+    return folder
+
+
+def _identity(folder: Path) -> dict[str, str | int]:
+    """What tells a set from others of its name: its config, version, statistics and age."""
+    files = [folder / "dataset_info.json", folder / "features.json"]
+    contents = b"".join(file.read_bytes() for file in files if file.exists())
+    place = folder.relative_to(data_dir()).as_posix()
+    written = files[0].stat().st_mtime_ns
+    return {"set": place, "info": hashlib.sha256(contents).hexdigest(), "written": written}
 
 
 def _images(
@@ -166,3 +219,7 @@ def _text(dataset: str, folder: Path, size: int) -> Arrays:
         if length >= size:
             break
     return {"utf8": np.frombuffer("\n".join(parts)[:size].encode(), np.uint8)}
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in folder.name.split(".") if part)

@@ -1,10 +1,13 @@
-"""Text to integers."""
+"""Text to integers.
+
+A tokenizer is called with the training and the held-out text, and returns the tokens of both and
+how many different ones there are. What it learns, such as an alphabet, it learns from the former.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int
@@ -13,16 +16,6 @@ from lopt.base.checks import integer
 from lopt.base.parts import Parts
 
 Ids = Int[np.ndarray, " tokens"]
-
-
-class Tokenizer(Protocol):
-    """A way to write text as integers."""
-
-    def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:
-        """The tokens of both texts, and how many different ones there are.
-
-        What has to be learned, such as an alphabet, is learned from `train`.
-        """
 
 
 @dataclass(frozen=True)
@@ -92,9 +85,9 @@ def _words(text: str) -> list[str]:
 def _most_frequent(train: Sequence[str], test: Sequence[str], limit: int) -> tuple[Ids, Ids, int]:
     limit = integer(2)("the limit of a vocabulary", limit)
     counts = Counter(train)
-    kept = sorted(counts, key=lambda token: (-counts[token], token))[: limit - 1]
-    ids = {token: i for i, token in enumerate(kept, start=1)}
-    vocabulary = len(kept) + 1
+    frequent = sorted(counts, key=lambda token: (-counts[token], token))[: limit - 1]
+    ids = {token: i for i, token in enumerate(frequent, start=1)}
+    vocabulary = len(frequent) + 1
     dtype = np.min_scalar_type(vocabulary - 1)
 
     def encode(tokens: Iterable[str]) -> Ids:

@@ -13,7 +13,7 @@ from rich.text import Text
 from lopt.base.parts import Parts, build, describe
 from lopt.base.printed import printable
 from lopt.data import DATASETS, TEXTS
-from lopt.data.prepared import find
+from lopt.data.tfds import find
 from lopt.symmetry.paths import leaves_with_path, name_of
 from lopt.tasks.registry import TASKS
 
