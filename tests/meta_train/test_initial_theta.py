@@ -26,7 +26,7 @@ def test_theta_of_another_architecture_is_refused(tmp_path):
     theta = rule.init(jax.random.key(0), spec_of(4))
     save(tmp_path / "tied.safetensors", LearnedOptimizer(rule, theta, spec_of(4), {}))
     assert load_for(tmp_path / "tied.safetensors", rule, spec_of(4)).spec == spec_of(4)
-    with pytest.raises(UserError, match="tied to another architecture"):
+    with pytest.raises(UserError, match="tied"):
         load_for(tmp_path / "tied.safetensors", rule, spec_of(5))
 
 

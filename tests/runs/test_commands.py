@@ -119,7 +119,7 @@ def test_a_damaged_optimizer_is_no_finished_run(workdir, tmp_path):
     file = copy / "optimizer.safetensors"
     file.write_bytes(file.read_bytes()[:-8])
     before = files_of(copy)
-    assert_refused(meta_train(copy), "damaged", "remove it, and the same command writes it again")
+    assert_refused(meta_train(copy), "damaged", "remove it")
     assert files_of(copy) == before
     file.unlink()
     assert meta_train(copy).returncode == 0
@@ -143,7 +143,7 @@ except lopt.base.archive.UnreadableError as error:
 
 def test_an_optimizer_that_may_not_be_read_is_not_to_be_removed(workdir):
     result = run("-c", UNREADABLE, workdir)
-    assert result.stdout.strip().endswith("cannot be read: Permission denied"), result.stderr
+    assert result.stdout.strip().endswith("Permission denied"), result.stderr
 
 
 def test_a_second_run_in_a_workdir_is_refused(tmp_path):
@@ -155,13 +155,13 @@ def test_a_second_run_in_a_workdir_is_refused(tmp_path):
 
 def test_a_batch_that_no_memory_holds_is_one_line(tmp_path):
     result = meta_train(tmp_path / "run", *TINY, "--config.task.batch_size=500_000_000")
-    assert_refused(result, "a meta-step of 4 inner runs asks for", "GiB at a time", "batch_size")
+    assert_refused(result, "4 inner runs", "GiB", "batch_size")
 
 
 def test_another_config_does_not_touch_the_workdir(workdir):
     before = files_of(workdir)
     result = meta_train(workdir, *TINY, "--config.outer.steps=4")
-    assert_refused(result, "another config", "outer.steps is 3 there and 4 here", "--extend")
+    assert_refused(result, "outer.steps is 3", "--extend")
     assert files_of(workdir) == before
 
 
@@ -299,7 +299,7 @@ def test_a_gru_meta_trains_and_its_file_names_its_text(tmp_path):
 def test_a_run_whose_inner_runs_all_diverge_ends_with_the_reason(tmp_path):
     flags = (*TINY, "--config.inner.learning_rate=1e30", "--config.outer.max_skipped=2")
     result = meta_train(tmp_path / "run", *flags)
-    assert_refused(result, "2 meta-steps in a row, up to 2", "all inner runs diverged")
+    assert_refused(result, "2 meta-steps", "diverged")
     assert not (tmp_path / "run" / "optimizer.safetensors").exists()
 
 
@@ -327,5 +327,5 @@ def test_one_theta_is_meta_trained_on_several_tasks(tmp_path):
     provenance = load(tmp_path / "run" / "optimizer.safetensors").provenance
     assert provenance["sources"] == ["digits of scikit-learn", ""]
     tied = meta_train(tmp_path / "tied", *flags, "--config.rule.layers=exact")
-    assert_refused(tied, "tied to one architecture", "relational or pointwise")
+    assert_refused(tied, "tied", "rule.layers")
     assert not (tmp_path / "tied").exists()

@@ -82,4 +82,4 @@ def test_all_commands_work_in_64_bits_without_docstrings_or_letters_or_output(tm
 
 def test_without_docstrings_and_with_a_device_that_is_not_there_a_command_ends_with_a_line():
     result = run("-m", "lopt.tasks", "show", "mlp", JAX_PLATFORMS="cup", PYTHONOPTIMIZE="2")
-    assert_refused(result, "JAX finds no device", "unset JAX_PLATFORMS=cup")
+    assert_refused(result, "device", "JAX_PLATFORMS=cup")

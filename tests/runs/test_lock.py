@@ -22,7 +22,7 @@ def test_a_second_process_is_refused_at_once_and_a_killed_one_leaves_no_lock(tmp
     assert process.stdout.readline() == "inside\n"
     first = f"process {process.pid} on {socket.gethostname()}"
     for _ in range(2):
-        with pytest.raises(UserError, match=f"{first} is writing there; .*another --workdir"):
+        with pytest.raises(UserError, match=first):
             only_process(tmp_path).__enter__()
     process.kill()
     process.wait()
@@ -38,7 +38,7 @@ def test_a_folder_is_free_again_after_an_error(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(UserError, match="cannot be written: Is a directory"):
+    with pytest.raises(UserError, match="Is a directory"):
         only_process(tmp_path).__enter__()
 
 
@@ -76,9 +76,7 @@ def make_pipe(victim, lock):
 def test_what_stands_in_the_place_of_the_lock_is_named_and_left(make, tmp_path):
     make(tmp_path / "victim", tmp_path / ".lock")
     before = os.lstat(tmp_path / ".lock")
-    with pytest.raises(
-        UserError, match=r"\.lock is not the file of a lock, .*; remove it"
-    ) as raised:
+    with pytest.raises(UserError, match=r"\.lock is not the file") as raised:
         only_process(tmp_path).__enter__()
     assert "\n" not in str(raised.value)
     assert (tmp_path / "victim").read_text() == "mine"
@@ -97,5 +95,5 @@ def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.warns(UserWarning, match="file system without locks"), only_process(tmp_path):
+    with pytest.warns(UserWarning, match="without locks"), only_process(tmp_path):
         pass

@@ -26,7 +26,7 @@ def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
     for _ in range(2):
         with claimed(tmp_path, CONFIG, WRITTEN):
             pass
-    with pytest.raises(UserError, match=r"another config \(outer.steps is 3 there and 4 here\)"):
+    with pytest.raises(UserError, match=r"outer\.steps is 3"):
         claimed(tmp_path, {**CONFIG, "outer": {"steps": 4, "widths": (1, 2)}}, WRITTEN).__enter__()
     assert json.loads((tmp_path / "config.json").read_text())["config"]["outer"]["steps"] == 3
 
@@ -36,16 +36,16 @@ def test_what_helps_with_a_value_that_differs_is_said(tmp_path):
         pass
     fixes = {"outer.steps": "take more", "outer.steps_more": "no"}
     longer = {**CONFIG, "outer": {"steps": 4, "widths": (1, 2)}}
-    with pytest.raises(UserError, match="; take more, choose another --workdir"):
+    with pytest.raises(UserError, match="take more"):
         require_own(tmp_path, longer, WRITTEN, fixes)
-    with pytest.raises(UserError, match="; choose another --workdir"):
+    with pytest.raises(UserError, match="seed"):
         require_own(tmp_path, {**CONFIG, "seed": 1}, WRITTEN, fixes)
 
 
 def test_a_second_process_is_refused_and_changes_nothing(tmp_path):
     with claimed(tmp_path, CONFIG, WRITTEN):
         before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-        with pytest.raises(UserError, match=rf"process {os.getpid()} on .* is writing there"):
+        with pytest.raises(UserError, match=f"process {os.getpid()}"):
             claimed(tmp_path, CONFIG, WRITTEN).__enter__()
         assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
@@ -64,14 +64,14 @@ def test_a_broken_config_file_is_named_and_kept(content, tmp_path):
 
 def test_a_pipe_in_the_place_of_the_config_is_named_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "config.json")
-    with pytest.raises(UserError, match=r"its config\.json is no file"):
+    with pytest.raises(UserError, match=r"config\.json"):
         claimed(tmp_path, CONFIG, WRITTEN).__enter__()
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_files_of_nobody_knows_which_run_are_not_written_over(name, tmp_path):
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"has {name} and no config.json"):
+    with pytest.raises(UserError, match=name):
         claimed(tmp_path, CONFIG, WRITTEN).__enter__()
     assert os.listdir(tmp_path) == [name]
 
@@ -119,12 +119,12 @@ def test_a_workdir_that_does_not_stay_is_said_whatever_else_happens(take_away, e
         with claimed(tmp_path / "run", CONFIG, WRITTEN) as claim:
             claim.require_there()
             take_away(tmp_path / "run")
-            with pytest.raises(UserError, match="moved back, the same command resumes"):
+            with pytest.raises(UserError, match="moved"):
                 claim.require_there()
             if error:
                 raise error
 
-    with pytest.raises(UserError, match="run was moved, removed or emptied while this was running"):
+    with pytest.raises(UserError, match="run was moved"):
         run()
 
 
