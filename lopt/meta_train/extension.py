@@ -29,8 +29,7 @@ def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
       finished: whether the run has left its optimizer there.
 
     Raises:
-      UserError: if there is no run, it differs in something else, it is as long or longer, it is
-        not finished, or the folder is in use or cannot be written.
+      UserError: if there is no such run, it is longer, or it is not finished; as `only_process`.
     """
     found = saved(workdir)
     if found is None:
@@ -61,11 +60,7 @@ def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
 
 
 def earlier_lengths(workdir: Path) -> list[int]:
-    """The numbers of meta-steps that a run had before it was extended; rising.
-
-    Raises:
-      UserError: if the workdir's `config.json` is damaged.
-    """
+    """The numbers of meta-steps that a run had before it was extended; rising."""
     lengths = (saved(workdir) or {}).get(_LENGTHS, [])
     rising = [0, *lengths] if isinstance(lengths, list) else [0, 0]
     if not all(isinstance(n, int) for n in rising) or sorted(set(rising)) != rising:

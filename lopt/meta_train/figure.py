@@ -1,12 +1,9 @@
 """The picture of a run's meta-loss."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from lopt.base.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,11 +40,3 @@ def meta_loss_figure(
         axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def plot_meta_loss(
-    history: Mapping[int, float], path: Path, validations: Mapping[int, float] | None = None
-) -> None:
-    """Write the picture of `meta_loss_figure` as a PNG file."""
-    with replacing(path) as partial:
-        meta_loss_figure(history, validations).savefig(partial, format="png", dpi=150)

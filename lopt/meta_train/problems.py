@@ -40,7 +40,7 @@ class Setup:
 
     Attributes:
       config: checked by `require_settings`.
-      source: what it begins with the theta of, as given.
+      source: the file of the optimizer whose theta it begins with, or the name of one.
       rule: the update rule whose theta is learned.
       estimator: of its meta-gradient.
       mixture: the tasks that it is learned on.
@@ -53,10 +53,6 @@ class Setup:
 
     def __init__(self, config: ConfigDict, source: str | None):
         """Build the parts. Collective, as `lopt.runs.distributed` says.
-
-        Args:
-          config: of the run.
-          source: the file of the optimizer that it begins with the theta of, or a name of one.
 
         Raises:
           UserError: if a part cannot be built, theta does not fit all tasks, the particles cannot
@@ -129,11 +125,7 @@ class Setup:
 
 
 def _require_fit(rule: Rule, mixture: Mixture, held_out: Mixture) -> None:
-    """Find out whether one theta fits all tasks.
-
-    Raises:
-      UserError: if it is tied to one architecture, and the tasks have several.
-    """
+    """Raise a `UserError` if theta is tied to one architecture, and the tasks have several."""
     first, *others = (task.spec for task in mixture.tasks)
     if rule.tied and any(spec != first for spec in others):
         raise UserError(

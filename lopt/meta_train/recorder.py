@@ -13,8 +13,7 @@ from lopt.meta.validation import ValidationLoss
 from lopt.runs.progress import Progress
 from lopt.runs.records import Records
 
-_RECENT = 50
-"""Meta-steps that the meta-loss shown is the mean of."""
+_RECENT = 50  # meta-steps that the meta-loss shown is the mean of
 
 
 class Recorder:
@@ -33,15 +32,14 @@ class Recorder:
         steps: int,
         held_out: Sequence[str] = (),
     ):
-        """See the class.
+        """Go on after `done` of `steps` meta-steps; as `Records`.
 
         Args:
-          workdir: of the run; as in `Records`.
+          workdir: of the run.
           problems: a name for each; with several, their metrics are recorded apart.
           done: meta-steps taken before.
           steps: meta-steps in all.
-          held_out: a name for each problem of the validation; with several, their losses are
-            recorded apart.
+          held_out: the names of the problems of the validation, likewise.
         """
         self._records = Records(workdir, done, ["meta_loss"])
         self._progress = Progress(done, steps)

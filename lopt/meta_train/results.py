@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lopt.base.archive import UnreadableError
+from lopt.base.atomic import replacing
 from lopt.base.errors import UserError
-from lopt.meta_train.figure import plot_meta_loss
+from lopt.meta_train.figure import meta_loss_figure
 from lopt.meta_train.problems import Setup
 from lopt.meta_train.recorder import Recorder
 from lopt.meta_train.run import Snapshot
@@ -28,21 +29,13 @@ _FIXES = {"outer.steps": "take it on with --extend"}
 
 
 def is_finished(workdir: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a run of this config has left its optimizer in a folder, which is only read.
-
-    Raises:
-      UserError: if the folder is not the workdir of this config; as `has_result`.
-    """
+    """As `has_result`, of a workdir that has to be that of this config."""
     require_own(workdir, config, WRITTEN, _FIXES)
     return has_result(workdir)
 
 
 def has_result(workdir: Path) -> bool:
-    """Whether there is the optimizer of a whole run in a workdir: of all its meta-steps.
-
-    Raises:
-      UserError: if it, or what says how many these are, is damaged or cannot be read.
-    """
+    """Whether there is the optimizer of a whole run in a workdir: of all its meta-steps."""
     file = workdir / RESULT
     if not file.exists():
         return False
@@ -60,17 +53,14 @@ def has_result(workdir: Path) -> bool:
 def write_results(
     workdir: Path, setup: Setup, lengths: Sequence[int], last: Snapshot, record: Recorder
 ) -> None:
-    """Leave the results of a run: the picture, the best theta, and last the optimizer.
+    """Write the results of a run: the picture, the best theta, and last the optimizer.
 
-    Args:
-      workdir: of the run.
-      setup: of the run.
-      lengths: meta-steps that it had in all, each time that it was extended and now.
-      last: its state after the last meta-step.
-      record: of its meta-steps.
+    `lengths` are the meta-steps that it had in all, before each extension and now.
     """
     file, best_file, picture = (workdir / name for name in (RESULT, _BEST, _PICTURE))
-    plot_meta_loss(record.history, picture, record.validations)
+    with replacing(picture) as partial:
+        figure = meta_loss_figure(record.history, record.validations)
+        figure.savefig(partial, format="png", dpi=150)
     provenance = _provenance(setup, lengths, record.recent_meta_loss(lengths[-1]))
     spec = setup.spec if setup.rule.tied else None
     optimizer = LearnedOptimizer(setup.rule, last.state.average, spec, provenance)

@@ -20,12 +20,7 @@ from lopt.runs.workdir import Claim
 
 
 class Snapshot(NamedTuple):
-    """A checkpoint of meta-training.
-
-    Attributes:
-      state: of meta-training.
-      best: of the validations up to there.
-    """
+    """A checkpoint: the state of meta-training, and the best of its validations."""
 
     state: MetaState
     best: Best
@@ -50,17 +45,16 @@ def finish(
     Args:
       parts: what takes the meta-steps; several if the run was extended.
       validation: of the theta of some of them.
-      start: what the run begins with, if it has no checkpoint.
+      start: the state of a run without checkpoints.
       workdir: where checkpoints and records go.
       names: of the tasks.
       held_out: of the tasks of the validation.
       checkpoint_every: meta-steps from one checkpoint to the next.
       max_skipped: so many meta-steps in a row that leave theta as it was end the run.
-      claim: of the workdir, in the process that has it; before a checkpoint is written it is asked
-        whether the workdir is still where it was.
+      claim: of the workdir, in the process that has it.
 
     Returns:
-      The last snapshot, and what was recorded of the run, in the first process.
+      The last snapshot and, in the first process, the record of the run.
 
     Raises:
       UserError: if too many meta-steps in a row, or all, leave theta as it was.
@@ -101,13 +95,7 @@ def finish(
 
 
 def _stuck(skipped: int, step: int, report: Report | None) -> UserError:
-    """The error of a run that does not change theta.
-
-    Args:
-      skipped: meta-steps in a row.
-      step: the last of them.
-      report: of that step; None if it was taken before this process.
-    """
+    """The error of a run that does not change theta; `report` is of its last step, if known."""
     because = ""
     fix = "lower inner.learning_rate or estimator.sigma, or look for NaN in the data"
     if report is not None and all(float(m.diverged) == 1 for m in report.inner):

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array, PyTree
 
 from lopt.base.atomic import write_atomically
-from lopt.base.errors import UserError, reason_of
+from lopt.base.errors import UserError, reason_of, user_errors
 from lopt.base.printed import printable
 from lopt.runs.distributed import everywhere
 from lopt.runs.workdir import writing_to
@@ -21,20 +21,15 @@ from lopt.runs.workdir import writing_to
 FOLDER = "checkpoints"
 """The folder of a workdir that they are in."""
 
-_KEPT = 3
-"""Checkpoints that stay: if one is damaged, two are left to resume from."""
+_KEPT = 3  # if one is damaged, two are left to resume from
 
-_COPIES = 5
-"""Checkpoints that are on the disk at most, one that is being written included."""
+_COPIES = 5  # on the disk at most, one that is being written included
 
-_RESERVE = 2**24
-"""Bytes for what else a run writes."""
+_RESERVE = 2**24  # bytes for what else a run writes
 
-_ITEM = "default"
-"""Orbax' name for the one thing in a checkpoint."""
+_ITEM = "default"  # orbax' name for the one thing in a checkpoint
 
-_DIGEST, _COMMITTED = "sha256", "commit_success.txt"
-"""The file of the digest, and one that orbax adds after it is written."""
+_DIGEST, _COMMITTED = "sha256", "commit_success.txt"  # orbax adds the second after the digest
 
 _log = logging.getLogger(__name__)
 
@@ -66,11 +61,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path):
-        """Make the folder if it is not there.
-
-        Raises:
-          UserError: as `require_keepable`.
-        """
+        """Make the folder if it is not there; raises as `require_keepable`."""
         require_keepable(folder)
         # folders that cannot be made would have threads wait for them, for minutes
         at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
@@ -136,30 +127,16 @@ class Checkpoints:
 
 
 def require_keepable(folder: Path) -> None:
-    """Find out whether the library that writes checkpoints can write them in a folder.
-
-    Raises:
-      UserError: if the folder's name, or that of one above it, is not UTF-8, or the machine's clock
-        is before 1970.
-    """
-    try:
-        str(folder.absolute()).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"the name of {str(folder.absolute())!r} is not UTF-8, as that of a folder for "
-            "checkpoints must be; choose another --workdir"
-        ) from None
+    """Refuse what orbax cannot write: names that are not UTF-8, and dates before 1970."""
+    name = str(folder.absolute())
+    with user_errors(f"{name!r} is not UTF-8", UnicodeEncodeError, fix="choose another --workdir"):
+        name.encode()
     if time.time() < 0:
         raise UserError("checkpoints cannot be dated: this machine's clock is before 1970; set it")
 
 
 def require_space(workdir: Path, state: PyTree[Array]) -> None:
-    """Find out before compute is spent whether the checkpoints of a state can be written.
-
-    Raises:
-      UserError: if the folder cannot be written, or the disk has less free space than the
-        checkpoints of a run take.
-    """
+    """Refuse a folder that checkpoints of a state cannot be written to, before compute is spent."""
     probe = workdir / "probe"
     with writing_to(workdir):
         write_atomically(probe, "")
@@ -175,7 +152,6 @@ def require_space(workdir: Path, state: PyTree[Array]) -> None:
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of the names and contents of the files that a handler wrote."""
     total = hashlib.sha256()
     for file in sorted(Path(folder).rglob("*")):
         if file.is_file() and file.name not in (_DIGEST, _COMMITTED):

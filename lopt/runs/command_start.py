@@ -14,9 +14,7 @@ from collections.abc import Sequence
 def is_command(argv: Sequence[str], original: Sequence[str]) -> bool:
     """Whether this process is `python -m lopt...`, and its module is still being looked for.
 
-    Args:
-      argv: `sys.argv`, which begins with "-m" until the module is found.
-      original: `sys.orig_argv`, with Python's own options and the name of the module.
+    `sys.argv` begins with "-m" until the module is found; `sys.orig_argv` has its name.
 
     Example:
       >>> is_command(["-m", "--seeds=3"], ["python", "-m", "lopt.compare", "--seeds=3"])

@@ -106,16 +106,10 @@ def _parse(argv: list[str], parts: Mapping[str, Parts] | None) -> list[str]:
 def parse_flags(
     known: flags.FlagValues, argv: list[str], parts: Mapping[str, Parts] | None = None
 ) -> list[str]:
-    """Parse a command line; returns what of it is no flag.
+    """Parse a command line; returns the words that are no flags.
 
-    Args:
-      known: the flags.
-      argv: the command line; the flags that put another part into the config are taken out of it.
-      parts: as in `ConfigFile`.
-
-    Raises:
-      UserError: for a mistake in the config file, none at all, or an empty workdir.
-      flags.Error: for any other mistake.
+    Flags that put another part into the config are taken out of `argv`; `parts` are as in
+    `ConfigFile`. A mistake in the config file is a `UserError`, any other one absl's `flags.Error`.
     """
     if "config" in known:
         known["config"].parser = ConfigFile("config", argv, parts)

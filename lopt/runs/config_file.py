@@ -42,13 +42,7 @@ class ConfigFile(flags.ArgumentParser):
         self._overridden = [match[1] for match in overriding if match]
 
     def parse(self, argument: str) -> ConfigDict:
-        """Load a config.
-
-        Raises:
-          UserError: if there is no such file, or an error in it, or it returns no config, or its
-            config has no key that the command line overrides; for an unknown part, or arguments
-            that it does not have.
-        """
+        """Load a config, with other parts where flags say so; a mistake in it is a `UserError`."""
         path, text = _split(argument)
         if not Path(path).is_file():
             raise UserError(f"no config file {path!r}; see configs/")

@@ -107,11 +107,7 @@ def is_first() -> bool:
 def from_first(action: Callable[[], Any]) -> Any:
     """The result of `action` in the first process; the others do not call it. Collective.
 
-    Args:
-      action: what it returns must be plain data.
-
-    Raises:
-      UserError: in all processes, if `action` raised one.
+    The result is plain data. A `UserError` of `action` is raised in all processes.
     """
     if jax.process_count() == 1:
         return action()
@@ -136,11 +132,7 @@ def everywhere(condition: bool) -> bool:
 
 
 def require_alike(config: Any) -> None:
-    """Find out whether all processes were started with the same config. Collective.
-
-    Raises:
-      UserError: in all processes, if not.
-    """
+    """Raise a `UserError` in all processes unless they were started with one config. Collective."""
     digest = np.uint32(zlib.crc32(json.dumps(config, sort_keys=True).encode()))
     if len(np.unique(multihost_utils.process_allgather(digest))) > 1:
         raise UserError(

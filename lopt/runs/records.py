@@ -23,7 +23,7 @@ class Records:
     """Writes the metrics of each step; a context manager.
 
     Attributes:
-      before: the records of the steps that were taken before, by step.
+      before: the records of steps that were taken before, by step.
 
     Example:
       >>> import tempfile

@@ -16,8 +16,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 _SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
-_SAME = 1.0
-"""Seconds within which a signal that comes again is the same: `timeout` and SLURM send two."""
+_SAME = 1.0  # seconds in which a signal that comes again is the same: timeout and SLURM send two
 
 
 @contextmanager
@@ -58,10 +57,8 @@ def handled(numbers: Sequence[int], action: Callable[[int], None]) -> Iterator[N
 def resumable(after: str) -> Iterator[None]:
     """End the process at SIGINT, SIGTERM and SIGHUP, whatever it is doing; a context manager.
 
-    For commands that leave what is on the disk whole at any time.
-
-    Args:
-      after: what the same command resumes after, for the line that is printed.
+    For commands that leave their files whole at any time. They are told what the same command
+    resumes after.
     """
 
     def stop(number: int) -> None:

@@ -35,19 +35,13 @@ class Lasting:
     """A stream of text whose errors end nothing; all else is as in the stream itself."""
 
     def __init__(self, stream: TextIO | None, name: str):
-        """See the class.
-
-        Args:
-          stream: what is written to; None for a closed one, as in `sys.stdout`.
-          name: of the stream, for the line that says that it cannot be written.
-        """
+        """Take the place of a stream, None if it is closed, whose name is said in errors."""
         self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
         self._name = name
         if hasattr(self._stream, "reconfigure"):
             self._stream.reconfigure(errors="replace")
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -55,7 +49,6 @@ class Lasting:
             return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written, or drop it."""
         try:
             self._stream.flush()
         except OSError as error:

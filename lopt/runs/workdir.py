@@ -47,11 +47,7 @@ class Claim:
     descriptor: int
 
     def require_there(self) -> None:
-        """Find out whether what is written to the workdir's path still goes to the workdir.
-
-        Raises:
-          UserError: if the folder was moved or removed, or all in it.
-        """
+        """Raise a `UserError` if the folder was moved or removed, or all in it."""
         with suppress(OSError):
             same = os.path.samestat(os.stat(self.workdir), os.fstat(self.descriptor))
             if same and (self.workdir / CONFIG).exists():
@@ -107,8 +103,7 @@ def claimed_by_first(
 ) -> Iterator[Claim | None]:
     """As `claimed`, for the first of several processes; the others are given None. Collective.
 
-    Raises:
-      UserError: in all processes, as `claimed`, or if they do not see the same folder.
+    All processes have to see the same folder.
     """
     claims: list[Claim] = []
     with ExitStack() as held:
@@ -129,7 +124,7 @@ def require_own(
     """Find out whether a folder is, or may become, the workdir of a run with this config.
 
     Args:
-      workdir: the folder, which is only read.
+      workdir: is only read.
       config: plain data.
       written: the files and folders that a run writes besides `config.json`.
       fixes: what the user can do where the config there differs first in a value, by its name.
@@ -155,13 +150,9 @@ def require_own(
 
 
 def saved(workdir: Path) -> dict[str, Any] | None:
-    """The contents of a workdir's `config.json`: the config, and what was noted beside it.
+    """The contents of a workdir's `config.json`: a key `config`, and what was noted beside it.
 
-    Returns:
-      Plain data with a key `config`; None if there is no such file.
-
-    Raises:
-      UserError: if it is damaged or cannot be read.
+    None if there is no such file; a `UserError` if it is damaged or cannot be read.
     """
     file, what = workdir / CONFIG, f"cannot use {workdir} as workdir: its {CONFIG}"
     if file.exists() and not file.is_file():  # of a pipe the reader would wait for a writer
@@ -177,11 +168,7 @@ def saved(workdir: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def writing_to(workdir: Path) -> Iterator[None]:
-    """Write what a run leaves; a context manager.
-
-    Raises:
-      UserError: in place of whatever error says that a file cannot be written.
-    """
+    """Make a `UserError` of whatever says that a file cannot be written; a context manager."""
     try:
         yield
     except UserError:
@@ -233,15 +220,12 @@ def _appears(file: Path, token: str) -> bool:
 def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The first difference of two configs in words; an empty text if they are alike.
 
-    Args:
-      there: as it was saved.
-      here: of this command; plain data, whose tuples are as good as lists.
-
     Example:
       >>> first_difference({"outer": {"steps": 3}}, {"outer": {"steps": 4}})
       'outer.steps is 3 there and 4 here'
     """
-    return next(_differences(there, json.loads(json.dumps(here)), ""), "")
+    here = json.loads(json.dumps(here))  # as it was saved: with lists for tuples
+    return next(_differences(there, here, ""), "")
 
 
 def _differences(old: Any, new: Any, path: str) -> Iterator[str]:

@@ -2,7 +2,7 @@ import pytest
 
 from lopt.base.digested import read_digested
 from lopt.meta import Metrics, Report, ValidationLoss
-from lopt.meta_train.figure import plot_meta_loss
+from lopt.meta_train.figure import meta_loss_figure
 from lopt.meta_train.recorder import Recorder
 
 
@@ -55,5 +55,4 @@ def test_a_run_that_is_resumed_keeps_the_records_of_the_steps_that_are_kept(tmp_
 def test_all_records_may_be_lost(tmp_path):
     with Recorder(tmp_path, ("a",), 3, 3) as record:
         assert record.recent_meta_loss(3) is None
-    plot_meta_loss(record.history, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert not meta_loss_figure(record.history).axes[0].lines
