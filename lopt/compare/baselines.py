@@ -17,8 +17,7 @@ class Baseline:
     """An optimizer and how it is tuned.
 
     Attributes:
-      make: takes `learning_rate`, and, if it has such arguments, `weight_decay`, `spec` and
-        `total_steps`.
+      make: as that of `lopt.compare.Entry`.
       rate: the centre of the grid of its learning rates.
       scheduled: whether its learning rate follows a schedule.
       kind: "baseline", or "control" for what is no rival but explains a part of a lead.

@@ -30,7 +30,7 @@ REFERENCE = "adamw"
 class Comparison(Results):
     """The results of `compare`, with their tables, pictures and reports."""
 
-    # Drawing takes as long to import as JAX: only who draws waits for it.
+    # Drawing takes nearly as long to import as JAX: only those who draw wait for it.
 
     def table(self) -> Any:
         """The standings as a table for terminals."""
@@ -209,7 +209,7 @@ def _require_one_fits(entry: Entry, tasks: Iterable[Task], lengths: Iterable[int
         try:
             rate = None if entry.search is None else (lambda count: 0.0)
             params, _ = jax.eval_shape(task.init, jax.random.key(0))
-            jax.eval_shape(entry.make(rate, None, task, length).init, params)
+            jax.eval_shape(entry.optimizer(rate, None, task, length).init, params)
             return
         except UserError as error:
             mistakes.append(error)

@@ -33,9 +33,6 @@ LEARNED, USER_DEFINED = "learned", "own"  # the words of results.json since its 
 _RATE = 0.01  # the centre for a function that says nothing of its learning rate: that for Adam
 _RATE_OF_RULES = 0.1  # for a learned optimizer that names no rate, whose directions are normalized
 
-Maker = Callable[[optax.Schedule | None, Array | None, Task, int], optax.GradientTransformation]
-"""(learning rate, weight decay, task, steps) -> optimizer; None for what it brings itself."""
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -43,8 +40,8 @@ class Entry:
 
     Attributes:
       name: of its row.
-      make: (learning rate, weight decay, task, steps) -> optimizer; the first two are None for
-        what the optimizer brings itself.
+      make: makes it; takes those of `learning_rate`, `weight_decay`, `spec` and `total_steps` that
+        it has as arguments.
       search: how it is tuned; None to run it as it is.
       kind: "baseline", "control", "learned", or "own" for a user-defined one.
       identity: plain data that say which optimizer it is.
@@ -52,7 +49,7 @@ class Entry:
     """
 
     name: str
-    make: Maker
+    make: Callable[..., optax.GradientTransformation]
     search: Search | None
     kind: str = USER_DEFINED
     identity: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +58,26 @@ class Entry:
     def trials(self, budget: Budget) -> int:
         """The number of its trials on a task."""
         return 1 if self.search is None else budget.trials
+
+    def optimizer(
+        self,
+        learning_rate: optax.Schedule | None,
+        weight_decay: Array | None,
+        task: Task,
+        steps: int,
+    ) -> optax.GradientTransformation:
+        """The optimizer for a run; a rate and a weight decay that it brings itself are None."""
+        values = {
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "spec": task.spec,
+            "total_steps": steps,
+        }
+        has = inspect.signature(self.make).parameters
+        made = self.make(**{k: v for k, v in values.items() if v is not None and k in has})
+        if not isinstance(made, optax.GradientTransformation):
+            raise TypeError(f"made a {type(made).__name__}, not an optax transformation")
+        return made
 
 
 def entries(optimizers: Sequence[Any] | Mapping[str, Any]) -> list[Entry]:
@@ -199,7 +216,7 @@ def _entries(name: str, optimizer: Any, identity: Mapping[str, Any]) -> list[Ent
         case LearnedOptimizer():
             return _learned(name, optimizer, identity)
         case optax.GradientTransformation():
-            return [Entry(name, lambda *_: optimizer, None)]
+            return [Entry(name, lambda: optimizer, None)]
     if not callable(optimizer):
         raise UserError(
             f"{name}: an optimizer must be a name, a file, an optax transformation or a function "
@@ -207,8 +224,7 @@ def _entries(name: str, optimizer: Any, identity: Mapping[str, Any]) -> list[Ent
         )
     parameters = inspect.signature(optimizer).parameters
     if "learning_rate" not in parameters:
-        make = _called(optimizer)
-        return [Entry(name, lambda _, *rest: make(None, *rest), None, identity=identity)]
+        return [Entry(name, optimizer, None, identity=identity)]
     default = parameters["learning_rate"].default
     rate = float(default) if POSITIVE.holds(default) else _RATE
     return [_tuned(name, Baseline(optimizer, rate, kind=USER_DEFINED), identity)]
@@ -217,37 +233,14 @@ def _entries(name: str, optimizer: Any, identity: Mapping[str, Any]) -> list[Ent
 def _tuned(name: str, baseline: Baseline, identity: Mapping[str, Any]) -> Entry:
     decays = "weight_decay" in inspect.signature(baseline.make).parameters
     search = Search(baseline.rate, baseline.scheduled, decays)
-    return Entry(name, _called(baseline.make), search, baseline.kind, identity)
+    return Entry(name, baseline.make, search, baseline.kind, identity)
 
 
 def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) -> list[Entry]:
     """A learned optimizer at its default, if it has one, and tuned."""
-    make, rate = _called(learned.transformation), rate_of(learned)
-    search = Search(rate or _RATE_OF_RULES)
-    tuned = Entry(f"{name}, tuned", make, search, LEARNED, identity)
+    make, rate = learned.transformation, rate_of(learned)
+    tuned = Entry(f"{name}, tuned", make, Search(rate or _RATE_OF_RULES), LEARNED, identity)
     if rate is None or learned.default_rate is None:
         return [tuned]
     schedule, _ = learned.default_rate
     return [Entry(name, make, None, LEARNED, identity, schedule), tuned]
-
-
-def _called(make: Callable[..., Any]) -> Maker:
-    """A maker that passes on those of a comparison's arguments that a function has."""
-    parameters = inspect.signature(make).parameters
-
-    def made(
-        learning_rate: optax.Schedule | None, weight_decay: Array | None, task: Task, steps: int
-    ) -> optax.GradientTransformation:
-        values = {
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "spec": task.spec,
-            "total_steps": steps,
-        }
-        given = {k: v for k, v in values.items() if v is not None and k in parameters}
-        found = make(**given)
-        if not isinstance(found, optax.GradientTransformation):
-            raise TypeError(f"made a {type(found).__name__}, not an optax transformation")
-        return found
-
-    return made

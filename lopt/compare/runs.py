@@ -50,13 +50,9 @@ class Runs:
 
         return jax.jit(jax.vmap(begin, (None, 0)))(self.task, keys)
 
-    def evaluate(self, params: PyTree[Array], model_state: PyTree[Array]) -> dict[str, float]:
-        """Metrics on the held-out split."""
-        metrics = self._evaluate(self.task, params, model_state)
-        return {name: float(value) for name, value in metrics.items()}
-
     @cached_property
-    def _evaluate(self) -> Callable[..., dict[str, Array]]:
+    def evaluate(self) -> Callable[[Task, PyTree[Array], PyTree[Array]], dict[str, Array]]:
+        """(task, params, model state) -> metrics on the held-out split."""
         return jax.jit(lambda task, params, model_state: task.evaluate(params, model_state))
 
 
@@ -128,7 +124,8 @@ class Program:
         found = []
         for i in range(len(runs)):
             end = jax.tree.map(lambda x, i=i: x[i], ends)
-            found.append((losses[i], self.runs.evaluate(*end)))
+            metrics = self.runs.evaluate(self.runs.task, *end)
+            found.append((losses[i], {name: float(value) for name, value in metrics.items()}))
         return found
 
     def one(self) -> tuple[optax.GradientTransformation, Run]:

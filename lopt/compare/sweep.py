@@ -65,7 +65,7 @@ class Sweep:
         """An optimizer's program and timer; compiled unless its first trial is stored."""
         program = Program(
             runs,
-            lambda rate, decay: entry.make(rate, decay, runs.task, runs.steps),
+            lambda rate, decay: entry.optimizer(rate, decay, runs.task, runs.steps),
             coarse(entry.search, self.budget),
         )
         if self._stored(task, entry, program.first[0]) is None:

@@ -241,7 +241,7 @@ def test_a_function_for_a_comparison_has_what_arguments_its_text_gives():
     grads = np.ones(1, np.float32)
     steps = {}
     for entry, rate in ((fixed, None), (tuned, lambda count: 0.1), (plain, lambda count: 0.2)):
-        optimizer = entry.make(rate, None, quadratic(), 10)
+        optimizer = entry.optimizer(rate, None, quadratic(), 10)
         state = optimizer.init(grads)
         for _ in range(2):
             updates, state = optimizer.update(grads, state, grads)

@@ -22,7 +22,9 @@ def test_a_baseline_learns_within_its_grid(name, regression):
     (middle,) = coarse(search, Budget(1))
     settings = [middle._replace(learning_rate=search.centre * x) for x in (0.1, 1.0, 10.0)]
     runs = Runs(regression, steps=400, seeds=1)
-    program = Program(runs, lambda rate, decay: entry.make(rate, decay, regression, 400), settings)
+    program = Program(
+        runs, lambda rate, decay: entry.optimizer(rate, decay, regression, 400), settings
+    )
     trials = list(program(settings))
     best = min(t.score("final_loss") for t in trials)
     assert best < 0.8 * trials[0].losses[0, 0]
