@@ -101,6 +101,22 @@ def looked_up(equation: Equation) -> LookUp:
     return LookUp(picked, operand, [*((j,) for j in rest), ()])
 
 
+def slices(equation: Equation) -> list[list[tuple[int, int, int]]]:
+    """For each output of `slice`, `split` or `unstack` the start, stop and step on each axis."""
+    params, (shape,) = equation.params, equation.in_shapes
+    if equation.name == "slice":
+        bounds = params["start_indices"], params["limit_indices"]
+        return [[*zip(*bounds, params["strides"] or (1,) * len(shape), strict=True)]]
+    sizes = params["sizes"] if equation.name == "split" else (1,) * len(equation.out_shapes)
+    stops = [*itertools.accumulate(map(int, sizes))]
+    whole = [(0, n, 1) for n in shape]
+    before, behind = whole[: params["axis"]], whole[params["axis"] + 1 :]
+    return [
+        [*before, (start, stop, 1), *behind]
+        for start, stop in zip([0, *stops], stops, strict=False)
+    ]
+
+
 def runs(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range, range]]:
     """The runs of axes that a row-major reshape turns into each other, as short as may be.
 

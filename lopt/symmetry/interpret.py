@@ -149,3 +149,14 @@ def fix_all(operands: Sequence[Dims], why: str) -> bool:
 def fixed_dims(shape: Sequence[int], why: str) -> Dims:
     """New symbols for a shape, each fixed."""
     return tuple(Atom(n, why) for n in shape)
+
+
+def joined_if_whole(
+    symbols: Sequence[Symbol | None], whole: bool, n: int, why: str
+) -> Symbol | None:
+    """The symbol of axes that an operation takes whole; otherwise all are fixed, and it is new."""
+    if whole:
+        return join(symbols)
+    for symbol in symbols:
+        fix(symbol, why)
+    return Atom(n, why)

@@ -49,10 +49,7 @@ def name_groups(
       sides: the axes that each tensor is read along and those that it writes, where that is known.
 
     Returns:
-      A spec. A group is named after the module of the tensor that introduces it, which is the
-      first that the function reads; the state of a recurrent cell after the cell. The name of a
-      fixed group also tells why it is fixed: a matrix that writes what is compared with an
-      argument, as a loss compares it with labels, writes an output.
+      A spec whose groups have the names that this module's docstring tells.
     """
     paths = [path for path, _ in leaves_with_path(tree)]
     simplify = _Simplify()

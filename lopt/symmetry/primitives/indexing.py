@@ -2,7 +2,7 @@
 
 from lopt.symmetry.dimensions import looked_up
 from lopt.symmetry.families import RANDOM
-from lopt.symmetry.interpret import Dims, fix_all, join_values, moved
+from lopt.symmetry.interpret import Dims, fix_all, join_values, joined_if_whole, moved
 from lopt.symmetry.outside import Outside
 from lopt.symmetry.symbols import Atom, Symbol, fix, join
 from lopt.symmetry.walk import Equation, Handlers
@@ -49,15 +49,12 @@ def scatter(equation: Equation, operand: Dims, indices: Dims, updates: Dims) -> 
         if i in numbers.operand_batching_dims:
             j = numbers.scatter_indices_batching_dims[numbers.operand_batching_dims.index(i)]
             out.append(join([symbol, indices[j], updates[others[j]]]))
-            continue
-        if i not in numbers.inserted_window_dims:
+        elif i in numbers.inserted_window_dims:
+            out.append(joined_if_whole([symbol], False, n, "entries"))
+        else:
             j = next(window)
-            if update_shape[j] == n:
-                out.append(join([symbol, updates[j]]))
-                continue
-            fix(updates[j], "entries")
-        fix(symbol, "entries")
-        out.append(Atom(n, "entries"))
+            written = [symbol, updates[j]]
+            out.append(joined_if_whole(written, update_shape[j] == n, n, "entries"))
     return [tuple(out)]
 
 
@@ -73,16 +70,8 @@ def dynamic_update_slice(
     equation: Equation, operand: Dims, update: Dims, *starts: Dims
 ) -> list[Dims]:
     """Axes that are overwritten whole are one; the others are fixed."""
-    in_shape, update_shape, *_ = equation.in_shapes
-    out: list[Symbol | None] = []
-    for x, y, n, m in zip(operand, update, in_shape, update_shape, strict=True):
-        if n == m:
-            out.append(join([x, y]))
-        else:
-            fix(x, "sliced")
-            fix(y, "sliced")
-            out.append(Atom(n, "sliced"))
-    return [tuple(out)]
+    columns = zip(operand, update, *equation.in_shapes[:2], strict=True)
+    return [tuple(joined_if_whole([x, y], n == m, n, "sliced") for x, y, n, m in columns)]
 
 
 @HANDLERS.of(*RANDOM)

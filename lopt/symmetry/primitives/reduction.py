@@ -1,8 +1,8 @@
 """The primitives that reduce, scan, sort or pool along an axis."""
 
 from lopt.symmetry.dimensions import window_rests
-from lopt.symmetry.interpret import Dims, join_values
-from lopt.symmetry.symbols import Atom, Symbol, fix, join
+from lopt.symmetry.interpret import Dims, join_values, joined_if_whole
+from lopt.symmetry.symbols import Atom, fix
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
@@ -56,13 +56,12 @@ def top_k(equation: Equation, operand: Dims) -> list[Dims]:
 @HANDLERS.of("reduce_window", "reduce_window_sum", "reduce_window_max", "reduce_window_min")
 def pooling(equation: Equation, *operands: Dims) -> list[Dims]:
     """Windows fix the axes along which they move."""
-    in_shape, shape = equation.in_shapes[0], equation.out_shapes[0]
-    count = len(equation.out_shapes)
-    out = list(join_values(operands[:count]))
-    for i, n in enumerate(shape):
-        if in_shape[i] != n or not window_rests(equation, i):
-            fix(out[i], "space")
-            out[i] = Atom(n, "space")
+    count, shape = len(equation.out_shapes), equation.out_shapes[0]
+    columns = zip(join_values(operands[:count]), equation.in_shapes[0], shape, strict=True)
+    out = [
+        joined_if_whole([symbol], m == n and window_rests(equation, i), n, "space")
+        for i, (symbol, m, n) in enumerate(columns)
+    ]
     return [tuple(out)] * count
 
 
@@ -71,12 +70,8 @@ def pooling_gradient(equation: Equation, a: Dims, b: Dims, *rest: Dims) -> list[
     """The gradients of pooling fix space, and keep what no window moves along."""
     (shape,) = equation.out_shapes
     columns = zip(a, b, *equation.in_shapes[:2], shape, strict=True)
-    out: list[Symbol | None] = []
-    for i, (x, y, m, n, size) in enumerate(columns):
-        if m == n == size and window_rests(equation, i):
-            out.append(join([x, y]))
-        else:
-            fix(x, "space")
-            fix(y, "space")
-            out.append(Atom(size, "space"))
+    out = [
+        joined_if_whole([x, y], m == n == size and window_rests(equation, i), size, "space")
+        for i, (x, y, m, n, size) in enumerate(columns)
+    ]
     return [tuple(out)]

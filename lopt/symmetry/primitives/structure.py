@@ -13,12 +13,11 @@ symbol, and query, key and value get symbols of their own. Split at the reshape,
 the symbols of heads and width, and be permuted alike although they need not.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from lopt.symmetry.dimensions import MOVES, runs
+from lopt.symmetry.dimensions import MOVES, runs, slices
 from lopt.symmetry.interpret import Dims, join_values, moved
 from lopt.symmetry.symbols import (
     Atom,
@@ -115,19 +114,32 @@ def _tiled(symbol: Symbol, n: int, count: int) -> Symbol | None:
     return None if n == 1 else merge([Atom(count), symbol])
 
 
-@HANDLERS.of("slice")
+@HANDLERS.of("slice", "split")
 def slice_(equation: Equation, operand: Dims) -> list[Dims]:
     """An axis is cut at the borders; a step picks one column of the axis seen as a table."""
-    start, stop = equation.params["start_indices"], equation.params["limit_indices"]
-    steps = equation.params["strides"] or (1,) * len(operand)
-    (shape,) = equation.in_shapes
-    dims = operand
-    for i, (n, *bounds) in enumerate(zip(shape, start, stop, steps, strict=True)):
-        dims = _sliced(dims, i, n, *bounds)
-    return [dims]
+    return [_part(operand, equation.in_shapes[0], bounds) for bounds in slices(equation)]
 
 
-def _sliced(dims: Dims, axis: int, n: int, start: int, stop: int, step: int = 1) -> Dims:
+@HANDLERS.of("unstack")
+def unstack(equation: Equation, operand: Dims) -> list[Dims]:
+    """Rows of a table are cut apart; another axis is left with single indices, which stay."""
+    axis, (shape,) = equation.params["axis"], equation.in_shapes
+    if whole_table(operand[axis], operand) is None:
+        fix(operand[axis], "unstacked")
+        mark_read(operand[axis])
+        rows = [operand] * shape[axis]
+    else:
+        rows = [_part(operand, shape, bounds) for bounds in slices(equation)]
+    return [(*row[:axis], *row[axis + 1 :]) for row in rows]
+
+
+def _part(dims: Dims, shape: Sequence[int], bounds: Sequence[tuple[int, int, int]]) -> Dims:
+    for i, (n, of_axis) in enumerate(zip(shape, bounds, strict=True)):
+        dims = _sliced(dims, i, n, *of_axis)
+    return dims
+
+
+def _sliced(dims: Dims, axis: int, n: int, start: int, stop: int, step: int) -> Dims:
     """The symbols of a value after a slice of one axis."""
     symbol = dims[axis]
     if symbol is None or start == stop or (start, stop, step) == (0, n, 1):
@@ -165,31 +177,6 @@ def cut_between(symbol: Symbol, n: int, start: int, stop: int) -> Symbol:
         return symbol
     sizes = [size for size in (start, stop - start, n - stop) if size]
     return cut(symbol, sizes)[1 if start else 0]
-
-
-@HANDLERS.of("split")
-def split_(equation: Equation, operand: Dims) -> list[Dims]:
-    """An axis is cut into parts."""
-    axis, sizes = equation.params["axis"], equation.params["sizes"]
-    stops = list(itertools.accumulate(map(int, sizes)))
-    n = equation.in_shapes[0][axis]
-    return [
-        _sliced(operand, axis, n, start, stop)
-        for start, stop in zip([0, *stops], stops, strict=False)
-    ]
-
-
-@HANDLERS.of("unstack")
-def unstack(equation: Equation, operand: Dims) -> list[Dims]:
-    """Rows of a table are cut apart; another axis is left with single indices, which stay."""
-    axis = equation.params["axis"]
-    n = equation.in_shapes[0][axis]
-    if whole_table(operand[axis], operand) is None:
-        fix(operand[axis], "unstacked")
-        mark_read(operand[axis])
-        return [(*operand[:axis], *operand[axis + 1 :])] * n
-    rows = [_sliced(operand, axis, n, i, i + 1) for i in range(n)]
-    return [(*row[:axis], *row[axis + 1 :]) for row in rows]
 
 
 @HANDLERS.of("stack")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lopt.symmetry.dimensions import MOVES, looked_up, runs, without
+from lopt.symmetry.dimensions import MOVES, looked_up, runs, slices, without
 from lopt.symmetry.families import IDENTITY, RANDOM
 from lopt.symmetry.uses.views import Value, View
 from lopt.symmetry.walk import Equation, Handlers
@@ -47,39 +47,26 @@ def _reversed(equation: Equation, x: Value) -> list[Value]:
     return [x]
 
 
-@HANDLERS.of("slice")
+@HANDLERS.of("slice", "split")
 def _slice(equation: Equation, x: Value) -> list[Value]:
-    return [_cut(equation, x, equation.params["start_indices"], equation.out_shapes[0])]
-
-
-@HANDLERS.of("split")
-def _split(equation: Equation, x: Value) -> list[Value]:
-    axis, rank = equation.params["axis"], len(equation.in_shapes[0])
-    starts = np.cumsum([0, *(out[axis] for out in equation.out_shapes)])
-    return [
-        _cut(equation, x, [int(start) if i == axis else 0 for i in range(rank)], out)
-        for start, out in zip(starts, equation.out_shapes, strict=False)
-    ]
+    return [_cut(equation, x, bounds) for bounds in slices(equation)]
 
 
 @HANDLERS.of("unstack")
 def _unstack(equation: Equation, x: Value) -> list[Value]:
-    axis, shape = equation.params["axis"], equation.in_shapes[0]
-    row = _cut(equation, x, [0] * len(shape), (*shape[:axis], 1, *shape[axis + 1 :]))
-    return [row.moved(without(len(shape), [axis]))] * len(equation.out_shapes)
+    to = without(len(equation.in_shapes[0]), [equation.params["axis"]])
+    # The rows are alike: where each of them begins is forgotten with their axis.
+    return [_cut(equation, x, slices(equation)[0]).moved(to)] * len(equation.out_shapes)
 
 
-def _cut(equation: Equation, x: Value, starts: Sequence[int], after: Sequence[int]) -> Value:
-    """A value of which a part is taken along some axes; of those of one entry the views end."""
-    before = equation.in_shapes[0]
-    single = [i for i, (n, m) in enumerate(zip(before, after, strict=True)) if m == 1 < n]
+def _cut(equation: Equation, x: Value, bounds: Sequence[tuple[int, int, int]]) -> Value:
+    """A part of a value; along axes of which it has one entry the views end."""
+    sizes = [-(-(stop - start) // step) for start, stop, step in bounds]
+    columns = [*zip(equation.in_shapes[0], sizes, strict=True)]
+    single = [i for i, (n, m) in enumerate(columns) if m == 1 < n]
     equation.walk.evidence.cut(x, single)
-    to: list[tuple[int, ...]] = [() if i in single else (i,) for i in range(len(before))]
-    cut = frozenset(
-        (i, start)
-        for i, (n, m, start) in enumerate(zip(before, after, starts, strict=True))
-        if 1 < m < n
-    )
+    to: list[tuple[int, ...]] = [() if i in single else (i,) for i in range(len(columns))]
+    cut = frozenset((i, bounds[i][0]) for i, (n, m) in enumerate(columns) if 1 < m < n)
     return x.moved(to).cut_to(cut)
 
 

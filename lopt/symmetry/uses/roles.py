@@ -36,17 +36,12 @@ class _Tensor:
 def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
     """A spec with the roles of its axes, where the convention has others, and with its biases.
 
-    - A tensor of which the function sums over axes in a product with data is a matrix: these are
-      its inputs, and the others its outputs, but for those of a window.
-    - An axis of which single entries are looked up is one of entries: by a gather, a slice at a
-      computed position, a product with a one-hot vector. So are the fixed axes of a tensor that is
-      added to data and never multiplied: one row for each position.
-    - An axis over which a loop runs, which both operands of a product have, or of which single
-      entries are matrices or are taken one by one, is a stack of separate tensors. So is, in other
-      tensors, an axis of its group, as long as no matrix is read along that group: the first layer
-      of an ensemble writes one axis more than the others where all members see the same data.
-    - Any other tensor is a vector, but for those that only other tensors were multiplied with: of
-      them the convention tells.
+    The definitions of tables, stacks, matrices and vectors are under "What a tensor is" in
+    docs/symmetry.md. The fixed axes of a tensor that is added to data and never multiplied are
+    entries: it has one row for each position. An axis of a stack's group is a stack's in other
+    tensors, too, as long as no matrix is read along that group: the first layer of an ensemble
+    writes one axis more than the others where all members see the same data. Of tensors that only
+    other tensors were multiplied with, the convention tells.
     """
     entries = zip(spec.entries, evidence.shapes, evidence.of, strict=True)
     tensors = [_Tensor(axes, shape, uses) for (_, axes), shape, uses in entries]
