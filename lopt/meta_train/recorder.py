@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from lopt.runs.records import Records
 _RECENT = 50  # meta-steps that the meta-loss shown is the mean of
 
 
-class Recorder:
+class Recorder(Records):
     """Records the report of every meta-step; a context manager.
 
     Attributes:
@@ -32,7 +31,7 @@ class Recorder:
         steps: int,
         held_out: Sequence[str] = (),
     ):
-        """Go on after `done` of `steps` meta-steps; as `Records`.
+        """Go on after `done` of `steps` meta-steps.
 
         Args:
           workdir: of the run.
@@ -41,33 +40,28 @@ class Recorder:
           steps: meta-steps in all.
           held_out: the names of the problems of the validation, likewise.
         """
-        self._records = Records(workdir, done, ["meta_loss"])
+        super().__init__(workdir, done, ["meta_loss"])
         self._progress = Progress(done, steps)
-        before = self._records.before.items()
+        before = self.before.items()
         self.history = {step: record["meta_loss"] for step, record in before}
         self.validations = {k: r["validation_loss"] for k, r in before if "validation_loss" in r}
         self._problems, self._held_out = tuple(problems), tuple(held_out)
         self._start: float | None = None
         self._inner_steps = 0
-        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._progress.__exit__()
+        super().__exit__(*exception)
 
     def recent_meta_loss(self, step: int) -> float | None:
         """The mean meta-loss of the last meta-steps up to one of them; None if all are lost."""
         steps = range(step - _RECENT + 1, step + 1)
         recent = [self.history[k] for k in steps if k in self.history]
         return float(np.mean(recent)) if recent else None
-
-    def __enter__(self) -> "Recorder":
-        self._stack.enter_context(self._records)
-        self._stack.enter_context(self._progress)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._stack.close()
-
-    def flush(self) -> None:
-        """Bring all records to the disk, before the checkpoint of their step is written."""
-        self._records.flush()
 
     def __call__(self, report: Report, validation: ValidationLoss | None = None) -> None:
         """Record one meta-step, and the validation loss of its theta if it was measured."""
@@ -77,7 +71,7 @@ class Recorder:
             self.validations[step] = values["validation_loss"]
         self.history[step] = values["meta_loss"]
         values["inner_steps_per_s"] = self._speed(report)
-        self._records(step, values)
+        self.write(step, values)
         self._progress(step, lambda: self._words(step, values))
 
     def _speed(self, report: Report) -> float:

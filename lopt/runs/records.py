@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -28,8 +28,8 @@ class Records:
     Example:
       >>> import tempfile
       >>> folder = Path(tempfile.mkdtemp())
-      >>> with Records(folder, done=0) as record:
-      ...     record(1, {"loss": 0.5})
+      >>> with Records(folder, done=0) as records:
+      ...     records.write(1, {"loss": 0.5})
       >>> read_records(folder / "metrics.jsonl", last=1)
       {1: {'step': 1, 'loss': 0.5}}
     """
@@ -59,14 +59,14 @@ class Records:
         # TensorBoard hides what older files have of this step and later ones
         self._write_event(done + 1, session_log=SessionLog(status=SessionLog.START))
 
-    def __enter__(self) -> "Records":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._file.close()
         self._events.close()
 
-    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of a step."""
         self._file.write(_line({"step": step, **metrics}))
         shown = [scalar(name, value).value[0] for name, value in metrics.items()]

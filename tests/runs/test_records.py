@@ -35,7 +35,7 @@ def redirect(file, other):
 
 def test_everything_that_is_recorded_is_in_tensorboard_as_well(tmp_path):
     with Records(tmp_path, 0) as record:
-        record(1, {"loss": 0.25, "loss/a": 1.5})
+        record.write(1, {"loss": 0.25, "loss/a": 1.5})
         record.flush()
         (file,) = (tmp_path / "tensorboard").iterdir()
         event = events_of(file)[-1]
@@ -59,7 +59,7 @@ def test_an_event_file_that_cannot_be_written_ends_the_run_and_does_not_hold_it_
             (file,) = (tmp_path / "tensorboard").iterdir()
             redirect(file, full)
             for step in range(1, 100):
-                record(step, {"loss": 0.5})
+                record.write(step, {"loss": 0.5})
                 record.flush()
 
     with pytest.raises(OSError, match="No space"):
@@ -69,7 +69,7 @@ def test_an_event_file_that_cannot_be_written_ends_the_run_and_does_not_hold_it_
 def recorded(folder, steps):
     with Records(folder, 0) as record:
         for step in range(1, steps + 1):
-            record(step, {"loss": step / 8})
+            record.write(step, {"loss": step / 8})
     return folder / "metrics.jsonl"
 
 
@@ -132,6 +132,6 @@ def test_a_pipe_in_their_place_is_one_line_and_not_waited_for(tmp_path):
 def test_records_that_are_all_there_are_no_warning(tmp_path, caplog):
     for done in (0, 1):
         with Records(tmp_path, done) as record:
-            record(done + 1, {"loss": 0.5})
+            record.write(done + 1, {"loss": 0.5})
     assert not caplog.text
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2]
