@@ -326,12 +326,12 @@ def test_diverging_runs_are_capped_and_counted(estimator):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ES(pairs=0), "ES: pairs must be a positive integer"),
-        (lambda: ES(sigma=0.0), "ES: sigma must be a positive finite number"),
-        (lambda: NRES(sigma=-1.0), "NRES: sigma must be a positive finite number"),
-        (lambda: TBPTT(horizon=100, truncation=10, shortest=200), "shortest must be at most"),
-        (lambda: PES(horizon=30, truncation=20), "30 is not one of 20; 20 is"),
-        (lambda: PES(horizon=10, truncation=20), "10 is not one of 20; 20 is"),
+        (lambda: ES(pairs=0), "ES: pairs"),
+        (lambda: ES(sigma=0.0), "ES: sigma"),
+        (lambda: NRES(sigma=-1.0), "NRES: sigma"),
+        (lambda: TBPTT(horizon=100, truncation=10, shortest=200), "shortest"),
+        (lambda: PES(horizon=30, truncation=20), "30 .* 20"),
+        (lambda: PES(horizon=10, truncation=20), "10 .* 20"),
     ],
 )
 def test_impossible_numbers_are_refused(make, message):
