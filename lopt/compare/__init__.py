@@ -1,4 +1,10 @@
-"""Optimizers beside each other: every one tuned alike, in tables and pictures."""
+"""Optimizers beside each other: every one tuned alike, in tables and pictures.
+
+`comparison.py` tunes entries (`entries.py`, `baselines.py`) on one task after another (`sweep.py`).
+Each is tried at the settings of a grid (`grid.py`); its training runs (`runs.py`) leave trials
+(`trials.py`), which a workdir stores (`store.py`). The results are data (`results.py`); tables,
+sentences and figures are functions of them, and reports are made of these.
+"""
 
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.comparison import Comparison, compare

@@ -68,41 +68,37 @@ class Search:
         """Check the centre."""
         set_checked(self, "", centre=POSITIVE)
 
-    def combinations(self, budget: Budget) -> tuple[list[tuple[str, float | None]], int]:
-        """The schedules and weight decays, and how many learning rates each of them gets."""
+    def combinations(self, budget: Budget) -> list[tuple[str, float | None]]:
+        """The schedules and weight decays, each of which gets a grid of learning rates."""
         schedules = tuple(budget.schedules) if self.scheduled else ("constant",)
         decays = tuple(budget.weight_decays) if self.decays else ()
-        combinations = list(product(schedules, decays or (None,)))
-        return combinations, budget.trials // len(combinations)
+        return list(product(schedules, decays or (None,)))
 
 
 def coarse(search: Search | None, budget: Budget) -> list[Setting]:
     """The settings that an optimizer is tried at first; of one that is run as it is, the only one.
 
-    Of each schedule and weight decay all rates but two are spread evenly on a log axis.
+    Of each schedule and weight decay all rates but two are spread evenly on a log axis; of fewer
+    than five all are.
     """
     if search is None:
         return [Setting()]
-    combinations, rates = search.combinations(budget)
-    at_first = rates - _refined(rates)
+    combinations = search.combinations(budget)
+    rates = budget.trials // len(combinations)
+    at_first = rates - REFINED if rates >= 5 else rates
     return [Setting(rate, *c) for c in combinations for rate in grid(search.centre, at_first)]
 
 
-def finer(
-    search: Search | None, budget: Budget, trials: Sequence[Trial], measure: str
-) -> list[Setting]:
-    """The settings that it is tried at then, given its first trials.
+def finer(budget: Budget, trials: Sequence[Trial], measure: str) -> list[Setting]:
+    """The settings that it is tried at then, given its first trials, if trials are left.
 
     They lie halfway to the neighbours of the best rate of each schedule and weight decay, or beyond
-    it if it is at an edge. Grids of fewer than five rates were tried at once.
+    it if it is at an edge.
     """
-    if search is None:
-        return []
-    combinations, rates = search.combinations(budget)
-    if not _refined(rates):
+    if len(trials) == budget.trials or trials[0].setting.learning_rate is None:
         return []
     found = []
-    for combination in combinations:
+    for combination in dict.fromkeys(trial.setting[1:] for trial in trials):
         score_at = _scores_at(trials, combination, measure)
         best = min(score_at, key=lambda rate: score_at[rate])
         found += [Setting(rate, *combination) for rate in refined([*score_at], best)]
@@ -152,11 +148,6 @@ def _scores_at(
         for t in trials
         if t.setting.learning_rate is not None and t.setting[1:] == combination
     }
-
-
-def _refined(rates: int) -> int:
-    """The number of a grid's rates that are set after the others, around the best of them."""
-    return REFINED if rates >= 5 else 0
 
 
 def _rounded(rate: float) -> float:

@@ -79,7 +79,7 @@ class Sweep:
             with _failures():
                 program, _ = prepared.result()
             trials = self._trials(task, entry, program, program.first)
-            later = finer(entry.search, self.budget, trials, self.measure)
+            later = finer(self.budget, trials, self.measure)
             trials += self._trials(task, entry, program, later)
             with _failures():
                 state_bytes = program.state_bytes()

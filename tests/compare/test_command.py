@@ -107,7 +107,7 @@ def test_a_killed_comparison_resumes_to_the_same_results(config, tmp_path, monke
     second = compare(*config, f"--workdir={killed}")
     process.kill()
     process.wait()
-    assert_refused(second, "is in use", f"process {process.pid}")
+    assert_refused(second, f"process {process.pid}")
     before = trials_of(killed)
     assert len(before) <= 10
     gate.touch()
@@ -128,7 +128,7 @@ def test_an_edited_config_is_refused_and_the_difference_named(config, tmp_path):
     assert compare(*flags).returncode == 0
     before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
     result = compare(*flags, "--config.seeds=3")
-    assert_refused(result, "another config", "seeds is 2 there and 3 here")
+    assert_refused(result, "seeds is 2 there and 3 here")
     del before[workdir / ".lock"]
     for file, contents in before.items():
         assert file.read_bytes() == contents
@@ -150,7 +150,7 @@ def test_a_signal_ends_a_comparison_at_once_with_a_line(config, number, tmp_path
 def test_reports_of_something_else_are_not_overwritten(config, tmp_path):
     (tmp_path / "report.md").write_text("mine")
     result = compare(config, f"--workdir={tmp_path}")
-    assert_refused(result, "has report.md", "choose another --workdir")
+    assert_refused(result, "report.md", "--workdir")
     assert (tmp_path / "report.md").read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.py", "report.md"]
 
@@ -183,7 +183,7 @@ def test_an_optimizer_without_provenance_needs_a_task(tmp_path):
     file = tmp_path / "bare.safetensors"
     save(file, LearnedOptimizer(rule, theta, None, {}))
     flags = (f"--optimizer={file}", f"--workdir={tmp_path / 'run'}", "--baselines=sgdm")
-    assert_refused(compare(*flags), "does not say what it was meta-trained on", "--task=name")
+    assert_refused(compare(*flags), "bare.safetensors", "--task=name")
     small = ("--task=quadratic", "--steps=4", "--seeds=1", "--rates=1")
     result = compare(*flags, *small)
     assert result.returncode == 0, result.stderr

@@ -22,7 +22,7 @@ def trained(loss_at):
 def tune(search, budget, run):
     """All trials of a search, and which end of its grid the best rate is at."""
     trials = run(coarse(search, budget))
-    trials += run(finer(search, budget, trials, "final_loss"))
+    trials += run(finer(budget, trials, "final_loss"))
     return trials, edge(trials, "final_loss")
 
 
