@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
-from lopt.symmetry.axes import Axis, fold, groups_of
+from lopt.symmetry.axes import Axis, groups_of, rename
 from lopt.symmetry.infer import UnknownPrimitiveWarning, infer_spec, on_arrays
 from lopt.symmetry.jaxprs import shape_of
 from lopt.symmetry.outside import FixedUnitsWarning
@@ -182,6 +182,7 @@ def _noisy(x: Any, random: np.random.Generator) -> Any:
     dtype = jnp.result_type(x)
     if not np.size(x) or not jnp.issubdtype(dtype, jnp.floating):
         return x
+    # Large enough to end the symmetries of zeros and ones, and small enough to saturate nothing.
     noise = 0.3 * random.standard_normal(np.shape(x))
     wide = np.asarray(x, float)
     if wide.min() > 0:
@@ -220,18 +221,15 @@ def _merged(
         warnings.simplefilter("ignore", UnknownPrimitiveWarning)
         warnings.simplefilter("ignore", FixedUnitsWarning)
         finest = infer_spec(fn, params, *args)
-    where: dict[str, list[str]] = {}
+    # For each true group, the groups of the inferred spec in its place, and on which axes.
     shared: dict[str, dict[str, list[str]]] = {name: {} for name in spec.groups}
-    finer_axes = dict(finest.entries)
+    finer_axes, where = dict(finest.entries), finest.where
     for path, axes in spec.entries:
-        finer = finer_axes[path]
-        for i, (axis, fine) in enumerate(zip(axes, finer, strict=True)):
-            for name in groups_of(fine):
-                where.setdefault(name, []).append(f"{name_of(path)}.{i}")
-            if _form(axis) == _form(fine):
-                for name, other in zip(groups_of(axis), groups_of(fine), strict=True):
-                    if name in shared and other in finest.groups:
-                        shared[name].setdefault(other, []).append(f"{name_of(path)}.{i}")
+        for i, (axis, fine) in enumerate(zip(axes, finer_axes[path], strict=True)):
+            pairs = dict.fromkeys(zip(groups_of(axis), groups_of(fine), strict=False))
+            for name, other in pairs if _form(axis) == _form(fine) else ():
+                if name in shared and other in finest.groups:
+                    shared[name].setdefault(other, []).append(f"{name_of(path)}.{i}")
     whole = {
         name: tuple(tuple(axes) for other, axes in groups.items() if axes == where[other])
         for name, groups in shared.items()
@@ -239,6 +237,6 @@ def _merged(
     return {name: groups for name, groups in whole.items() if len(groups) > 1}
 
 
-def _form(axis: Axis) -> Any:
+def _form(axis: Axis) -> Axis:
     """An axis without the names of its groups."""
-    return fold(axis, lambda name: None, lambda fs: ("product", *fs), lambda ps: ("sum", *ps))
+    return rename(axis, dict.fromkeys(groups_of(axis), ""))

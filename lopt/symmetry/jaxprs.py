@@ -46,8 +46,8 @@ def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.V
         if not any(out) and not eqn.effects:
             continue
         found.append((eqn, out))
-        rule = LIVENESS.get(eqn.primitive.name)
-        used = rule(eqn.params, out) if rule else [True] * len(eqn.invars)
+        liveness = LIVENESS.get(eqn.primitive.name)
+        used = liveness(eqn.params, out) if liveness else [True] * len(eqn.invars)
         needed |= {v for v, on in zip(eqn.invars, used, strict=False) if on and has_values(v)}
     return found[::-1], needed
 

@@ -1,6 +1,6 @@
 """From symbols to a spec: fixed runs are put together, and groups get names.
 
-Each rule with an example of a path and the name that it gives:
+How groups are named, with examples of paths:
 
 - A group is named after the module of the first tensor that has it, in the order in which the
   function reads them: the columns of `params/Dense_0/kernel` are `Dense_0`, and the rows of

@@ -50,8 +50,8 @@ def axis_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
     [('vector',), ('spatial', 'spatial', 'input', 'output')]
     """
     return [
-        axes.roles or by_rule
-        for (_, axes), by_rule in zip(spec.entries, conventional_roles(spec), strict=True)
+        axes.roles or by_convention
+        for (_, axes), by_convention in zip(spec.entries, conventional_roles(spec), strict=True)
     ]
 
 
@@ -68,9 +68,9 @@ def coarse_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
     outputs is a vector.
     """
     found = []
-    for roles, by_rule in zip(axis_roles(spec), conventional_roles(spec), strict=True):
+    for roles, by_convention in zip(axis_roles(spec), conventional_roles(spec), strict=True):
         if "stack" in roles:
-            roles = by_rule
+            roles = by_convention
         elif "output" not in roles:
             roles = ("vector",) * len(roles)
         found.append(tuple("input" if r == "entry" else r for r in roles))

@@ -130,6 +130,16 @@ class PermutationSpec:
         """The names of the true groups."""
         return tuple(name for name in self.sizes if name not in self.fixed)
 
+    @property
+    def where(self) -> dict[str, list[str]]:
+        """The axes that carry each group, such as `params/Dense_0/kernel.1`."""
+        found: dict[str, list[str]] = {name: [] for name in self.sizes}
+        for path, axes in self.entries:
+            for i, axis in enumerate(axes):
+                for name in dict.fromkeys(groups_of(axis)):
+                    found[name].append(f"{name_of(path)}.{i}")
+        return found
+
     def shape(self, axes: Axes) -> tuple[int, ...]:
         """The shape of a tensor that has these axes."""
         return tuple(size_of(axis, self.sizes) for axis in axes)
@@ -309,15 +319,10 @@ class PermutationSpec:
             groups += f" ({', '.join(axes.roles)})" if axes.roles else ""
             bias = name_of(told[path]) if path in told else ""
             rows.append((name_of(path), "×".join(map(str, self.shape(axes))), groups, bias))
-        where: dict[str, list[str]] = {}
-        for path, axes in self.entries:
-            for i, axis in enumerate(axes):
-                for name in dict.fromkeys(groups_of(axis)):
-                    where.setdefault(name, []).append(f"{name_of(path)}.{i}")
-        kinds = ("true", "fixed")
+        kinds, where = ("true", "fixed"), self.where
         of_groups = [("group", "size", "", "where")]
         of_groups += [
-            (name, str(n), kinds[name in self.fixed], some(where.get(name, []), 6, " "))
+            (name, str(n), kinds[name in self.fixed], some(where[name], 6, " "))
             for name, n in self.sizes.items()
         ]
         return f"{_table(rows)}\n\n{_table(of_groups)}"

@@ -256,7 +256,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_rule(name):
+def test_handler(name):
     fn, text = CASES[name]
     params, expected = params_and_spec(text)
     spec = infer_spec(fn, params)

@@ -166,12 +166,12 @@ def test_functions_that_cannot_be_traced(fn, args, message):
     assert "\n" not in str(error.value)
 
 
-# --- Primitives without a rule
+# --- Primitives without a handler
 
 
 @pytest.fixture
 def mystery(monkeypatch):
-    """A primitive that no rule is known for; it doubles its operand."""
+    """A primitive without a handler; it doubles its operand."""
     monkeypatch.delitem(HANDLERS, "mystery", raising=False)
     primitive = core.Primitive("mystery")
     primitive.def_impl(lambda x: 2 * x)

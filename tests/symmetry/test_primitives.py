@@ -1,4 +1,4 @@
-"""Every primitive of the installed JAX has a rule or a refusal, and its spec holds on numbers."""
+"""Each primitive of the installed JAX has a handler or a refusal; its spec holds on numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from zoo import groups_alone, params_and_spec
 from lopt.symmetry import UnknownPrimitiveWarning, check_spec, infer_spec
 from lopt.symmetry.primitives import HANDLERS
 
-RULES = set(HANDLERS)
+HANDLED = set(HANDLERS)
 """Before any test registers one of its own."""
 
 IMAGE = np.sin(np.arange(2 * 4 * 5, dtype="float32")).reshape(2, 4, 5)
@@ -279,7 +279,7 @@ def traced(fn, text):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_rule(name, recwarn):
+def test_handler(name, recwarn):
     fn, text = ROWS[name]
     params, expected = params_and_spec(text)
     spec = infer_spec(fn, params)
@@ -325,10 +325,10 @@ def test_refusal(name):
 
 def test_every_primitive_of_jax_has_a_row_or_a_reason():
     apart = {name for names in ELSEWHERE.values() for name in names.split()}
-    ruled = set().union(*(traced(*row) for row in ROWS.values()))
-    refused = set().union(*(traced(*row) for row in REFUSED.values())) - ruled
-    assert set(PRIMITIVES) - ruled - refused - apart == set()
+    in_rows = set().union(*(traced(*row) for row in ROWS.values()))
+    refused = set().union(*(traced(*row) for row in REFUSED.values())) - in_rows
+    assert set(PRIMITIVES) - in_rows - refused - apart == set()
     assert apart - set(PRIMITIVES) == set(), "these are gone"
-    assert apart & ruled == set(), "these have rows"
-    assert ruled - RULES == set(), "these have rows, but no rule"
-    assert RULES - set(PRIMITIVES) == set(), "these rules are of no primitive"
+    assert apart & in_rows == set(), "these have rows"
+    assert in_rows - HANDLED == set(), "these have rows, but no handler"
+    assert HANDLED - set(PRIMITIVES) == set(), "these handlers are of no primitive"

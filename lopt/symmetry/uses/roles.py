@@ -48,11 +48,13 @@ def with_uses(spec: PermutationSpec, evidence: Evidence) -> PermutationSpec:
     biases = _biases(tensors, evidence)
     _find_stacks(tensors, biases)
     leaves = []
-    for t, (tensor, by_rule) in enumerate(zip(tensors, conventional_roles(spec), strict=True)):
+    for t, (tensor, by_convention) in enumerate(
+        zip(tensors, conventional_roles(spec), strict=True)
+    ):
         roles = _roles(tensor, spec.fixed, is_bias=t in biases.values())
         if tensor.uses.mixed and set(roles) == {"vector"}:
-            roles = by_rule
-        leaves.append(tensor.axes if roles == by_rule else Axes(*tensor.axes, roles=roles))
+            roles = by_convention
+        leaves.append(tensor.axes if roles == by_convention else Axes(*tensor.axes, roles=roles))
     axes = jax.tree.unflatten(jax.tree.structure(spec.axes), leaves)
     found = PermutationSpec(axes, spec.sizes, spec.fixed)
     paths = [path for path, _ in spec.entries]
