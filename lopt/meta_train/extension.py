@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lopt.base.atomic import write_atomically
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.meta.loop import MetaState, MetaTraining, Report
 from lopt.runs.lock import only_process
 from lopt.runs.workdir import CONFIG, first_difference, saved, writing_to
@@ -34,7 +34,9 @@ def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
     found = saved(workdir)
     if found is None:
         raise UserError(f"{workdir} holds no run to extend; leave out --extend to begin one")
-    old, steps = _steps(found["config"]), config["outer"]["steps"]
+    with user_errors(f"{workdir}: its config.json is damaged"):
+        old = int(found["config"]["outer"]["steps"])
+    steps = config["outer"]["steps"]
     shortened = {**config, "outer": {**config["outer"], "steps": old}}
     difference = first_difference(found["config"], shortened)
     if difference:
@@ -78,10 +80,3 @@ def send(parts: Parts, state: MetaState) -> Iterator[tuple[MetaState, Report]]:
     for training, last in parts:
         for state, report in training.send(state, last):  # noqa: B020
             yield state, report
-
-
-def _steps(config: Any) -> int:
-    try:
-        return int(config["outer"]["steps"])
-    except (TypeError, KeyError, ValueError):
-        raise UserError("the workdir's config.json is damaged: it has no outer.steps") from None

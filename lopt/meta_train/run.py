@@ -1,7 +1,7 @@
 """A run of meta-training that survives: checkpoints, records, and signals that are obeyed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 from lopt.base.errors import UserError
 from lopt.meta.loop import MetaState, Report, one_ahead
-from lopt.meta.validation import Best, Validation
+from lopt.meta.validation import Best, Validation, ValidationLoss
 from lopt.meta_train.extension import Parts, send
 from lopt.meta_train.recorder import Recorder
 from lopt.runs.checkpoints import FOLDER, Checkpoints
@@ -60,19 +60,17 @@ def finish(
       UserError: if too many meta-steps in a row, or all, leave theta as it was.
       SystemExit: after a signal, with a checkpoint of the step that was under way.
     """
-    lengths = [last for _, last in parts]
-    steps = lengths[-1]
+    steps = parts[-1][1]
     with Interruption() as interruption, Checkpoints(workdir / FOLDER) as checkpoints:
         snapshot = checkpoints.latest(like=start)
         done, report = int(snapshot.state.step), None
         if done:
             say(f"resuming after {done} of {steps} meta-steps")
-        sent = validation.watch(send(parts, snapshot.state), snapshot.best, done, lengths)
+        taken = _meta_steps(parts, validation, snapshot)
         record = Recorder(workdir, names, done, steps, held_out) if is_first() else None
         with record or nullcontext(), ended_with_the_others():
-            # read one step behind what is sent, so that the device never waits for this loop
-            for state, report, best, loss in one_ahead(sent):
-                snapshot, done = Snapshot(state, best), int(report.step)
+            for snapshot, report, loss in taken:
+                done = int(report.step)
                 if record:
                     record(report, loss)
                 if int(report.skipped) >= max_skipped:
@@ -92,6 +90,17 @@ def finish(
     if int(snapshot.state.skipped) >= steps:
         raise _stuck(steps, done, report)
     return snapshot, record
+
+
+def _meta_steps(
+    parts: Parts, validation: Validation, start: Snapshot
+) -> Iterator[tuple[Snapshot, Report, ValidationLoss | None]]:
+    ends = [last for _, last in parts]
+    sent = send(parts, start.state)
+    watched = validation.watch(sent, start.best, int(start.state.step), ends)
+    # read one step behind what is sent, so that the device never waits for the reader
+    for state, report, best, loss in one_ahead(watched):
+        yield Snapshot(state, best), report, loss
 
 
 def _stuck(skipped: int, step: int, report: Report | None) -> UserError:
