@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lopt.base.checks import FUNCTION, SIZE
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.tasks.task import Batch, Params, State, Task
 
 
@@ -88,12 +88,8 @@ def from_arrays(
 
 
 def _arrays(name: str, given: PyTree[Any]) -> PyTree[Array]:
-    try:
+    with user_errors(f"from_arrays: {name} must be arrays, or a pytree of them"):
         arrays = jax.tree.map(jnp.asarray, given)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"from_arrays: {name} must be arrays, or a pytree of them: {error}"
-        ) from error
     _examples(arrays, name)
     return arrays
 

@@ -12,7 +12,7 @@ import optax
 from flax import serialization
 from jaxtyping import Array, Int, PyTree
 
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.base.parts import build
 from lopt.interop.learned_optimization.library import ANY, LIBRARY, their
 from lopt.rules.rule import Theta
@@ -107,22 +107,14 @@ def optimizer_from(
 def _theta_of(learned: Any, path: Path) -> Theta:
     """The meta-parameters in a file of flax' msgpack format."""
     their("checkpoints")  # makes haiku's mappings known to flax
-    try:
+    with user_errors(f"{str(path)!r} holds no theta in flax' msgpack format"):
         found = serialization.msgpack_restore(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except Exception as error:
-        raise UserError(f"{str(path)!r} holds no theta in flax' msgpack format") from error
     if isinstance(found, Mapping) and found.keys() == {"params", "gen_id", "step"}:
         found = found["params"]
     expected = learned.init(jax.random.PRNGKey(0))
-    try:
+    with user_errors(f"{str(path)!r} is not of this optimizer's theta"):
         restored = serialization.from_state_dict(expected, found)
         fits = jax.tree.map(lambda a, b: jnp.shape(a) == jnp.shape(b), expected, restored)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{str(path)!r} is not of this optimizer's theta: {' '.join(str(error).split())[:200]}"
-        ) from error
     if not jax.tree.all(fits):
         raise UserError(f"{str(path)!r} is not of this optimizer's theta: shapes differ")
     return jax.tree.map(jnp.asarray, restored)
