@@ -35,5 +35,5 @@ def test_runs_draw_rates_log_uniformly_and_those_that_start_alike_draw_alike():
 
 
 def test_a_spread_below_one_is_refused():
-    with pytest.raises(UserError, match=r"rate_spread.* 1, not 0.5"):
+    with pytest.raises(UserError, match="rate_spread"):
         scale_by_drawn_rate(0.5)

@@ -25,9 +25,9 @@ def test_no_sum_is_both_trained_on_and_unseen():
 
 
 def test_a_split_that_leaves_too_little_is_refused():
-    with pytest.raises(UserError, match="unseen sums must be 1 to 8 of the 16, not 9"):
+    with pytest.raises(UserError, match=r"unseen .* 1 to 8 .* 9"):
         hold_out(all_sums(4), 9, seed=0)
-    with pytest.raises(UserError, match="an integer from 4 to 1,000, not 3"):
+    with pytest.raises(UserError, match="4 to 1,000, not 3"):
         all_sums(3)
 
 

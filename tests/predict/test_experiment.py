@@ -35,15 +35,12 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_of_whole_runs(experi
     ("change", "words"),
     [
         ({"tests": 0.2}, "predict .*'tests'"),
-        ({"test": 1.5}, "predict: test must be a number above 0 and below 1, not 1.5"),
-        ({"seeds": 0}, "seeds must be a positive integer"),
-        ({"predictors": {}}, "predictors must be one or more by name"),
-        ({"predictors": {"a": {"name": "mlp"}}}, "unknown predictor 'mlp'"),
-        ({"budget": {"epochs": 0}}, "budget: epochs must be a positive integer, not 0"),
-        (
-            {"budget": {"validation": 1.0}},
-            "budget: validation must be a number above 0 and below 1",
-        ),
+        ({"test": 1.5}, "predict: test .* 1.5"),
+        ({"seeds": 0}, "seeds must be"),
+        ({"predictors": {}}, "predictors must be"),
+        ({"predictors": {"a": {"name": "mlp"}}}, "predictor 'mlp'"),
+        ({"budget": {"epochs": 0}}, "budget: epochs .* 0"),
+        ({"budget": {"validation": 1.0}}, "budget: validation .* 1.0"),
     ],
 )
 def test_a_plan_that_cannot_work_is_refused(small_config, change, words):
@@ -53,7 +50,7 @@ def test_a_plan_that_cannot_work_is_refused(small_config, change, words):
 
 def test_sizes_beyond_the_training_networks_are_refused(mlps, small_config, tmp_path):
     settings = Settings.from_config({**small_config.predict.to_dict(), "sizes": (43,)})
-    with pytest.raises(UserError, match="sizes are 1 to 42"):
+    with pytest.raises(UserError, match="1 to 42"):
         Experiment(settings, mlps, {}, tmp_path)
 
 
@@ -61,7 +58,7 @@ def test_scores_that_are_no_probabilities_are_named(mlps, small_config, tmp_path
     scores = mlps.scores.copy()
     scores[5] = np.float64(1.5)
     changed = type(mlps)(mlps.params, scores, mlps.runs, mlps.names, mlps.spec)
-    with pytest.raises(UserError, match=r"network network-5: its score 1\.5 must be between"):
+    with pytest.raises(UserError, match=r"network-5: .* 1\.5 "):
         Experiment(Settings.from_config(small_config.predict), changed, {}, tmp_path)
 
 
@@ -78,7 +75,7 @@ def test_scores_that_are_no_probabilities_are_named(mlps, small_config, tmp_path
 def test_a_kept_predictor_that_does_not_say_how_it_was_trained_is_named(told, experiment, stat_nn):
     job = Job("stat_nn", 42, 0)
     save(experiment.folder / job.file, replace(stat_nn, provenance=told))
-    with pytest.raises(UserError, match=r"stat_nn-42-0.* does not say how it was trained"):
+    with pytest.raises(UserError, match=r"stat_nn-42-0.* trained"):
         experiment.trained(job)
 
 

@@ -54,10 +54,10 @@ def test_a_predictor_reads_networks_of_another_width(trained):
     wider = PermutationSpec(axes, {"in": 3, "hidden": 9, "out": 2}, ("in", "out"))
     networks = mlps_of(wider, 30, seed=2)
     assert kendall_tau(trained.many(networks.params, wider), networks.scores) > 0.3
-    with pytest.raises(SpecError, match="group 'hidden' has size 5 and the tensor has 9"):
+    with pytest.raises(SpecError, match=r"'hidden'.* 5 .* 9"):
         trained.many(networks.params)
     other = PermutationSpec({"w": Axes("in", "out")}, {"in": 3, "out": 2})
-    with pytest.raises(UserError, match="other tensors or groups than those of training"):
+    with pytest.raises(UserError, match="other tensors or groups"):
         trained.many({"w": np.ones((1, 3, 2), np.float32)}, other)
 
 
@@ -159,17 +159,17 @@ def test_networks_that_are_not_finite_are_named(mlps):
     params = jax.tree.map(np.copy, mlps.params)
     params["second"]["kernel"][17, 0, 0] = np.nan
     params["first"]["bias"][40, 0] = np.inf
-    with pytest.raises(UserError, match="network 17: second/kernel is not finite"):
+    with pytest.raises(UserError, match="network 17: second/kernel"):
         fit(params, mlps.scores, mlps.spec, "stat_nn")
 
 
 @pytest.mark.parametrize(
     ("scores", "loss", "words"),
     [
-        ([0.5, 1.2, -3.0], "cross_entropy", "network 1: its score 1.2 must be between 0 and 1"),
-        ([0.5, 0.2, np.nan], "squared", "network 2: its score nan must be finite"),
+        ([0.5, 1.2, -3.0], "cross_entropy", "network 1: .* 1.2 "),
+        ([0.5, 0.2, np.nan], "squared", "network 2: .* nan "),
         ([0.5, 0.2], "squared", "for 3 networks"),
-        ([0.5, 0.2, 0.1], "absolute", "unknown loss 'absolute'"),
+        ([0.5, 0.2, 0.1], "absolute", "loss 'absolute'"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(scores, loss, words):
@@ -179,21 +179,21 @@ def test_scores_that_do_not_fit_are_refused(scores, loss, words):
 
 def test_too_few_networks_are_refused(mlps):
     few = jax.tree.map(lambda x: x[:6], mlps.params)
-    with pytest.raises(UserError, match="6 networks of 6 runs are too few"):
+    with pytest.raises(UserError, match="6 networks of 6 runs"):
         fit(few, mlps.scores[:6], mlps.spec, "stat_nn")
 
 
 def test_networks_that_do_not_fit_the_spec_are_refused(mlps):
-    with pytest.raises(SpecError, match="second/kernel is in the spec and not in the params"):
+    with pytest.raises(SpecError, match="second/kernel"):
         fit({"first": mlps.params["first"]}, mlps.scores, mlps.spec, "stat_nn")
-    with pytest.raises(SpecError, match="not a PermutationSpec"):
+    with pytest.raises(SpecError, match="PermutationSpec"):
         fit(mlps.params, mlps.scores, {"w": None}, "stat_nn")
 
 
 def test_an_unknown_predictor_or_argument_is_refused(mlps):
-    with pytest.raises(UserError, match="unknown predictor 'unv'; did you mean unf"):
+    with pytest.raises(UserError, match=r"'unv'.* unf"):
         fit(mlps.params, mlps.scores, mlps.spec, "unv")
-    with pytest.raises(UserError, match="unknown layer 'exakt'"):
+    with pytest.raises(UserError, match="'exakt'"):
         fit(mlps.params, mlps.scores, mlps.spec, "unf(layers=exakt)")
 
 

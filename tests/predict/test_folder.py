@@ -69,18 +69,18 @@ def test_a_spec_is_read_from_json(folder, mlps):
     ("rows", "words"),
     [
         ([("network", "scores")], "no column 'score'"),
-        ([("network", "score")], "has no networks"),
-        ([("network", "score"), ("n0", "high")], "line 2: 'high' is not a number"),
-        ([("network", "score"), ("n0", 1), ("n0", 1)], "line 3: 'n0' is there already"),
-        ([("network", "score"), ("n0", 1), ("n9", 1)], "no network 'n9' in"),
-        ([], "no column 'network'; its first line must be network,score"),
+        ([("network", "score")], "no networks"),
+        ([("network", "score"), ("n0", "high")], "line 2: 'high'"),
+        ([("network", "score"), ("n0", 1), ("n0", 1)], "line 3: 'n0'"),
+        ([("network", "score"), ("n0", 1), ("n9", 1)], "network 'n9'"),
+        ([], "column 'network'.* network,score"),
         (
             [("network", "score"), ("../networks/n0", 1)],
-            "line 2: '../networks/n0' is no",
+            "line 2: '../networks/n0'",
         ),
-        ([("network", "score"), ("/n0", 1)], "line 2: '/n0' is no network of the folder"),
-        ([("network", "score"), ("", 1)], "line 2: '' is no network of the folder"),
-        ([("score", "network"), (1,)], "line 2: None is no network of the folder"),
+        ([("network", "score"), ("/n0", 1)], "line 2: '/n0'"),
+        ([("network", "score"), ("", 1)], "line 2: ''"),
+        ([("score", "network"), (1,)], "line 2: None"),
     ],
 )
 def test_a_csv_file_that_makes_no_sense_is_refused(folder, rows, words):
@@ -94,22 +94,22 @@ def test_the_first_network_that_differs_or_is_damaged_is_named(folder, mlps):
     file = folder / "networks" / "n1.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:50])
-    with pytest.raises(UserError, match=r"network n1: .* cannot be read"):
+    with pytest.raises(UserError, match=r"network n1: .*n1\.safetensors"):
         from_folder(*arguments)
     other = {"first.kernel": np.ones((3, 6), np.float32)}
     save_file(other, file)
-    with pytest.raises(UserError, match=r"network n1: first/bias has shape none.* n0 \(5,\)"):
+    with pytest.raises(UserError, match=r"network n1: first/bias .* n0 \(5,\)"):
         from_folder(*arguments)
     params = jax.tree.map(lambda x: np.array(x[1]), mlps.params)
     params["first"]["kernel"][0, 0] = np.nan
     save_file(flatten_dict(params, sep="."), file)
-    with pytest.raises(UserError, match="network n1: first/kernel is not finite"):
+    with pytest.raises(UserError, match="network n1: first/kernel"):
         from_folder(*arguments)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("a" + ".a" * 5000, "64 deep"), ("a.b", "the array a/b is within another")],
+    [("a" + ".a" * 5000, "64 deep"), ("a.b", "a/b")],
     ids=["deep", "within"],
 )
 def test_networks_whose_names_make_no_tree_are_refused(folder, name, words):
@@ -123,20 +123,18 @@ def test_a_checkpoint_of_far_larger_tensors_than_its_files_is_refused(folder):
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "networks" / "zeros", {"a": np.zeros(5_000_000, np.float32)})
     write_scores(folder / "scores.csv", [("network", "score"), ("zeros", 0.5)])
-    with pytest.raises(
-        UserError, match=r"network zeros: .* more than 100 times those of its files"
-    ):
+    with pytest.raises(UserError, match=r"network zeros: .* 100 times"):
         from_folder(folder / "networks", folder / "scores.csv", str(folder / "spec.json"))
 
 
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("function", "spec must be module:function"),
-        ("none.json", "cannot read a spec from none.json"),
-        ("deep.json", r"cannot read a spec from .*deep\.json"),
-        ("no_such_module:function", "cannot import 'no_such_module'"),
-        ("jax.numpy:sum", "sum cannot be traced with params"),
+        ("function", "module:function"),
+        ("none.json", "none.json"),
+        ("deep.json", r"deep\.json"),
+        ("no_such_module:function", "'no_such_module'"),
+        ("jax.numpy:sum", "sum .*params"),
     ],
 )
 def test_a_spec_that_cannot_be_had_is_refused(folder, spec, words, monkeypatch):

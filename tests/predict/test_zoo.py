@@ -74,10 +74,10 @@ def test_a_damaged_shard_is_named(copied):
     data = bytearray(shard.read_bytes())
     data[-3] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(UserError, match=r"00002\.safetensors.* is damaged"):
+    with pytest.raises(UserError, match=r"00002\.safetensors.* damaged"):
         from_zoo(copied)
     shard.unlink()
-    with pytest.raises(UserError, match=r"no zoo shard file .*00002"):
+    with pytest.raises(UserError, match=r"no .*00002"):
         from_zoo(copied)
 
 
@@ -85,7 +85,7 @@ def test_a_zoo_that_is_not_there_or_not_finished_is_refused(copied, tmp_path):
     with pytest.raises(UserError, match="no zoo in"):
         from_zoo(tmp_path / "none")
     Shards(copied).write_index(2, 3)
-    with pytest.raises(UserError, match="has 2 of 3 shards"):
+    with pytest.raises(UserError, match="2 of 3 shards"):
         from_zoo(copied)
     index = (copied / "index.json").read_text()
     for damage in ("{", "[]", "[" * 100_000, index.replace('"of": 3', '"of": 2')):
@@ -100,17 +100,17 @@ GOOD = {"run": 0, "step": 10, "width": 6, "test_success": 0.5}
 @pytest.mark.parametrize(
     ("records", "shapes", "words"),
     [
-        ([], {"a": (0,)}, "does not hold records of networks"),
-        ({"a": 1}, {"a": (1,)}, "does not hold records of networks"),
-        ([1], {"a": (1,)}, "does not hold records of networks"),
-        ([{**GOOD, "width": [6]}], {"a": (1,)}, "does not hold records of networks"),
-        ([{**GOOD, "test_success": 10**400}], {"a": (1,)}, "does not hold records of networks"),
-        ([{"run": 0, "width": 6}], {"a": (1,)}, "does not hold records of networks"),
-        ([GOOD], {}, "one record for each network"),
-        ([GOOD], {"a": ()}, "one record for each network"),
-        ([GOOD], {"a": (2,)}, "one record for each network"),
-        ([GOOD], {"a": (1,), "a/b": (1,)}, "the array a/b is within another"),
-        ([GOOD], {"a" + 100 * "/a": (1,)}, "64 deep within each other, not 100"),
+        ([], {"a": (0,)}, "records of networks"),
+        ({"a": 1}, {"a": (1,)}, "records of networks"),
+        ([1], {"a": (1,)}, "records of networks"),
+        ([{**GOOD, "width": [6]}], {"a": (1,)}, "records of networks"),
+        ([{**GOOD, "test_success": 10**400}], {"a": (1,)}, "records of networks"),
+        ([{"run": 0, "width": 6}], {"a": (1,)}, "records of networks"),
+        ([GOOD], {}, "one record for each"),
+        ([GOOD], {"a": ()}, "one record for each"),
+        ([GOOD], {"a": (2,)}, "one record for each"),
+        ([GOOD], {"a": (1,), "a/b": (1,)}, "a/b"),
+        ([GOOD], {"a" + 100 * "/a": (1,)}, "64 deep.* 100"),
     ],
 )
 def test_a_shard_of_other_contents_is_one_line(records, shapes, words, tmp_path):
@@ -128,12 +128,12 @@ def test_shards_of_one_width_with_other_tensors_are_refused(tmp_path):
     for number, name in enumerate("ab"):
         shards.write(number, {name: np.ones((1, 2), np.float32)}, [GOOD])
     shards.write_index(2, 2)
-    with pytest.raises(UserError, match="networks of one width with other tensors"):
+    with pytest.raises(UserError, match="other tensors"):
         from_zoo(tmp_path)
 
 
 def test_an_unknown_target_is_refused(zoo):
-    with pytest.raises(UserError, match="did you mean test_success"):
+    with pytest.raises(UserError, match="test_success"):
         from_zoo(zoo / "zoo", "tests_success")
 
 
@@ -142,10 +142,10 @@ def test_an_unknown_target_is_refused(zoo):
     [
         ({"runs": (4,)}, "2 widths and 1 numbers of runs"),
         ({"snapshots": 7}, "lower zoo.every"),
-        ({"learning_rate": (1e-2, 1e-4)}, "learning_rate must be two rising"),
-        ({"share": (0.5, 1.5)}, "share is at most 1"),
-        ({"unseen": 12}, "unseen sums must be 1 to 8"),
-        ({"steps": 0}, "steps must be a positive integer"),
+        ({"learning_rate": (1e-2, 1e-4)}, "learning_rate must be"),
+        ({"share": (0.5, 1.5)}, "share"),
+        ({"unseen": 12}, "unseen .* 1 to 8"),
+        ({"steps": 0}, "steps must be"),
     ],
 )
 def test_a_zoo_that_cannot_be_made_is_refused(change, words):
