@@ -224,15 +224,15 @@ def test_runs_of_a_family_share_the_data():
         ("label_subset(task='rnn')", "no labels"),
         ("input_scale(task='rnn')", "no real inputs"),
         ("data_subset(task='quadratic')", "no data"),
-        ("label_subset(task='mlpp')", "unknown task 'mlpp'; did you mean mlp"),
-        ("label_subset(labels=(2, 11))", r"labels must be \(low, high\).*from 1 to 10"),
-        ("label_subset(labels=(1.5, 2))", "each of labels must be an integer, not 1.5"),
-        ("data_subset(fraction=(0.5, 0.2))", r"low <= high.*not \(0.5, 0.2\)"),
-        ("data_subset(fraction=0.5)", "not 0.5"),
+        ("label_subset(task='mlpp')", "'mlpp'.* mlp"),
+        ("label_subset(labels=(2, 11))", "labels .* 1 to 10"),
+        ("label_subset(labels=(1.5, 2))", "labels .* 1.5"),
+        ("data_subset(fraction=(0.5, 0.2))", r"\(0.5, 0.2\)"),
+        ("data_subset(fraction=0.5)", "fraction.* 0.5"),
         ("input_scale(scale=(0, 1))", "at least 1e-06"),
         ("label_noise(share=(0, 2))", "from 0 to 1"),
         ("label_noise(task=data_subset(task=autoencoder))", "predicts no labels"),
-        ("reparametrize(level='tensors')", "unknown level 'tensors'; did you mean tensor"),
+        ("reparametrize(level='tensors')", "level.*'tensors'"),
     ],
 )
 def test_impossible_families_are_refused(part, message):
@@ -251,18 +251,15 @@ def test_a_mixture_holds_tasks_of_different_shapes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tasks": ()}, "a sequence of one or more tasks"),
-        ({"tasks": "mlp"}, "a sequence of one or more tasks, not 'mlp'"),
-        ({"tasks": 3}, "a sequence of one or more tasks, not 3"),
-        ({"tasks": ("mlp",), "weights": 3}, r"weights must be a sequence, such as \(3,\)"),
-        ({"tasks": ("mlp",), "weights": ("a",)}, "each of weights must be a positive"),
-        (
-            {"tasks": ("mlp",), "weights": (float("nan"),)},
-            "must be a positive finite number, not nan",
-        ),
+        ({"tasks": ()}, "one or more tasks"),
+        ({"tasks": "mlp"}, "tasks .*'mlp'"),
+        ({"tasks": 3}, "tasks .* 3"),
+        ({"tasks": ("mlp",), "weights": 3}, "weights must be a sequence"),
+        ({"tasks": ("mlp",), "weights": ("a",)}, "each of weights"),
+        ({"tasks": ("mlp",), "weights": (float("nan"),)}, "weights .* nan"),
         ({"tasks": ("mlp",), "weights": (1, 2)}, "2 weights and 1 tasks"),
         ({"tasks": ("mlp",), "weights": (-1,)}, "positive"),
-        ({"tasks": ("mpl",)}, "unknown task 'mpl'"),
+        ({"tasks": ("mpl",)}, "task 'mpl'"),
     ],
 )
 def test_impossible_mixtures_are_refused(arguments, message):

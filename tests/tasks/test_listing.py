@@ -61,12 +61,12 @@ def test_show_prints_params_and_neuron_groups():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("show", "mlpp"), ("unknown task 'mlpp'", "did you mean mlp")),
-        (("show", "mlp(width=3)"), ("no argument 'width'", "did you mean widths")),
+        (("show", "mlpp"), ("'mlpp'", "mean mlp")),
+        (("show", "mlp(width=3)"), ("'width'", "mean widths")),
         (("show", "mlp(3"), ("cannot read",)),
         (("show",), ("task", "required")),
-        (("shw",), ("invalid choice: 'shw'",)),
-        (("show", "mlp", "cnn"), ("unrecognized arguments: cnn",)),
+        (("shw",), ("'shw'",)),
+        (("show", "mlp", "cnn"), ("arguments: cnn",)),
     ],
 )
 def test_mistakes_are_one_line(arguments, words, capsys):

@@ -6,7 +6,7 @@ from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.tasks import TASKS, build_untrusted, training_bytes
 
-TOO_LARGE = "to train, and a task that a file names may take 2 GiB; name it yourself"
+TOO_LARGE = "GiB to train.* 2 GiB"
 
 
 def nested(times, inner="mlp"):
@@ -16,24 +16,24 @@ def nested(times, inner="mlp"):
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("mlp(widths=(1_000_000_000,))", "may have widths up to 100,000,000"),
-        ({"name": "mlp", "widths": [10**400]}, "may have widths up to 100,000,000"),
+        ("mlp(widths=(1_000_000_000,))", "widths up to 100,000,000"),
+        ({"name": "mlp", "widths": [10**400]}, "widths up to 100,000,000"),
         ("mlp(widths=(100_000_000, 100_000_000))", TOO_LARGE),
         ("mlp(batch_size=100_000_000)", TOO_LARGE),
         ("quadratic(dimension=100_000_000)", TOO_LARGE),
         ("initial_scale(task=quadratic(dimension=100_000_000))", TOO_LARGE),
-        ("initial_scale(task='quadratic(dimension=1_000_000_000)')", "may have dimension up to"),
+        ("initial_scale(task='quadratic(dimension=1_000_000_000)')", "dimension up to"),
         ("mlp(data=photos(patches=100_000_000))", "from 8 to 32,768"),
-        ("mlp(data='photos(patches=1e300)')", "may have patches up to"),
-        ({"name": "mlp", "widths": [1] * 65}, "what a file names may have up to 64 widths"),
-        ("transformer(depth=100_000)", "may have depth up to 64"),
-        (nested(50), "nest its parts 16 deep"),
+        ("mlp(data='photos(patches=1e300)')", "patches up to"),
+        ({"name": "mlp", "widths": [1] * 65}, "64 widths"),
+        ("transformer(depth=100_000)", "depth up to 64"),
+        (nested(50), "16 deep"),
         ({"name": "mlp", "widths": [[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]}, "16 deep"),
-        ("mlp(data=tfds(dataset='../evil'))", "no name of a data set"),
-        ("label_noise(share=(None, 1))", "must be a finite number"),
+        ("mlp(data=tfds(dataset='../evil'))", "name of a data set"),
+        ("label_noise(share=(None, 1))", "finite number"),
         ({"name": "mlp", "data": {"name": {}}}, "words for names"),
-        ({"tasks": []}, "the task has no name"),
-        (None, "the task must be a name"),
+        ({"tasks": []}, "task has no name"),
+        (None, "task must be a name"),
     ],
 )
 def test_what_is_too_large_or_malformed_is_refused(part, message):
