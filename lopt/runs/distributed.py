@@ -35,7 +35,7 @@ from jaxtyping import Array, PyTree
 from lopt.base.errors import UserError, user_errors
 from lopt.base.printed import printable
 
-_PATIENCE = 45  # seconds in which all processes must have been started
+PATIENCE = 45  # seconds in which all processes must have been started
 
 _HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
 
@@ -199,12 +199,12 @@ def _start(coordinator: str, processes: int, process: int) -> None:
 
 
 def _initialize(**options: Any) -> None:
-    deadline = threading.Timer(_PATIENCE, _give_up)  # JAX itself would abort with a stack dump
+    deadline = threading.Timer(PATIENCE, _give_up)  # JAX itself would abort with a stack dump
     deadline.daemon = True
     deadline.start()
     try:
         jax.distributed.initialize(
-            initialization_timeout=2 * _PATIENCE,
+            initialization_timeout=2 * PATIENCE,
             heartbeat_timeout_seconds=_HEARTBEAT,
             shutdown_timeout_seconds=_HEARTBEAT,
             **options,
@@ -215,7 +215,7 @@ def _initialize(**options: Any) -> None:
 
 def _give_up() -> None:
     _end(
-        f"the processes of the run did not all come within {_PATIENCE} s; start as many as "
+        f"the processes of the run did not all come within {PATIENCE} s; start as many as "
         "--processes says, at the same time"
     )
 
@@ -235,7 +235,7 @@ def _require_free(port: int) -> None:
 
 
 def _wait_for(host: str, port: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection((host, port), timeout=5).close()
@@ -243,7 +243,7 @@ def _wait_for(host: str, port: int) -> None:
         except OSError as error:
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"no answer from {host}:{port} within {_PATIENCE} s ({error}); start process 0 "
+                    f"no answer from {host}:{port} within {PATIENCE} s ({error}); start process 0 "
                     "there, or correct --coordinator"
                 ) from error
         time.sleep(0.2)

@@ -205,7 +205,7 @@ def test_processes_that_do_not_share_their_workdir_are_refused(tmp_path):
 def test_a_peer_that_does_not_come_is_one_line():
     wait = (
         "from lopt.runs import distributed\n"
-        "distributed._PATIENCE = 3\n"
+        "distributed.PATIENCE = 3\n"
         f"distributed.join('localhost:{free_port()}', 2, 0)\n"
     )
     result = run("-c", wait)
@@ -304,7 +304,7 @@ def test_a_port_that_is_taken_is_refused():
 
 
 def test_a_first_process_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr(distributed, "_PATIENCE", 0.5)
+    monkeypatch.setattr(distributed, "PATIENCE", 0.5)
     with pytest.raises(UserError, match="localhost:"):
         distributed.join(f"localhost:{free_port()}", 2, 1)
 
