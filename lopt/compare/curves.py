@@ -10,15 +10,6 @@ Batches make single losses noisy; a longer window would delay curves by more ste
 """
 
 
-def window(steps: int) -> int:
-    """The number of steps that a smoothed loss is the mean of.
-
-    >>> window(1000), window(10)
-    (50, 1)
-    """
-    return max(1, round(FINAL_FRACTION * steps))
-
-
 def smooth(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... steps"]:
     """Each loss with those before it, averaged over a window; its last value is the final loss.
 
@@ -34,7 +25,7 @@ def smooth(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... ste
     sums = np.cumsum(np.where(sound, losses, 0.0), axis=-1)
     before = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
     end = np.arange(1, steps + 1)
-    begin = np.maximum(0, end - window(steps))
+    begin = np.maximum(0, end - max(1, round(FINAL_FRACTION * steps)))
     means = (before[..., end] - before[..., begin]) / (end - begin)
     return np.where(sound, means, np.inf)
 

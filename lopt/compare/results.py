@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lopt.compare.curves import speedup, steps_to
-from lopt.compare.statistics import UNKNOWN, Interval, interquartile_mean, profile_scores
+from lopt.compare.statistics import Interval, interquartile_mean, profile_scores
 from lopt.compare.trials import Outcome, Trial
 
 
@@ -27,14 +27,14 @@ class Standing(NamedTuple):
       failed: tasks on which it could not run, or every trial diverged.
     """
 
-    speedup: Interval = UNKNOWN
-    in_time: Interval = UNKNOWN
-    wins: int = 0
-    ties: int = 0
-    losses: int = 0
-    best_on: int = 0
-    profile: float = float("nan")
-    failed: int = 0
+    speedup: Interval
+    in_time: Interval
+    wins: int
+    ties: int
+    losses: int
+    best_on: int
+    profile: float
+    failed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,22 +101,16 @@ class Results:
 
     def over_all(self, optimizer: str) -> Interval:
         """The interquartile mean speedup over the tasks on which the reference could run."""
-        if not self._judged:
-            return UNKNOWN
-        return interquartile_mean(
-            np.stack([self.speedups(task, optimizer) for task in self._judged])
-        )
+        return interquartile_mean(self._scores(optimizer))
 
     @cached_property
     def standings(self) -> dict[str, Standing]:
         """Each optimizer's standing over the tasks on which the reference could run."""
-        if not self._judged:
-            return {name: Standing(failed=self._failed(name)) for name in self.optimizers}
-        scores = profile_scores(self.steps_needed(self.optimizers))
-        winners = [self.winners(task) for task in self._judged]
+        profiles = profile_scores(self.steps_needed(self.optimizers))
+        winners = [name for task in self._judged for name in self.winners(task)]
         return {
-            name: self._standing(name, sum(name in found for found in winners), float(score))
-            for name, score in zip(self.optimizers, scores, strict=True)
+            name: self._standing(name, winners.count(name), float(score))
+            for name, score in zip(self.optimizers, profiles, strict=True)
         }
 
     @property
@@ -169,20 +163,19 @@ class Results:
         needed = [steps_to(b, a[-1]) if np.isfinite(b[-1]) else np.inf for a, b in pairs]
         return float(np.median(needed))
 
-    def _failed(self, name: str) -> int:
-        return sum(self.outcomes[task, name].failed for task in self.tasks)
+    def _scores(self, optimizer: str) -> Float[np.ndarray, "tasks seeds"]:
+        return np.array([self.speedups(task, optimizer) for task in self._judged])
 
-    def _standing(self, name: str, best_on: int, score: float) -> Standing:
-        scores = np.stack([self.speedups(task, name) for task in self._judged])
-        times = np.array([[self.slowdown(task, name)] for task in self._judged])
-        each = [interquartile_mean(row[None]) for row in scores]
+    def _standing(self, name: str, best_on: int, profile: float) -> Standing:
+        each = [self.on_task(task, name) for task in self._judged]
+        slowdowns = np.array([[self.slowdown(task, name)] for task in self._judged])
         return Standing(
-            speedup=interquartile_mean(scores),
-            in_time=interquartile_mean(scores / times),
+            speedup=self.over_all(name),
+            in_time=interquartile_mean(self._scores(name) / slowdowns),
             wins=sum(i.mean > 1 and not i.is_tie for i in each),
             ties=sum(i.is_tie for i in each),
             losses=sum(i.mean < 1 and not i.is_tie for i in each),
             best_on=best_on,
-            profile=score,
-            failed=self._failed(name),
+            profile=profile,
+            failed=sum(self.outcomes[task, name].failed for task in self.tasks),
         )

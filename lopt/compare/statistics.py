@@ -31,9 +31,6 @@ class Interval(NamedTuple):
         return self.low <= 1 <= self.high
 
 
-UNKNOWN = Interval(math.nan, math.nan, math.nan)
-
-
 def interquartile_mean(
     scores: Float[np.ndarray, "tasks seeds"],
 ) -> Interval:
@@ -49,6 +46,8 @@ def interquartile_mean(
     """
     from scipy import stats  # when it is used: commands start a fifth sooner
 
+    if not scores.size:
+        return Interval(math.nan, math.nan, math.nan)
     mean = float(stats.trim_mean(scores, TRIM, axis=None))
     if scores.size == 1 or not np.isfinite(scores).all():
         return Interval(mean, math.nan, math.nan)
@@ -91,6 +90,8 @@ def profile_scores(
     steps: Float[np.ndarray, "optimizers tasks"],
 ) -> Float[np.ndarray, " optimizers"]:
     """The mean height of each profile from a factor of one to `PROFILE_END`, as in AlgoPerf."""
+    if not steps.size:
+        return np.full(len(steps), np.nan)
     ratios = _ratios(steps)
     # A task adds one to the height from its ratio on, so that the integral needs no grid.
     within = np.where(np.isfinite(ratios), np.clip(PROFILE_END - ratios, 0.0, None), 0.0)

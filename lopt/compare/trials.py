@@ -1,5 +1,6 @@
 """Trials: training runs of an optimizer at a setting, with their losses and held-out metrics."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,9 +12,6 @@ from lopt.compare.curves import smooth
 
 DIVERGED = 2.0
 """A run diverged if its final loss is so many times its first, or no finite number."""
-
-MEASURES = ("final_loss", "mean_loss", "held_out_loss")
-"""The measures that a setting can be chosen by."""
 
 
 class Setting(NamedTuple):
@@ -78,12 +76,15 @@ class Trial:
 
     def score(self, measure: str) -> float:
         """The mean over seeds of a measure in `MEASURES`; infinite if a seed's is."""
-        of_seeds = {
-            "final_loss": self.final_losses,
-            "mean_loss": self.mean_losses,
-            "held_out_loss": self.held_out_losses,
-        }
-        return float(of_seeds[measure].mean())
+        return float(MEASURES[measure](self).mean())
+
+
+MEASURES: Mapping[str, Callable[[Trial], np.ndarray]] = {
+    "final_loss": lambda trial: trial.final_losses,
+    "mean_loss": lambda trial: trial.mean_losses,
+    "held_out_loss": lambda trial: trial.held_out_losses,
+}
+"""The measures that a setting can be chosen by: name -> trial -> a number for each seed."""
 
 
 @dataclass(frozen=True, eq=False)
