@@ -207,15 +207,13 @@ def shape(schedule: str, steps: int) -> Float[np.ndarray, " steps"]:
 
 
 def evaluated_params(run: Run) -> PyTree[Array]:
-    """The params that held-out data see: the average that schedule-free optimizers keep."""
-    averaging = [
-        state for state in jax.tree.leaves(run.opt_state, is_leaf=_averages) if _averages(state)
-    ]
-    return schedule_free_eval_params(averaging[0], run.params) if averaging else run.params
+    """The params that held-out data see: of schedule-free optimizers the average in their state."""
 
+    def averages(state: Any) -> bool:
+        return isinstance(state, optax.contrib.ScheduleFreeState)
 
-def _averages(state: Any) -> bool:
-    return isinstance(state, optax.contrib.ScheduleFreeState)
+    states = filter(averages, jax.tree.leaves(run.opt_state, is_leaf=averages))
+    return next((schedule_free_eval_params(s, run.params) for s in states), run.params)
 
 
 def default_room() -> int:
