@@ -26,7 +26,7 @@ class CacheWarning(UserWarning):
 
 
 def folder() -> Path:
-    """Where arrays are cached: `$LOPT_CACHE`, or `lopt` in the user's cache folder."""
+    """The folder of cached arrays: `$LOPT_CACHE`, or `lopt` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("LOPT_CACHE") or Path(home) / "lopt")
 

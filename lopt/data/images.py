@@ -66,7 +66,7 @@ def resize(images: Images, side: int) -> Images:
 
 
 def area_weights(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]:
-    """How much of each new pixel each old one covers, along one axis; rows sum to one.
+    """The fraction of each new pixel that each old one covers, along one axis; rows sum to one.
 
     >>> area_weights(3, 2).round(3).tolist()
     [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]

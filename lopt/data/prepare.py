@@ -126,7 +126,7 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
 
 
 def _unpacked(content: bytes) -> bytes:
-    """What a gzip file holds; any other as it is."""
+    """The contents of a gzip file; those of any other as they are."""
     if content[:2] != b"\x1f\x8b":
         return content
     most = _MOST_TIMES * len(content) + _AT_LEAST

@@ -139,7 +139,7 @@ def _require(name: str, meanwhile: str) -> Path:
 
 
 def _identity(folder: Path) -> dict[str, str | int]:
-    """What tells a set from others of its name: its config, version, statistics and age."""
+    """Config, version, statistics and age of a set, which tell it from others of its name."""
     files = [folder / "dataset_info.json", folder / "features.json"]
     contents = b"".join(file.read_bytes() for file in files if file.exists())
     place = folder.relative_to(data_dir()).as_posix()

@@ -15,7 +15,7 @@ END, BLANK = len(CHARACTERS), len(CHARACTERS) + 1
 """The token after an answer, and the one before it."""
 
 TOKENS = len(CHARACTERS) + 2
-"""How many tokens there are."""
+"""The number of tokens."""
 
 _FEWEST, _MOST = 4, 1000
 """Numbers: of fewer there is nothing to generalize to, of more a million sums, all in memory."""

@@ -35,7 +35,7 @@ _TEST_SEED = 1_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What an experiment trains.
+    """The settings of an experiment.
 
     Attributes:
       predictors: the kinds, by the names that they have in the report.

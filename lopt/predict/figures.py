@@ -21,7 +21,7 @@ CAPTIONS = {
     "sizes": "Kendall's tau on the test against the number of training networks, validation "
     "included; the mean of the seeds, and each of them.",
 }
-"""What each picture shows."""
+"""A sentence below each picture."""
 
 
 def figures(

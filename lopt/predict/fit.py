@@ -83,7 +83,7 @@ def fit(
     """Train a predictor of networks' scores from their weights.
 
     A part of the runs is held out for validation: the parameters of the epoch with the highest
-    Kendall's tau there are kept.
+    Kendall's tau there are taken.
 
     Args:
       params: of networks of one architecture: a pytree whose arrays have a leading axis, or a
@@ -93,7 +93,7 @@ def fit(
       predictor: a name in `PREDICTORS`, with arguments as in `"unf(layers=relational)"`, or a
         model.
       runs: which training run a network is of; networks of one run stay on one side of the split.
-        By default each is of its own.
+        By default each has one to itself.
       loss: `"cross_entropy"` for scores in [0, 1], or `"squared"`.
       budget: of training.
       seed: of initial parameters, batches and the validation split.
@@ -157,7 +157,7 @@ def fit(
 
 
 def _runs(runs: Any, count: int) -> np.ndarray:
-    """Which run each network is of; its own where nothing is said."""
+    """The run of each network; one for each where nothing is said."""
     if runs is None:
         return np.arange(count)
     if not is_sequence(runs):

@@ -1,4 +1,4 @@
-"""How well predicted scores agree with true ones."""
+"""Measures of how well predicted scores agree with true ones."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The kinds of predictors: what they read of a network, and how they make a score of it."""
+"""The kinds of predictors: their input, made of a network, and the flax module that makes a score of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from lopt.unf.network import layer_kinds
 from lopt.unf.neurons import NeuronNetwork, Statistics, statistics
 
 Readings = PyTree[Float[Array, "... channels"]]
-"""What a model sees of a network; the last axis of each array are channels."""
+"""Arrays that a model makes of a network; their last axes are channels."""
 
 FEATURES, STANDARD = "features", "standard"
 """flax collections: what a perceptron reads, and the "center" and "scale" that standardize it."""
@@ -42,7 +42,7 @@ class Model:
         return False
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
-        """What it sees of a network; nothing in it is trained."""
+        """Its input, made of a network; nothing in that is trained."""
         raise NotImplementedError
 
     def network(self, spec: PermutationSpec) -> nn.Module:

@@ -14,7 +14,7 @@ from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path, name_of
 
 LOSSES = ("cross_entropy", "squared")
-"""What predictors are trained on: scores in [0, 1] as probabilities, or any scores."""
+"""Losses that predictors are trained on: of scores in [0, 1] as probabilities, of any scores."""
 
 Names = Sequence[str] | None
 """Of networks, for messages; None for their numbers."""

@@ -1,4 +1,4 @@
-"""What models see of many networks and make of it, a few networks at a time."""
+"""Readings and predictions of many networks, a few networks at a time."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -84,7 +84,7 @@ def _in_chunks(function: Callable[..., PyTree[Array]]) -> Callable[..., Any]:
 def read(
     model: Model, spec: PermutationSpec, params: PyTree[Float[Array, "networks ..."]]
 ) -> PyTree[Float[Array, "networks ... channels"]]:
-    """What a model sees of many networks, not standardized yet."""
+    """The readings of many networks, not standardized yet."""
     return jax.vmap(lambda p: model.read(p, spec))(params)
 
 
@@ -92,7 +92,7 @@ def read(
 def logits(
     model: Model, spec: PermutationSpec, theta: PyTree[Array], readings: Readings
 ) -> Float[Array, " networks"]:
-    """What a model makes of standardized readings of many networks."""
+    """A model's outputs for standardized readings of many networks."""
     network = model.network(spec)
     return _each(lambda r: network.apply(theta, r)[0], readings)
 

@@ -1,4 +1,4 @@
-"""What an experiment found as files: results.json, report.md and its pictures."""
+"""The results of an experiment as files: results.json, report.md and its pictures."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from lopt.predict.metrics import are_binary
 from lopt.predict.summary import Summaries, Summary, summaries
 
 WRITTEN = ("report.md", "results.json", "predictors")
-"""What an experiment writes to its workdir, with pictures."""
+"""The files and folders that an experiment writes to its workdir, beside pictures."""
 
 
 def write(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> str:
@@ -122,7 +122,7 @@ def how(experiment: Experiment) -> str:
 
 
 def _of_binary(scores: np.ndarray) -> str:
-    """What to know of tau if scores are binary."""
+    """The highest tau that there can be, if scores are binary."""
     if not are_binary(scores):
         return ""
     ones = np.mean(scores)

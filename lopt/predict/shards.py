@@ -28,7 +28,7 @@ ARCHIVE = Archive("zoo shard", "lopt.zoo", format=1, hint=_HINT)
 """The files of shards."""
 
 Record = dict[str, Any]
-"""What is known of a network: its run, step, hyperparameters and scores."""
+"""The run, step, hyperparameters and scores of a network."""
 
 Stacked = PyTree[Float[np.ndarray, "networks ..."]]
 """The params of many networks."""
@@ -45,7 +45,7 @@ class Shards:
         self.folder = folder
 
     def file(self, number: int) -> Path:
-        """Where a shard is, or will be."""
+        """The path of a shard, written or not."""
         return self.folder / SHARDS / f"{number:05d}.safetensors"
 
     def write(self, number: int, params: Stacked, records: Sequence[Record]) -> None:

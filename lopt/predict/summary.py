@@ -1,4 +1,4 @@
-"""How well predictors do, over seeds and with intervals over the runs of the test."""
+"""Results of predictors over seeds, with intervals over the runs of the test."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from lopt.predict.metrics import accuracy, are_binary, auc, kendall_tau, over_ru
 
 @dataclass(frozen=True)
 class Summary:
-    """How a predictor does at one number of training networks.
+    """The results of a predictor at one number of training networks.
 
     Attributes:
       taus: Kendall's tau on the test for each seed.
@@ -47,7 +47,7 @@ Summaries = dict[tuple[str, int], Summary]
 
 
 def summaries(experiment: Experiment, outcomes: Sequence[Outcome]) -> Summaries:
-    """How all predictors do at all sizes, from all outcomes."""
+    """The results of all predictors at all sizes, from all outcomes."""
     by_size: dict[int, dict[str, list[Outcome]]] = {}
     for outcome in outcomes:
         job = outcome.job

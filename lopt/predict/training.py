@@ -28,7 +28,7 @@ _BOUNDS = ("learning_rate", "init_scale", "share")
 
 
 class Hyperparameters(NamedTuple):
-    """What runs differ in, an array each.
+    """The numbers in which runs differ, an array each.
 
     Attributes:
       learning_rate: of Adam.
@@ -44,7 +44,7 @@ class Hyperparameters(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """How networks do on sums that they trained on, and on unseen ones."""
+    """Success and loss of networks on sums that they trained on, and on unseen ones."""
 
     train_success: Float[Array, "..."]
     train_loss: Float[Array, "..."]

@@ -1,4 +1,4 @@
-"""What tasks of a flax module on data have in common: the state of a run, its loss, its metrics."""
+"""The common part of tasks that train a flax module on data: state, loss and metrics of a run."""
 
 import abc
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from lopt.data import Corpus, Dataset
 from lopt.tasks.task import Batch, Params, Task
 
 Values = dict[str, Float[Array, "examples ..."]]
-"""What is measured of each example, by name; it is averaged over further axes."""
+"""Metrics of each example, by name; they are averaged over further axes."""
 
 
 class RunState(NamedTuple):
@@ -42,7 +42,7 @@ class DataTask(Task):
     @property
     @abc.abstractmethod
     def data(self) -> Dataset | Corpus:
-        """What it is trained and evaluated on, a field of the subclass."""
+        """The data of training and evaluation, a field of the subclass."""
 
     @abc.abstractmethod
     def example(self) -> Batch:

@@ -1,4 +1,4 @@
-"""What the command line says of tasks: tables of them, of the data, and of one task's params."""
+"""Tables for the command line: of all tasks, of all data, of one task's params."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def show(part: str) -> RenderableType:
       part: a name in `TASKS`, with arguments.
 
     Raises:
-      UserError: as the task's own function.
+      UserError: as the task's function.
     """
     task = build(TASKS, part)
     params, _ = jax.eval_shape(task.init, jax.random.key(0))

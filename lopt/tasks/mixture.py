@@ -13,7 +13,7 @@ from lopt.tasks.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Tasks that one theta is meta-trained on, each with particles and compiled steps of its own.
+    """Tasks that one theta is meta-trained on, each with its particles and compiled steps.
 
     Their shapes differ, so that they do not vmap together: the meta-gradient is the weighted sum
     of those of the tasks.
@@ -59,7 +59,7 @@ def mixture(
 
 
 MIXTURES = Parts("mixture", Mixture, mixture=mixture)
-"""What a config can name where meta-training takes several tasks."""
+"""The mixtures that a config can name in place of a task."""
 
 
 def build_mixture(part: str | Mapping[str, Any]) -> Mixture:
@@ -69,7 +69,7 @@ def build_mixture(part: str | Mapping[str, Any]) -> Mixture:
       part: the text or config of a mixture or of a task.
 
     Raises:
-      UserError: as `mixture`, and as the task's own function.
+      UserError: as `mixture`, and as the task's function.
 
     Example:
       >>> build_mixture("mlp(widths=(4,))").weights

@@ -1,4 +1,4 @@
-"""What an inner task is: a model, its loss and its data, as one pytree."""
+"""Inner tasks: a model, its loss and its data, as one pytree."""
 
 import abc
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Task(abc.ABC):
     def init(self, key: Array) -> tuple[Params, State]:
         """Fresh params, and the run's state: batch statistics and the like, often empty.
 
-        A family of tasks keeps in the state what it drew for this run.
+        The state of a family of tasks holds what it drew for this run.
         """
 
     @abc.abstractmethod
@@ -59,12 +59,12 @@ class Task(abc.ABC):
 
     @property
     def source(self) -> str:
-        """Where the data are from, in words, for the provenance of results; may be empty."""
+        """The origin of the data, in words, for the provenance of results; may be empty."""
         return ""
 
     @property
     def view(self) -> Any:
-        """What a run sees of the data unless a family changes it; None if there are no data."""
+        """The part of the data that a run sees unless a family changes it; None without data."""
         return None
 
     def see(self, state: State, change: Callable[[Any], Any]) -> State:

@@ -31,7 +31,7 @@ def build_untrusted(part: str | Mapping[str, Any], most_bytes: int = MOST_BYTES)
       most_bytes: the largest `training_bytes` that is built.
 
     Raises:
-      UserError: for a task that needs more memory, or one of the user's own that only the file
+      UserError: for a task that needs more memory, or a user-defined one that only the file
         names; as `lopt.base.build` and `require_modest`.
 
     Example:

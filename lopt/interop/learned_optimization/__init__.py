@@ -1,8 +1,8 @@
-"""google/learned_optimization (Metz et al., arXiv 2203.11860): its tasks and optimizers, and ours.
+"""google/learned_optimization (Metz et al., arXiv 2203.11860): its tasks and optimizers here.
 
-`as_learned_optimizer` takes a rule there, `task_from` and `optimizer_from` take their tasks and
-optimizers here. docs/interop.md says how to install the library, which is imported when one of
-these is called.
+`task_from` and `optimizer_from` take external tasks and optimizers here, `as_learned_optimizer` a
+rule of this package there. docs/interop.md says how to install the library, which is imported when
+one of these is called.
 """
 
 from lopt.interop.learned_optimization.optimizers import ExternalState, optimizer_from

@@ -1,4 +1,4 @@
-"""The library itself, imported where it is needed, and what is common to all that is theirs."""
+"""The external library, imported where it is needed, and its kind of keys."""
 
 import importlib
 from types import ModuleType
@@ -13,11 +13,11 @@ from lopt.base.parts import Parts
 LIBRARY = "learned_optimization"
 
 ANY = Parts(f"part of {LIBRARY}")
-"""Theirs have no names but `module:function`."""
+"""External parts, which have no names but `module:function`."""
 
 
-def their(module: str) -> ModuleType:
-    """A module of theirs.
+def imported(module: str) -> ModuleType:
+    """A module of the library.
 
     Raises:
       UserError: if the library, or what it imports, is not installed.
@@ -37,5 +37,5 @@ def their(module: str) -> ModuleType:
 
 
 def raw(key: Array) -> Array:
-    """A key of the old kind: two integers, which haiku and they check for."""
+    """A key of the old kind: two integers, which haiku and the library check for."""
     return jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

@@ -1,4 +1,4 @@
-"""An optimizer of theirs, learned or not, as an optax transformation."""
+"""An external optimizer, learned or not, as an optax transformation."""
 
 import dataclasses
 import os
@@ -14,16 +14,16 @@ from jaxtyping import Array, Int, PyTree
 
 from lopt.base.errors import UserError, user_errors
 from lopt.base.parts import build
-from lopt.interop.learned_optimization.library import ANY, LIBRARY, their
+from lopt.interop.learned_optimization.library import ANY, LIBRARY, imported
 from lopt.rules.rule import Theta
 from lopt.tasks.task import Params
 
 
 class ExternalState(NamedTuple):
-    """The state of an optimizer of theirs as an optax transformation.
+    """The state of an external optimizer as an optax transformation.
 
     Attributes:
-      inner: their state, without the params where these can be put in again.
+      inner: the state there, without the params where these can be put in again.
       count: steps taken.
     """
 
@@ -34,23 +34,23 @@ class ExternalState(NamedTuple):
 def optimizer_from(
     theirs: Any, theta: Theta | str | os.PathLike | None = None, total_steps: int | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """An optimizer of theirs, learned ones included, as an optax transformation.
+    """An external optimizer, learned ones included, as an optax transformation.
 
     Its `update` needs the params. What learned ones read beside is the loss, handed on from the
-    extra argument `value`, which `lopt.compare` and optax' own training loops pass. It has their
-    own learning rate; updates are the difference of params, so that params are theirs up to the
-    rounding of a sum.
+    extra argument `value`, which `lopt.compare` and optax' training loops pass. The learning rate
+    is the one that it was made with. Updates are differences of params, so that params are as in
+    the library up to the rounding of a sum.
 
     Args:
-      theirs: an `Optimizer` of theirs, or a `LearnedOptimizer` with its theta, or the text of a
+      theirs: an external `Optimizer`, or a `LearnedOptimizer` with its theta, or the text of a
         function or class that makes one, `"module:function(argument=value)"`.
-      theta: meta-parameters of a `LearnedOptimizer`; or a file of them, as their `outer_train`
-        writes (`ParameterCheckpoint`), or as Celo and VeLO have them (theta alone). Nothing in
-        a file is run.
+      theta: meta-parameters of a `LearnedOptimizer`; or a file of them, as the library's
+        `outer_train` writes (`ParameterCheckpoint`), or as Celo and VeLO have them (theta alone).
+        Nothing in a file is run.
       total_steps: the length of the run, which VeLO and others need as `num_steps`.
 
     Raises:
-      UserError: if the library is missing, this is no optimizer of theirs, a learned one comes
+      UserError: if the library is missing, this is no external optimizer, a learned one comes
         without theta, or a file is not of its theta.
 
     Example:
@@ -61,7 +61,7 @@ def optimizer_from(
       >>> updates
       Array([-0.5, -0.5, -0.5], dtype=float32)
     """
-    optimizers = their("optimizers.base")
+    imported("optimizers.base")  # without which nothing could be built
     made = build(ANY, theirs) if isinstance(theirs, str) else theirs
     if hasattr(made, "opt_fn"):
         if theta is None:
@@ -71,19 +71,16 @@ def optimizer_from(
         made = made.opt_fn(theta)
     elif not all(hasattr(made, name) for name in ("init", "update", "get_params")):
         raise UserError(f"{theirs} is a {type(made).__name__}, no optimizer of {LIBRARY}")
+    return _transformation(made, total_steps)
 
-    def with_params(state: Any, params: Any) -> Any:
-        if getattr(type(made), "set_params", None) is optimizers.Optimizer.set_params:
-            # the release has `_replace` here and the newest version `replace`, whatever the state
-            if dataclasses.is_dataclass(state) and not isinstance(state, type):
-                return dataclasses.replace(state, params=params)
-            return state._replace(params=params)
-        return made.set_params(state, params)
+
+def _transformation(made: Any, total_steps: int | None) -> optax.GradientTransformationExtraArgs:
+    """An external optimizer as an optax transformation."""
 
     def init(params: Params) -> ExternalState:
         key = jax.random.PRNGKey(0)
         state = jax.tree.map(jnp.asarray, made.init(params, num_steps=total_steps, key=key))
-        return ExternalState(with_params(state, ()), jnp.zeros((), jnp.int32))
+        return ExternalState(_with_params(made, state, ()), jnp.zeros((), jnp.int32))
 
     def update(
         updates: PyTree[Array],
@@ -96,17 +93,28 @@ def optimizer_from(
         if params is None:
             raise UserError(f"an optimizer of {LIBRARY} reads the params: pass them to update")
         key = jax.random.fold_in(jax.random.PRNGKey(1), state.count)
-        inner = with_params(state.inner, params)
+        inner = _with_params(made, state.inner, params)
         inner = made.update(inner, updates, loss=value, model_state=None, key=key)
         step = jax.tree.map(lambda new, old: new - old, made.get_params(inner), params)
-        return step, ExternalState(with_params(inner, ()), state.count + 1)
+        return step, ExternalState(_with_params(made, inner, ()), state.count + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def _with_params(made: Any, state: Any, params: Any) -> Any:
+    """The state of an external optimizer with other params."""
+    default = imported("optimizers.base").Optimizer.set_params
+    if getattr(type(made), "set_params", None) is not default:
+        return made.set_params(state, params)
+    # the release has `_replace` here and the newest version `replace`, whatever the state
+    if dataclasses.is_dataclass(state) and not isinstance(state, type):
+        return dataclasses.replace(state, params=params)
+    return state._replace(params=params)
+
+
 def _theta_of(learned: Any, path: Path) -> Theta:
     """The meta-parameters in a file of flax' msgpack format."""
-    their("checkpoints")  # makes haiku's mappings known to flax
+    imported("checkpoints")  # makes haiku's mappings known to flax
     with user_errors(f"{str(path)!r} holds no theta in flax' msgpack format"):
         found = serialization.msgpack_restore(path.read_bytes())
     if isinstance(found, Mapping) and found.keys() == {"params", "gen_id", "step"}:

@@ -1,4 +1,4 @@
-"""A rule of ours as a learned optimizer of theirs."""
+"""A rule of this package as a learned optimizer of the external library."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, PyTree
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.base.schedules import scale_over_run
-from lopt.interop.learned_optimization.library import their
+from lopt.interop.learned_optimization.library import imported
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, Rule, load
 from lopt.rules.rule import Theta
@@ -28,12 +28,12 @@ def as_learned_optimizer(
     schedule: str = "constant",
     spec: PermutationSpec | None = None,
 ) -> Any:
-    """A rule as a `LearnedOptimizer` of theirs.
+    """A rule as a `LearnedOptimizer` of the external library.
 
     Its `init(key)` gives fresh meta-parameters, or those of a file, and `opt_fn(theta)` an
-    `Optimizer` of theirs, whose `init` gets the model's state and the length of the run as
-    `num_steps`, and whose `update` the loss. Their truncated steps, estimators and evaluators take
-    it as any other.
+    external `Optimizer`, whose `init` gets the model's state and the length of the run as
+    `num_steps`, and whose `update` the loss. The library's truncated steps, estimators and
+    evaluators take it as any other.
 
     Args:
       rule: a rule, or its text such as `"gates(width=4)"`; a file of `lopt.save` or
@@ -41,7 +41,7 @@ def as_learned_optimizer(
       learning_rate: a number, or an optax schedule. By default, of a file, its
         `default_rate`, on its schedule.
       schedule: a name in `lopt.base.schedules.SCHEDULES` that a number follows over `num_steps`.
-      spec: the neuron groups of the params, such as `task_from(their_task).spec`, which a rule
+      spec: the neuron groups of the params, such as `task_from(external_task).spec`, which a rule
         with relational or exact layers needs.
 
     Returns:
@@ -60,11 +60,36 @@ def as_learned_optimizer(
       >>> opt.get_params(state)["w"].shape
       (3, 2)
     """
-    optimizers, learned_optimizers = their("optimizers.base"), their("learned_optimizers.base")
+    base = imported("learned_optimizers.base").LearnedOptimizer
     learned = _learned(rule, spec)
-    scale = _scale(learned, learning_rate, schedule)
+    optimizer = _optimizer_class(learned, _scale(learned, learning_rate, schedule))
+    any_space = PermutationSpec({"x": Axes("x")}, {"x": 1})
 
-    class Optimizer(optimizers.Optimizer):  # type: ignore[name-defined]
+    class Learned(base):  # type: ignore[misc, valid-type]
+        """The rule."""
+
+        def init(self, key: Array) -> Theta:
+            """Meta-parameters that meta-training begins with."""
+            if learned.theta is not None:
+                return learned.theta
+            return learned.rule.init(key, learned.spec or any_space)
+
+        def opt_fn(self, theta: Theta, is_training: bool = False) -> Any:
+            """The optimizer at some meta-parameters."""
+            return optimizer(theta)
+
+        @property
+        def name(self) -> str:
+            """Of the rule, for the library's summaries."""
+            return _name(learned)
+
+    return Learned()
+
+
+def _optimizer_class(learned: LearnedOptimizer, scale: optax.GradientTransformation) -> type:
+    """The rule as a subclass of the library's `Optimizer`, made from meta-parameters."""
+
+    class Optimizer(imported("optimizers.base").Optimizer):  # type: ignore[misc]
         """The rule at some meta-parameters."""
 
         def __init__(self, theta: Theta):
@@ -94,16 +119,13 @@ def as_learned_optimizer(
             **kwargs: Any,
         ) -> ExternalRun:
             """The state after a step."""
+            params, steps = opt_state.params, opt_state.num_steps
             updates, inner = self._transformation.update(
-                grad,
-                opt_state.inner,
-                opt_state.params,
-                value=loss,
-                total_steps=opt_state.num_steps,
+                grad, opt_state.inner, params, value=loss, total_steps=steps
             )
             return dataclasses.replace(
                 opt_state,
-                params=optax.apply_updates(opt_state.params, updates),
+                params=optax.apply_updates(params, updates),
                 state=model_state,
                 inner=inner,
                 iteration=opt_state.iteration + 1,
@@ -115,34 +137,15 @@ def as_learned_optimizer(
 
         @property
         def name(self) -> str:
-            """Of the rule, for their archives."""
-            return f"lopt_{RULES.name_of(learned.rule)}"
+            """Of the rule, for the library's archives."""
+            return _name(learned)
 
-    class Learned(learned_optimizers.LearnedOptimizer):  # type: ignore[name-defined]
-        """The rule."""
-
-        def init(self, key: Array) -> Theta:
-            """Meta-parameters that meta-training begins with."""
-            if learned.theta is not None:
-                return learned.theta
-            any_space = PermutationSpec({"x": Axes("x")}, {"x": 1})
-            return learned.rule.init(key, learned.spec or any_space)
-
-        def opt_fn(self, theta: Theta, is_training: bool = False) -> Optimizer:
-            """The optimizer at some meta-parameters."""
-            return Optimizer(theta)
-
-        @property
-        def name(self) -> str:
-            """Of the rule, for their summaries."""
-            return f"lopt_{RULES.name_of(learned.rule)}"
-
-    return Learned()
+    return Optimizer
 
 
 @flax.struct.dataclass
 class ExternalRun:
-    """The state of an `Optimizer` of theirs that is one of our rules.
+    """The state of an external `Optimizer` that is a rule of this package.
 
     Attributes:
       params: the model's.
@@ -160,7 +163,7 @@ class ExternalRun:
 
 
 def _learned(rule: Any, spec: PermutationSpec | None) -> LearnedOptimizer:
-    """What a rule is, however it is given; theta is None where there is none yet."""
+    """A rule as a learned optimizer, however it is given; theta is None if there is none yet."""
     if isinstance(rule, os.PathLike) or (
         isinstance(rule, str) and (rule in PRETRAINED or Path(rule).expanduser().is_file())
     ):
@@ -185,3 +188,7 @@ def _scale(
             raise UserError("nothing says which learning rate this rule is for: pass learning_rate")
         schedule, learning_rate = learned.default_rate
     return scale_over_run(schedule, learning_rate)
+
+
+def _name(learned: LearnedOptimizer) -> str:
+    return f"lopt_{RULES.name_of(learned.rule)}"

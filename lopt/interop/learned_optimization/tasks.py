@@ -1,4 +1,4 @@
-"""A task or a family of tasks of theirs as a task of ours."""
+"""An external task, or a family of them, as a task of this package."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from lopt.base.checks import require_positive
 from lopt.base.errors import UserError
 from lopt.base.parts import build
-from lopt.interop.learned_optimization.library import ANY, LIBRARY, raw, their
+from lopt.interop.learned_optimization.library import ANY, LIBRARY, imported, raw
 from lopt.tasks import Task
 from lopt.tasks.families.family import Drawn
 from lopt.tasks.task import Batch, Params
@@ -22,7 +22,7 @@ _EVALUATIONS = 8
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class ExternalTask(Task):
-    """A family of tasks of theirs, or a single one; see `task_from`.
+    """A family of external tasks, or a single one; see `task_from`.
 
     A run's state has what the family drew for it, and the model's state.
 
@@ -73,21 +73,21 @@ class ExternalTask(Task):
 
 
 def task_from(theirs: Any, batches: int = 64, held_out: int = 8) -> ExternalTask:
-    """A task of theirs, or a family of tasks, as one of ours.
+    """A task of this package from an external task, or from a family of them.
 
-    Their data come from iterators on the host. As many batches as are asked for are drawn from
+    External data come from iterators on the host. As many batches as are asked for are drawn from
     these here and now, and a step takes one of them at random. The iterators shuffle differently
     each time, so that another call gives other batches. A task's `normalizer` is not applied.
     Neuron groups are inferred from the loss, as of any task.
 
     Args:
-      theirs: a `Task` or a `TaskFamily` of theirs, or the text of a function or class that makes
+      theirs: an external `Task` or `TaskFamily`, or the text of a function or class that makes
         one, `"module:function(argument=value)"`.
       batches: how many are drawn of the training split, if the task has data.
       held_out: how many of the test split.
 
     Raises:
-      UserError: if the library is missing, or this is no task of theirs.
+      UserError: if the library is missing, or this is no external task.
 
     Example:
       >>> task = task_from("learned_optimization.tasks.quadratics:QuadraticTask")
@@ -96,7 +96,7 @@ def task_from(theirs: Any, batches: int = 64, held_out: int = 8) -> ExternalTask
       ((10,), ['loss'])
     """
     require_positive("task_from", batches=batches, held_out=held_out)
-    base = their("tasks.base")
+    base = imported("tasks.base")
     made = build(ANY, theirs) if isinstance(theirs, str) else theirs
     if isinstance(made, base.Task):
         made = base.single_task_to_family(made)

@@ -24,7 +24,7 @@ Varied = Task | str | Mapping[str, Any]
 class Family(Task):
     """A distribution over tasks that differ in numbers and not in shapes.
 
-    `init` draws which of them a run trains, and keeps it in the run's state. Runs of different
+    `init` draws which of them a run trains, and puts it into the run's state. Runs of different
     members share all arrays and vmap; what a family does not change is as in the task in it.
 
     Attributes:
