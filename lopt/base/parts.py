@@ -25,10 +25,7 @@ _USER_DEFINED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|([^\W\d][\w
 class Parts(dict[str, Any]):
     """The parts of one kind by name; a name that is not there is a `UserError`.
 
-    A mapping is filled where it is defined, with two exceptions that an import fills: the families
-    of tasks add themselves to `TASKS` (`lopt/tasks/families`), and the rules of `infer_spec` are
-    registered when `lopt/symmetry/infer.py` imports their modules. Both are imported by the package
-    around them, so that a mapping is complete for whoever can name it.
+    A mapping is filled where it is defined.
 
     `config` and `build` also take `module:function`, a user-defined function that makes such a
     part.

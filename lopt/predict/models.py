@@ -1,4 +1,4 @@
-"""The kinds of predictors: their input, made of a network, and the flax module that makes a score of it."""
+"""The kinds of predictors: input made of a network, and a flax module that makes a score of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

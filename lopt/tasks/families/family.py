@@ -33,19 +33,31 @@ class Family(Task):
 
     task: Task
 
+    def inner(self, state: State) -> State:
+        """The state of the task in the family."""
+        return state
+
+    def around(self, state: State, inner: State) -> State:
+        """The state with another one of the task in the family."""
+        return inner
+
     def init(self, key: Array) -> tuple[Params, State]:
         return self.task.init(key)
 
     def batch(self, state: State, key: Array) -> Batch:
-        return self.task.batch(state, key)
+        return self.task.batch(self.inner(state), key)
 
     def loss(
         self, params: Params, state: State, batch: Batch, key: Array
     ) -> tuple[Float[Array, ""], State]:
-        return self.task.loss(params, state, batch, key)
+        loss, inner = self.task.loss(params, self.inner(state), batch, key)
+        return loss, self.around(state, inner)
 
     def evaluate(self, params: Params, state: State) -> dict[str, Float[Array, ""]]:
-        return self.task.evaluate(params, state)
+        return self.task.evaluate(params, self.inner(state))
+
+    def see(self, state: State, change: Callable[[Any], Any]) -> State:
+        return self.around(state, self.task.see(self.inner(state), change))
 
     @property
     def spec(self) -> PermutationSpec:
@@ -59,9 +71,6 @@ class Family(Task):
     @property
     def view(self) -> Any:
         return self.task.view
-
-    def see(self, state: State, change: Callable[[Any], Any]) -> State:
-        return self.task.see(state, change)
 
 
 class Drawn(NamedTuple):
@@ -80,20 +89,11 @@ class Drawn(NamedTuple):
 class DrawingFamily(Family):
     """A family whose state is `Drawn`; subclasses use its `value`."""
 
-    def batch(self, state: Drawn, key: Array) -> Batch:
-        return self.task.batch(state.state, key)
+    def inner(self, state: Drawn) -> State:
+        return state.state
 
-    def loss(
-        self, params: Params, state: Drawn, batch: Batch, key: Array
-    ) -> tuple[Float[Array, ""], Drawn]:
-        loss, inner = self.task.loss(params, state.state, batch, key)
-        return loss, state._replace(state=inner)
-
-    def evaluate(self, params: Params, state: Drawn) -> dict[str, Float[Array, ""]]:
-        return self.task.evaluate(params, state.state)
-
-    def see(self, state: Drawn, change: Callable[[Any], Any]) -> Drawn:
-        return state._replace(state=self.task.see(state.state, change))
+    def around(self, state: Drawn, inner: State) -> Drawn:
+        return state._replace(state=inner)
 
 
 def uniform(key: Array, limits: Range, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:

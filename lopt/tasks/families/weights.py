@@ -1,13 +1,12 @@
 """Families of a model's weights: their initial scale, and other parameters for one function."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.base.parts import Parts
+from lopt.base.checks import named
 from lopt.tasks.families.family import (
     DrawingFamily,
     Drawn,
@@ -41,29 +40,8 @@ class InitialScale(Family):
         return jax.tree.map(lambda p: p * scale if p.ndim > 1 else p, params), state
 
 
-def _global(key: Array, limits: Range, params: Params) -> Params:
-    factor = log_uniform(key, limits)
-    return jax.tree.map(lambda _: factor, params)
-
-
-def _tensor(key: Array, limits: Range, params: Params) -> Params:
-    return _per_leaf(params, lambda k, _: log_uniform(k, limits), key)
-
-
-def _parameter(key: Array, limits: Range, params: Params) -> Params:
-    return _per_leaf(params, lambda k, p: log_uniform(k, limits, p.shape), key)
-
-
-def _per_leaf(
-    params: Params, draw: Callable[[Array, Array], Array], key: Array
-) -> PyTree[Float[Array, "..."]]:
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(structure, [draw(k, p) for k, p in zip(keys, leaves, strict=True)])
-
-
-LEVELS = Parts("level", **{"global": _global, "tensor": _tensor, "parameter": _parameter})
-"""How factors are drawn: one for all params together, one for each tensor, one for each number."""
+LEVELS = ("global", "tensor", "parameter")
+"""Levels of factors: one for all params, one for each tensor, one for each number."""
 
 
 @jax.tree_util.register_dataclass
@@ -91,8 +69,17 @@ class Reparametrize(DrawingFamily):
     def init(self, key: Array) -> tuple[Params, Drawn]:
         init_key, scale_key = jax.random.split(key)
         params, state = self.task.init(init_key)
-        factors = LEVELS[self.level](scale_key, self.scale, params)
+        factors = self._factors(scale_key, params)
         return jax.tree.map(jnp.divide, params, factors), Drawn(factors, state)
+
+    def _factors(self, key: Array, params: Params) -> PyTree[Float[Array, "..."]]:
+        leaves, structure = jax.tree.flatten(params)
+        if self.level == "global":
+            return jax.tree.unflatten(structure, [log_uniform(key, self.scale)] * len(leaves))
+        keys = jax.random.split(key, len(leaves))
+        shapes = [p.shape if self.level == "parameter" else () for p in leaves]
+        found = [log_uniform(k, self.scale, s) for k, s in zip(keys, shapes, strict=True)]
+        return jax.tree.unflatten(structure, found)
 
     def loss(
         self, params: Params, state: Drawn, batch: Batch, key: Array
@@ -134,5 +121,5 @@ def reparametrize(task: Varied = "mlp", scale: Range = (0.1, 10.0), level: str =
       UserError: for a range that is not positive, or an unknown level.
     """
     limits = require_range("reparametrize", "scale", scale, 1e-6)
-    _ = LEVELS[level]
+    level = named("level", LEVELS)("reparametrize: level", level)
     return Reparametrize(vary("reparametrize", task), limits, level)
