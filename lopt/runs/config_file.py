@@ -8,6 +8,7 @@ import re
 import runpy
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,18 @@ class ConfigFile(flags.ArgumentParser):
         path, text = _split(argument)
         if not Path(path).is_file():
             raise UserError(f"no config file {path!r}; see configs/")
-        get_config = _in_one_line(path, lambda: runpy.run_path(path).get("get_config"))
-        if not callable(get_config):
-            raise UserError(f"{path} defines no get_config(); see configs/quickstart.py")
         given = [] if text is None else [text]
-        _require_arguments(path, get_config, len(given))
-        config = _in_one_line(path, lambda: get_config(*given))
-        if not isinstance(config, Mapping | ConfigDict):
-            raise UserError(
-                f"get_config() of {path} must return a ConfigDict, not {type(config).__name__}"
-            )
-        config = _in_one_line(path, lambda: ConfigDict(config))  # which has no keys with dots
+        with _located(path):
+            get_config = runpy.run_path(path).get("get_config")
+            if not callable(get_config):
+                raise UserError(f"{path} defines no get_config(); see configs/quickstart.py")
+            _require_arguments(path, get_config, len(given))
+            found = get_config(*given)
+            if not isinstance(found, Mapping | ConfigDict):
+                raise UserError(
+                    f"get_config() of {path} must return a ConfigDict, not {type(found).__name__}"
+                )
+            config = ConfigDict(found)  # which has no keys with dots
         for swap in self._swaps:
             self._swap(config, *swap)
         for path in self._overridden:
@@ -128,17 +130,18 @@ def _require_arguments(path: str, get_config: Callable[..., Any], given: int) ->
         raise UserError(f"{path} needs an argument: --config={path}:ARGUMENT")
 
 
-def _in_one_line(path: str, action: Callable[[], Any]) -> Any:
-    """Call an action; the config file's errors become a `UserError` with their line."""
+@contextmanager
+def _located(path: str) -> Iterator[None]:
+    """Make a `UserError` with the line of whatever a config file raises."""
     try:
-        return action()
+        yield
     except UserError:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == path]
+        message: Any = error
         if isinstance(error, SyntaxError):
-            lines = [error.lineno]
+            lines, message = [error.lineno], error.msg
         where = f"{path}, line {lines[-1]}" if lines and lines[-1] else path
-        message = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{where}: {type(error).__name__}: {message}") from error
