@@ -70,6 +70,7 @@ def step(
     The optimizer's `update` is given the extra arguments `value`, that loss, `obj_fn`, the batch's
     loss as a function of the params, and `total_steps`, the length of the run.
     """
+    # of the step, and not of a key that is handed on: a run draws alike wherever it is cut
     batch_key, loss_key = jax.random.split(jax.random.fold_in(run.key, run.step))
     batch = task.batch(run.model_state, batch_key)
     grad = jax.value_and_grad(task.loss, has_aux=True)
