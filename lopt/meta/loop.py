@@ -185,8 +185,7 @@ class MetaTraining:
                 problem, state.theta, state.estimator_states[i], jax.random.fold_in(key, i)
             )
             norms.append(optax.tree.norm(gradient))
-            # 1e-30: a gradient of zeros stays one, and is no NaN
-            shorter = jnp.minimum(1.0, self._clip / jnp.maximum(norms[-1], 1e-30))
+            shorter = jnp.minimum(1.0, self._clip / norms[-1])  # 1 for a gradient of zeros
             gradients.append(optax.tree.scale(shorter, gradient))
             states.append(estimator_state)
             metrics.append(seen)
