@@ -18,8 +18,12 @@ Made = TypeVar("Made")
 Part = str | Mapping[str, Any]
 """A part as text, `"name(argument=value)"`, or as a config, `{"name": ..., "argument": ...}`."""
 
-_USER_DEFINED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|([^\W\d][\w.]*:[^\W\d]\w*)""")
-"""A quoted text, or `module:function` outside of one."""
+_NAME = re.compile(r"([^\W\d][\w.]*:)?[^\W\d]\w*")
+"""A name of the package's, or `module:function`."""
+
+_QUOTED_OR_USER_DEFINED = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\W\d][\w.]*:[^\W\d]\w*"""
+)
 
 
 class Parts(dict[str, Any]):
@@ -197,17 +201,17 @@ def parse(text: str) -> dict[str, Any]:
     """
     # Python's parser reads the text: for it, `module:function` is quoted, and a quoted text may be
     # called. As a value, the text "module:function" is as good as the part.
-    quoted = _USER_DEFINED.sub(lambda found: found[1] or repr(found[2]), text.strip())
+    quoted = _QUOTED_OR_USER_DEFINED.sub(
+        lambda found: found[0] if found[0][0] in "'\"" else repr(found[0]), text.strip()
+    )
     try:
-        node = ast.parse(quoted, mode="eval").body
-        part = _value(node)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        if isinstance(error, UserError):
-            raise
+        part = _value(ast.parse(quoted, mode="eval").body)
+    except UserError:
+        raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _unreadable(text) from None
-    if isinstance(part, str):
-        return {"name": part}
-    if not isinstance(node, ast.Name | ast.Call):
+    part = {"name": part} if isinstance(part, str) else part
+    if not _is_part(part) or not _is_name(part["name"]):
         raise _unreadable(text)
     return part
 
@@ -225,7 +229,7 @@ def describe(part: Part) -> str:
         return part
     for word in (part["name"], *part):
         # Anything else would be read as more than a word: as arguments, or as another part.
-        if not isinstance(word, str) or not all(map(str.isidentifier, re.split("[.:]", word))):
+        if not _is_name(word):
             raise UserError(f"parts and arguments have words for names, not {shown(word)}")
     arguments = ", ".join(f"{k}={_written(v)}" for k, v in part.items() if k != "name")
     return f"{part['name']}({arguments})" if arguments else part["name"]
@@ -235,9 +239,9 @@ def _value(node: ast.expr) -> Any:
     match node:
         case ast.Name(id=name) if name not in ("true", "false", "none", "null"):
             return {"name": name}
-        case ast.Call(ast.Name(id=name) | ast.Constant(value=str(name)), [], keywords) if all(
-            k.arg not in (None, "name") for k in keywords
-        ):
+        case ast.Call(ast.Name(id=name) | ast.Constant(value=name), [], keywords) if _is_name(
+            name
+        ) and all(k.arg not in (None, "name") for k in keywords):
             return {"name": name, **{str(k.arg): _value(k.value) for k in keywords}}
         case ast.Tuple(elts=elements):
             return tuple(map(_value, elements))
@@ -272,6 +276,10 @@ def _written(value: Any) -> str:
         comma = "," if len(value) == 1 else ""
         return f"({', '.join(map(_written, value))}{comma})"
     return repr(value)
+
+
+def _is_name(word: Any) -> bool:
+    return isinstance(word, str) and _NAME.fullmatch(word) is not None
 
 
 def _is_part(value: Any) -> bool:
