@@ -47,7 +47,7 @@ class Check:
         """
         try:
             return self.read(name, value)
-        except UserError:
+        except UserError:  # a ValueError as well, which has said what is wrong
             raise
         except (TypeError, ValueError, OverflowError):
             raise UserError(f"{name} must be {self.words}, not {shown(value)}") from None

@@ -50,6 +50,7 @@ def _constrained(x: Array, *spec: Any, mesh: AbstractMesh | None = None) -> Arra
 
 def laid_out_like(x: Float[Array, "..."], like: Array) -> Float[Array, "..."]:
     """An array of the same shape as another, divided as it is, also if it is a constant."""
+    # Zeros made from a shape are constants, which JAX would lay out whole on each device.
     if not isinstance(like, jax.core.Tracer) or mesh_of(like, AxisType.Auto) is None:
         return x
     return shard_alike(x, like)[0]

@@ -141,7 +141,7 @@ def build(parts: Parts, part: Part) -> Any:
         if not isinstance(made, parts.makes):
             wanted = f"{parts.makes.__module__}.{parts.makes.__qualname__}"
             raise UserError(f"{name} makes a {type(made).__name__}, not a {wanted}")
-        trust_class(made)
+        trust_class(made)  # the file of an optimizer names the class of its rule
     return made
 
 
@@ -298,5 +298,6 @@ def _parameters(
     for argument in arguments:
         if argument not in parameters and not takes_any:
             raise UserError(f"{name} has no argument {argument!r}; {suggest(argument, parameters)}")
+    # Nothing tells which kind of value belongs to one of **kwargs: a default of None allows any.
     keyword = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=None)
     return parameters | {k: keyword(k) for k in arguments if k not in parameters}
