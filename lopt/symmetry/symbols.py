@@ -13,11 +13,11 @@ What holds at any time:
 - A symbol has the size of its axis, whatever it is refined to.
 - An atom is bound at most once, to a symbol of its size that does not contain it; `resolve` follows
   these bindings. Whoever holds a symbol therefore sees every later refinement of it.
-- An atom that is fixed stays fixed. Binding one carries `fixed` and `read` over to what it is
-  bound to. Cutting one does not bind it: its parts are fixed, too, and that is all there is to say.
+- An atom that is fixed stays fixed. Binding one carries `fixed` and `read` over. Cutting one does
+  not bind it: its parts are fixed, too, and that is all there is to say.
 
-`split` and `cut` refine an axis, and everything that shares its symbol with it. Of an axis of 12
-indices, reshaped to (2, 6) and sliced after the fourth index of the six:
+`split` and `cut` refine an axis, and all that shares its symbol. Of an axis of 12 indices, reshaped
+to (2, 6) and sliced after the fourth index of the six:
 
 >>> axis = Atom(12)
 >>> heads, width = split(axis, [2, 6])
@@ -33,9 +33,9 @@ since the 6, which would have to be (2, 3), is cut after its fourth index.
 {'reshaped'}
 
 A reshape does not split a symbol at once. Fused projections are reshaped to (3, heads, width) and
-then taken apart along the first axis; split into three factors, query, key and value would have to
-agree on heads and width, although they need not. So a reshape makes a `Table`, whose factors are
-found when something looks at one of them, and a slice of its rows is a cut of the whole symbol.
+then taken apart along the first axis; split into factors, query, key and value would have to agree
+on heads and width, although they need not. So a reshape makes a `Table`, whose factors are found
+when something looks at one of them, and a slice of its rows is a cut of the whole symbol.
 
 >>> fused = Atom(3 * 4)
 >>> table = Table(fused, [3, 4])
@@ -164,16 +164,11 @@ def atoms(symbol: Symbol) -> list[Atom]:
     return found
 
 
-def fix(symbol: Symbol | None, why: str) -> None:
-    """Declare that the indices of a symbol must stay where they are."""
-    if symbol is not None:
-        _fix(symbol, why, {why})
-
-
-def _fix(symbol: Symbol, why: str, causes: set[Hashable]) -> None:
-    for atom in atoms(symbol):
+def fix(symbol: Symbol | None, why: str, causes: Iterable[Hashable] = ()) -> None:
+    """Declare that the indices of a symbol must stay where they are, for one or more causes."""
+    for atom in [] if symbol is None else atoms(symbol):
         atom.fixed = atom.fixed or why
-        atom.causes |= causes
+        atom.causes |= set(causes) or {why}
 
 
 def mark_read(symbol: Symbol | None) -> None:
@@ -228,10 +223,9 @@ def unify(a: Symbol, b: Symbol) -> None:
         a, b = b, a
     if isinstance(a, Atom):
         _bind(a, b)
-    elif isinstance(a, Product) and isinstance(b, Product):
-        _unify_children(a, b, factors, _split)
-    elif isinstance(a, Sum) and isinstance(b, Sum):
-        _unify_children(a, b, parts, _cut)
+    elif type(a) is type(b):
+        children, divide = (factors, _split) if isinstance(a, Product) else (parts, _cut)
+        _unify_children(a, b, children, divide)
     else:
         product, total = (a, b) if isinstance(a, Product) else (b, a)
         pieces = _taken(product, [size(p) for p in parts(total)], _cut)
@@ -269,7 +263,7 @@ def _disagree(a: Symbol, b: Symbol) -> None:
 
 def _bind(atom: Atom, to: Symbol) -> None:
     if atom.fixed:
-        _fix(to, atom.fixed, atom.causes)
+        fix(to, atom.fixed, atom.causes)
     if atom.read:
         mark_read(to)
     if isinstance(to, Atom):

@@ -39,34 +39,22 @@ def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
     return {name: found[name] for name in block_groups(spec)}
 
 
+@lru_cache(maxsize=64)
 def stacks_for(spec: PermutationSpec) -> tuple[Stack, ...]:
     """The tensors of a weight space, gathered by shape and roles, in the order of their leaves."""
-    return _make_stacks(
-        tuple(block_groups(spec).items()),
-        tuple(block_roles(spec).values()),
-        tuple(spec.sizes.items()),
-    )
-
-
-@lru_cache(maxsize=64)
-def _make_stacks(
-    blocks: tuple[tuple[str, tuple[str, ...]], ...],
-    roles: tuple[tuple[str, ...], ...],
-    sizes: tuple[tuple[str, int], ...],
-) -> tuple[Stack, ...]:
-    size_of = dict(sizes)
+    all_roles = block_roles(spec)
     found: dict[tuple, list[tuple[str, tuple[str, ...]]]] = {}
-    for (name, groups), block in zip(blocks, roles, strict=True):
-        shape = tuple(size_of[g] for g in groups)
-        found.setdefault((shape, block), []).append((name, groups))
+    for name, groups in block_groups(spec).items():
+        shape = tuple(spec.sizes[g] for g in groups)
+        found.setdefault((shape, all_roles[name]), []).append((name, groups))
     return tuple(
         Stack(
             names=tuple(name for name, _ in tensors),
             shape=shape,
-            roles=block,
+            roles=roles,
             groups=tuple(zip(*(groups for _, groups in tensors), strict=True)),
         )
-        for (shape, block), tensors in found.items()
+        for (shape, roles), tensors in found.items()
     )
 
 

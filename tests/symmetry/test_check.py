@@ -130,11 +130,11 @@ def test_the_precision_setting_is_restored():
 
 def test_what_cannot_be_checked():
     shapes = jax.eval_shape(lambda p: p, params())
-    with pytest.raises(SpecError, match="needs numbers: params/bias is a shape"):
+    with pytest.raises(SpecError, match="params/bias"):
         check_spec(attend, shapes, SPEC, X)
-    with pytest.raises(SpecError, match="needs numbers: args/0 is a shape"):
+    with pytest.raises(SpecError, match="args/0"):
         check_spec(attend, params(), SPEC, jax.ShapeDtypeStruct((4, 5), jnp.float32))
-    with pytest.raises(SpecError, match="not finite"):
+    with pytest.raises(SpecError, match="finite"):
         check_spec(attend, params(), SPEC, X * np.nan)
     with pytest.raises(SpecError, match="up axis 0"):
         check_spec(attend, params() | {"up": np.ones((7, 6))}, SPEC, X)

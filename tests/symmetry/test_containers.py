@@ -141,18 +141,18 @@ def test_paths_that_read_alike_are_different_blocks():
 @pytest.mark.parametrize("spec", [{"w": Axes("i")}, {"w": ("i",)}, None, "inferred"])
 def test_what_is_no_spec_is_refused(spec):
     params = {"w": jnp.ones((3, 1))}
-    with pytest.raises(SpecError, match=r"spec is a .*, not a PermutationSpec; infer one with"):
+    with pytest.raises(SpecError, match="PermutationSpec"):
         check_spec(lambda p: p["w"], params, spec)
-    with pytest.raises(SpecError, match=r"spec is a .*, not a PermutationSpec; infer one with"):
+    with pytest.raises(SpecError, match="PermutationSpec"):
         UNF(spec, (2,)).init(jax.random.key(0), params)
-    with pytest.raises(SpecError, match=r"spec is a .*, not a PermutationSpec; infer one with"):
+    with pytest.raises(SpecError, match="PermutationSpec"):
         split_blocks(spec, params)
 
 
 @pytest.mark.parametrize("axes", [{"w": "input"}, {"w": ("input", "hidden")}, {"w": None, "b": 1}])
 def test_axes_that_are_none_are_refused(axes):
     params = jax.tree.map(lambda _: jnp.ones(3), axes)
-    with pytest.raises(SpecError, match=r"does not tell the groups of a tensor; write lopt.Axes"):
+    with pytest.raises(SpecError, match=r"lopt.Axes"):
         PermutationSpec(axes, {"input": 3, "hidden": 2})
-    with pytest.raises(SpecError, match=r"does not tell the groups of a tensor; write lopt.Axes"):
+    with pytest.raises(SpecError, match=r"lopt.Axes"):
         PermutationSpec.for_params(axes, params)

@@ -135,10 +135,10 @@ def test_bare_array_and_scalar_params():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"dense": {"act": jnp.tanh}}, "params/dense/act is a .*, not an array"),
-        ({"dense": ["relu"]}, "params/dense/0 is a str, not an array"),
-        ({}, "params have no arrays"),
-        (None, "params have no arrays"),
+        ({"dense": {"act": jnp.tanh}}, "params/dense/act"),
+        ({"dense": ["relu"]}, "params/dense/0.*str"),
+        ({}, "no arrays"),
+        (None, "no arrays"),
     ],
 )
 def test_params_that_are_no_arrays(params, message):
@@ -153,11 +153,11 @@ def untraceable(params, x):
 @pytest.mark.parametrize(
     ("fn", "args", "message"),
     [
-        (untraceable, (X,), "untraceable cannot be traced .* ConcretizationTypeError"),
-        (loss, (), "loss cannot be traced with params and 0 .*missing 2 required positional"),
+        (untraceable, (X,), "untraceable.*ConcretizationTypeError"),
+        (loss, (), "loss.*missing 2 required positional"),
         (lambda p: p @ np.ones((9, 9)), (), r"<lambda> cannot be traced .*\(3,\) and \(9,\)"),
         (lambda p: "text", (), "cannot be traced .*str"),
-        ("mlp", (), "fn is a str, not a function"),
+        ("mlp", (), "fn.*str"),
     ],
 )
 def test_functions_that_cannot_be_traced(fn, args, message):

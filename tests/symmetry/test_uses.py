@@ -126,7 +126,7 @@ def test_an_equinox_classifier_has_its_kinds_and_its_output():
 def test_roles_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="'ouput'; did you mean output"):
         Axes("h", "in", roles=("ouput", "input"))
-    with pytest.raises(UserError, match="2 axes have 1 roles"):
+    with pytest.raises(UserError, match=r"2 axes.* 1 roles"):
         Axes("h", "in", roles=("output",))
 
 
@@ -270,7 +270,7 @@ def test_biases_are_stored_and_left_out_with_their_matrix():
     assert spec.biases == {("w",): ("b",), ("v",): ("c",)}
     assert PermutationSpec.from_json(spec.to_json()).biases == spec.biases
     assert spec.like({k: params[k] for k in "wvc"}).biases == {("v",): ("c",)}
-    with pytest.raises(UserError, match="biases name b, which is no tensor"):
+    with pytest.raises(UserError, match=r"biases.* b,"):
         PermutationSpec({"w": Axes("i", "o")}, {"i": 5, "o": 6}, biases={("w",): ("b",)})
 
 

@@ -1,16 +1,11 @@
 """The primitives that rearrange axes: broadcasts, reshapes, slices, concatenations.
 
-A reshape is read in runs: axes are taken from both sides until their sizes multiply to the same
-number, so that (2, 3, 20) to (6, 4, 5) is the run (2, 3) to (6), which merges, and the run (20) to
-(4, 5), which splits. A run that splits becomes a `Table` and is not split yet (see `symbols`):
+A reshape is read in runs of axes (`dimensions.runs`). A run that splits becomes a `Table`, which is
+not split yet, for the reason that `lopt.symmetry.symbols` gives; `_sliced` is where that pays:
 
     x @ qkv                  # columns: one symbol of 3 * heads * width
     .reshape(n, 3, heads, w) # a table of that symbol, whole
     y[:, 0]                  # rows 0 to 1 of the table: the symbol is cut at heads * width
-
-`_sliced` is where that pays: a slice along the first factor of a whole table cuts the table's
-symbol, and query, key and value get symbols of their own. Split at the reshape, they would share
-the symbols of heads and width, and be permuted alike although they need not.
 """
 
 import math
