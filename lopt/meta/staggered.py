@@ -128,14 +128,6 @@ class Truncated(Estimator):
         runs, remaining = self.init_runs(problem, theta, key, over, count)
         return Staggered(runs, remaining - jnp.arange(count) * remaining // count)
 
-    def advance(self, problem: Problem, thetas: Theta, runs: Run) -> tuple[Run, Losses]:
-        """One truncation of every run, each with its own theta."""
-
-        def one(task: Task, theta: Theta, run: Run) -> tuple[Run, Losses]:
-            return unroll(task, problem.optimizer(theta), run, self.truncation)
-
-        return over_particles(problem, one, thetas, runs)
-
 
 @dataclass(frozen=True)
 class Antithetic(Truncated):
@@ -182,7 +174,12 @@ class Antithetic(Truncated):
           The gradient, the runs after the truncation, which pairs of them are fresh, and the
           metrics.
         """
-        runs, losses = self.advance(problem, antithetic(problem, theta, noise), staggered.runs)
+
+        def one(task: Task, theta: Theta, run: Run) -> tuple[Run, Losses]:
+            return unroll(task, problem.optimizer(theta), run, self.truncation)
+
+        thetas = antithetic(problem, theta, noise)
+        runs, losses = over_particles(problem, one, thetas, staggered.runs)
         means, lost, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, credited, means, self.sigma)
         fresh = twice(problem, self.init_runs(problem, theta, key, over_pairs, self.pairs))

@@ -34,12 +34,9 @@ def memory_for(what: str, fix: str) -> Iterator[None]:
         told = str(error)
         if not isinstance(error, MemoryError) and not re.search("(?i)out[ _]of[ _]memory", told):
             raise
-        size = re.search(r"allocat\w* ([\d.]+) ?(\w+)", told)
-        asked = f"{_in_words(*size.groups())} at a time, " if size else ""
+        asked = ""
+        if size := re.search(r"allocat\w* ([\d.]+) ?(\w+)", told):
+            in_bytes = size[2].startswith("byte")
+            words = f"{int(size[1]) / 2**30:,.1f} GiB" if in_bytes else f"{size[1]} {size[2]}"
+            asked = f"{words} at a time, "
         raise UserError(f"{what} asks for {asked}more memory than is free; {fix}") from error
-
-
-def _in_words(number: str, unit: str) -> str:
-    if unit.startswith("byte"):
-        return f"{int(number) / 2**30:,.1f} GiB"
-    return f"{number} {unit}"
