@@ -21,7 +21,11 @@ from lopt.meta.estimator import Metrics, Problem, Theta
 from lopt.meta.unroll import Losses
 
 SIGN, PAIR = "sign", "pair"
-"""The axes of a mesh: the two halves of the particles, and the pairs within a half."""
+"""The axes of a mesh: the two halves of the particles, and the pairs within a half.
+
+On one device particles have one axis for both, since matrix products with two batch axes are slow
+on the CPU ("The program of a meta-step" in docs/research-log.md).
+"""
 
 
 def particle_mesh(particles: int) -> Mesh | None:
@@ -50,6 +54,8 @@ def particle_mesh(particles: int) -> Mesh | None:
 
 def normal_like(problem: Problem, key: Array, theta: Theta, pairs: int, sigma: float) -> Theta:
     """Independent Gaussian perturbations of theta, one per pair, along a new leading axis."""
+    # one draw for all tensors compiles in a fraction of the time that one for each takes
+    # ("The program of a meta-step" in docs/research-log.md)
     flat, unravel = ravel_pytree(theta)
     noise = sigma * jax.random.normal(key, (pairs, flat.size), flat.dtype)
     if mesh := _halves(problem):

@@ -51,9 +51,9 @@ class Truncated(Estimator):
     of lost runs makes room for fresh ones: held at the cap, both would add nothing to the gradient
     until their end, so the expected gradient keeps its direction, and only its length grows, as
     runs are shorter. A lost run whose other is not lost continues and contributes the cap: the
-    difference between them is what tells theta where runs diverge: restarting these as well biases
-    PES (measured in docs/research-log.md). Lost runs of `TBPTT` restart one by one, since they have
-    no gradient.
+    difference between the two tells theta where runs diverge. To restart these as well would bias
+    PES ("Diverged runs: restart a pair when both are lost" in docs/research-log.md). Lost runs of
+    `TBPTT` restart one by one, since they have no gradient.
 
     Attributes:
       pairs: antithetic pairs.
@@ -182,6 +182,8 @@ class Antithetic(Truncated):
         runs, losses = over_particles(problem, one, thetas, staggered.runs)
         means, lost, metrics = measure(problem, losses, self.loss_cap)
         gradient = es_gradient(problem, credited, means, self.sigma)
+        # made in every truncation, for those that end: to ask first is one more exchange of all
+        # devices ("Fresh runs only when a run ends" in docs/research-log.md)
         fresh = twice(problem, self.init_runs(problem, theta, key, over_pairs, self.pairs))
         staggered = staggered._replace(runs=runs)
         staggered, ended, restarted = restart(staggered, fresh, both(problem, lost))
