@@ -20,7 +20,8 @@ from lopt.symmetry.outside import Outside
 from lopt.symmetry.symbols import Atom, Symbol, fix
 
 _LARGE = 2**22
-"""Arrays of more elements are not computed."""
+"""Arrays of more elements than a mask of 2048 by 2048 positions are not computed: each is compared
+with permuted copies, which takes time."""
 
 
 class Constant:

@@ -112,15 +112,7 @@ class Walk(Generic[V]):
 
         store(jaxpr.invars, operands)
         for eqn, live_out in equations:
-            equation = Equation(
-                name=eqn.primitive.name,
-                params=eqn.params,
-                in_shapes=tuple(map(shape_of, eqn.invars)),
-                out_shapes=tuple(map(shape_of, eqn.outvars)),
-                live=live_out,
-                constants=tuple(map(constant, eqn.invars)),
-                walk=self,
-            )
+            equation = self._equation(eqn, live_out, tuple(map(constant, eqn.invars)))
             result = self.computed(eqn, equation)
             if result is None:
                 store(eqn.outvars, self.apply(equation, [read(v) for v in eqn.invars]))
@@ -130,6 +122,19 @@ class Walk(Generic[V]):
             read(atom) if on else self.nothing(shape_of(atom))
             for atom, on in zip(jaxpr.outvars, live, strict=True)
         ]
+
+    def _equation(
+        self, eqn: core.JaxprEqn, live: tuple[bool, ...], constants: tuple[Constant | None, ...]
+    ) -> Equation:
+        return Equation(
+            name=eqn.primitive.name,
+            params=eqn.params,
+            in_shapes=tuple(map(shape_of, eqn.invars)),
+            out_shapes=tuple(map(shape_of, eqn.outvars)),
+            live=live,
+            constants=constants,
+            walk=self,
+        )
 
     # What follows depends on what values are, as do the methods that `primitives.control` calls.
 

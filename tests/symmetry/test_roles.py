@@ -4,7 +4,6 @@ import pytest
 
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.roles import axis_roles
-from lopt.unf.roles import block_roles
 
 SIZES = {"stream": 6, "heads": 2, "width": 3, "in": 4, "out": 5, "space": 3, "h": 7, "layer": 2}
 
@@ -28,12 +27,6 @@ def test_heads_and_their_width_are_one_side_of_a_kernel():
         "query": ("input", "output", "output"),
         "result": ("input", "input", "output"),
     }
-
-
-def test_merged_or_apart_heads_have_the_same_roles():
-    apart = spec_of(bias="heads width", query="stream heads width", result="heads width stream")
-    merged = spec_of(bias="heads*width", query="stream heads*width", result="heads*width stream")
-    assert block_roles(apart) == block_roles(merged)
 
 
 def test_fixed_axes_before_a_matrix_are_spatial():
