@@ -20,7 +20,7 @@ from absl import app, flags
 
 from lopt.base.schedules import scale_over_run
 from lopt.meta import PES, MetaTraining, Problem
-from lopt.rules import GatesRule, Rule, UNFRule
+from lopt.rules import RotatedRule, Rule, UNFRule
 from lopt.tasks import mlp
 
 _PAIRS = flags.DEFINE_integer("pairs", 8, "Antithetic pairs.")
@@ -29,8 +29,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 15, "Timed meta-steps; the median cou
 TASK = mlp(data="digits", widths=(32,), batch_size=64)
 TRUNCATION = 50
 RULES: dict[str, Rule] = {
-    "gates": GatesRule(),
-    "gates by tensor": GatesRule(sharing="tensor"),
+    "rotated": RotatedRule(),
     **{
         layers: UNFRule(layers=layers, widths=(32, 32, 32))
         for layers in ("pointwise", "relational", "exact")

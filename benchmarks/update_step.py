@@ -20,7 +20,7 @@ import optax.contrib
 from absl import app, flags
 from jaxtyping import Array, PyTree
 
-from lopt.rules import GatesRule, Rule, UNFRule
+from lopt.rules import RotatedRule, Rule, UNFRule
 from lopt.symmetry import PermutationSpec
 from lopt.tasks import transformer
 
@@ -36,10 +36,7 @@ MODELS = {
 """Widths and depths that give about so many params."""
 
 RULES: Mapping[str, Rule] = {
-    "gates": GatesRule(),
-    "gates by tensor": GatesRule(sharing="tensor"),
-    "gates of Muon's direction": GatesRule(directions=("orthogonal",)),
-    "gates of Adam's direction": GatesRule(directions=("adam",)),
+    "rotated": RotatedRule(),
     "relational": UNFRule(layers="relational"),
     "pointwise": UNFRule(layers="pointwise"),
 }

@@ -1,35 +1,33 @@
-"""Update rules: what a learned optimizer reads, the network over it, the step that it takes."""
+"""Update rules: theta -> optax transformation, their parts, and files of learned optimizers."""
 
-from lopt.rules.direction import Direction
-from lopt.rules.directions import DIRECTIONS
-from lopt.rules.features import FEATURES, Feature
 from lopt.rules.files import LearnedOptimizer, load, optimizer, save
-from lopt.rules.gates import GatesRule
-from lopt.rules.inputs import NORMALIZATIONS, TIMES
-from lopt.rules.paper import univ_nfn
 from lopt.rules.registry import RULES
+from lopt.rules.rotated import scale_by_rotated
+from lopt.rules.rotated_rule import RotatedRule
 from lopt.rules.rule import Rule
-from lopt.rules.steps import STEPS, Normalized, Residual, Step
-from lopt.rules.unf_rule import UNFRule
+from lopt.rules.unf.features import FEATURES, Feature
+from lopt.rules.unf.inputs import NORMALIZATIONS, TIMES
+from lopt.rules.unf.paper import univ_nfn
+from lopt.rules.unf.rule import UNFRule
+from lopt.rules.unf.steps import STEPS, Normalized, Residual, Step
 
 __all__ = [
-    "DIRECTIONS",
     "FEATURES",
     "NORMALIZATIONS",
     "RULES",
     "STEPS",
     "TIMES",
-    "Direction",
     "Feature",
-    "GatesRule",
     "LearnedOptimizer",
     "Normalized",
     "Residual",
+    "RotatedRule",
     "Rule",
     "Step",
     "UNFRule",
     "load",
     "optimizer",
     "save",
+    "scale_by_rotated",
     "univ_nfn",
 ]

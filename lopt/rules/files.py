@@ -22,7 +22,8 @@ from lopt.base.schedules import require_length, scale_over_run
 from lopt.base.untrusted import require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
-from lopt.rules.rule import Rule, promoting
+from lopt.rules.rule import Rule
+from lopt.rules.transformation import promoting
 from lopt.symmetry import Axes, PermutationSpec, SpecError
 from lopt.symmetry.spec import require_spec
 from lopt.symmetry.untrusted import spec_from_file

@@ -1,7 +1,7 @@
-"""What each tensor of a model is as a matrix: its sides, its kind, and how many it is."""
+"""The layout of a model: each tensor as a matrix with two sides, its kind, and its bias."""
 
 import math
-from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import jax
@@ -11,26 +11,33 @@ from jaxtyping import Array, PyTree
 
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.axes import groups_of
+from lopt.symmetry.biases import bias_of_each
 from lopt.symmetry.roles import axis_roles, by_side
 
 KINDS = ("vector", "table", "hidden", "input", "output", "through")
 """What a tensor can be: a vector or scalar, a table of which single rows are read, or a matrix
 between true groups, from a fixed group, to one, or from one to another."""
 
+_GUESS = "output"
+"""The kind of all matrices without a spec, which theta was not meta-trained for. "base" begins most
+carefully on this kind; with "hidden" in its place the loss of an autoencoder hardly falls."""
+
 
 class Matrix(NamedTuple):
     """A tensor as the matrix from all that it reads, space included, to all that it writes.
 
-    A stack is many such matrices, or vectors: the other attributes are those of one of them.
+    A stack holds many matrices or vectors of one shape. Attributes but the last three describe one
+    of them.
 
     Attributes:
-      shape: with its axes in `order`.
+      shape: the sizes of its axes, in `order`.
       order: its axes, those of the input side first.
-      inputs: how many axes are on the input side; 0 for tensors that have none: vectors, scalars.
+      inputs: how many axes are on the input side; 0 for vectors and scalars.
       spatial: at how many places it reads.
       kind: one of `KINDS`.
       stack: the axes of the whole tensor along which it is a stack.
-      copies: how many matrices or vectors the tensor is.
+      copies: how many matrices or vectors the tensor holds.
+      bias: the place of its bias in the layout, None without one.
     """
 
     shape: tuple[int, ...]
@@ -40,64 +47,54 @@ class Matrix(NamedTuple):
     kind: str
     stack: tuple[int, ...] = ()
     copies: int = 1
+    bias: int | None = None
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The sizes of the input side and of the output side."""
+        return math.prod(self.shape[: self.inputs]), math.prod(self.shape[self.inputs :])
 
     @property
     def fan_in(self) -> int:
-        """How many numbers each output sums up: those of the input side, one if it is a table's."""
-        return 1 if self.kind == "table" else max(1, math.prod(self.shape[: self.inputs]))
+        """How many numbers each output sums up; one for a table, of which one row is read."""
+        return 1 if self.kind == "table" else max(1, self.sides[0] if self.inputs else 1)
+
+    @property
+    def alone(self) -> "Matrix":
+        """Without the place of its bias: equal for tensors that one program can serve."""
+        return self._replace(bias=None)
 
     def arranged(self, x: Array) -> Array:
-        """One matrix with its axes in `order`."""
-        return x if self.order == tuple(range(x.ndim)) else x.transpose(self.order)
+        """One tensor as a matrix of shape `sides`; vectors stay as they are."""
+        return x.transpose(self.order).reshape(self.sides) if self.inputs else x
 
     def restored(self, x: Array) -> Array:
         """The inverse of `arranged`."""
-        return x if self.order == tuple(range(x.ndim)) else x.transpose(np.argsort(self.order))
+        return x.reshape(self.shape).transpose(np.argsort(self.order)) if self.inputs else x
 
+    def separated(self, x: Array) -> Array:
+        """A stack with one leading axis over its copies; other tensors stay as they are."""
+        if not self.stack:
+            return x
+        first = jnp.moveaxis(x, self.stack, range(len(self.stack)))
+        return first.reshape(self.copies, *first.shape[len(self.stack) :])
 
-def separated(layout: Sequence[Matrix], tree: PyTree[Array], like: PyTree[Array]) -> PyTree[Array]:
-    """Arrays of the params' layout, those of stacks with one leading axis, over all matrices.
+    def joined(self, x: Array, like: Array) -> Array:
+        """The inverse of `separated`, for a tensor of the shape of another one."""
+        if not self.stack:
+            return x
+        sizes = [like.shape[i] for i in self.stack]
+        return jnp.moveaxis(x.reshape(*sizes, *x.shape[1:]), range(len(sizes)), self.stack)
 
-    Args:
-      layout: of each param.
-      tree: with the structure of `like`; None stays.
-      like: the params.
-    """
-
-    def one(matrix: Matrix, x: Array, p: Array) -> Array:
-        first = jnp.moveaxis(x, matrix.stack, range(len(matrix.stack)))
-        return first.reshape(matrix.copies, *first.shape[len(matrix.stack) :])
-
-    return _of_stacks(one, layout, tree, like)
-
-
-def joined(layout: Sequence[Matrix], tree: PyTree[Array], like: PyTree[Array]) -> PyTree[Array]:
-    """The inverse of `separated`."""
-
-    def one(matrix: Matrix, x: Array, p: Array) -> Array:
-        sizes = [p.shape[i] for i in matrix.stack]
-        return jnp.moveaxis(x.reshape(*sizes, *x.shape[1:]), range(len(sizes)), matrix.stack)
-
-    return _of_stacks(one, layout, tree, like)
-
-
-def _of_stacks(
-    function: Callable[[Matrix, Array, Array], Array],
-    layout: Sequence[Matrix],
-    tree: PyTree[Array],
-    like: PyTree[Array],
-) -> PyTree[Array]:
-    found = iter(layout)
-
-    def one(p: Array, x: Array | None) -> Array | None:
-        matrix = next(found)
-        return x if x is None or not matrix.stack else function(matrix, x, p)
-
-    return jax.tree.map(one, like, tree)
+    def copied(self, state: PyTree[Array]) -> PyTree[Array]:
+        """What belongs to one matrix, for each of a stack's along a leading axis."""
+        if not self.stack:
+            return state
+        return jax.tree.map(lambda x: jnp.tile(x, (self.copies, *[1] * x.ndim)), state)
 
 
 def matrices(spec: PermutationSpec) -> list[Matrix]:
-    """Each tensor as a matrix, in the order of `spec.entries`.
+    """The layout that a spec describes, in the order of `spec.entries`.
 
     >>> axes = {"kernel": Axes("input", "h"), "weight": Axes("k", "h", roles=("output", "input"))}
     >>> spec = PermutationSpec(axes, {"input": 3, "h": 4, "k": 5}, fixed=["input"])
@@ -106,14 +103,57 @@ def matrices(spec: PermutationSpec) -> list[Matrix]:
     (3, 4) 1 input 3
     (4, 5) 1 hidden 4
     """
+    roles = axis_roles(spec)
+    layout = [_matrix(axes, r, spec) for r, (_, axes) in zip(roles, spec.entries, strict=True)]
+    place = {path: i for i, (path, _) in enumerate(spec.entries)}
+    told = bias_of_each(spec)
+    biases = [place[told[path]] if path in told else None for path, _ in spec.entries]
+    return _with_biases(layout, biases)
+
+
+def guessed(params: PyTree[Array]) -> list[Matrix]:
+    """The layout without a spec: the last axis is the output side, and all matrices are of a kind.
+
+    A bias is the only vector in the same module that is as long as the output side.
+    """
+    spec = unrelated(params)
+    layout = [m._replace(kind=_GUESS) if m.inputs else m for m in matrices(spec)]
+    modules = [path[:-1] for path, _ in spec.entries]
+    vectors: dict[tuple, list[int]] = {}
+    for i, (module, matrix) in enumerate(zip(modules, layout, strict=True)):
+        if matrix.shape and not matrix.inputs:
+            vectors.setdefault((module, matrix.shape), []).append(i)
+    beside = [
+        vectors.get((module, matrix.shape[matrix.inputs :]), [])
+        for module, matrix in zip(modules, layout, strict=True)
+    ]
+    return _with_biases(layout, [found[0] if len(found) == 1 else None for found in beside])
+
+
+def unrelated(params: PyTree[Array]) -> PermutationSpec:
+    """A spec in which no two axes share a group."""
+    leaves, structure = jax.tree.flatten(params)
+    shapes = [np.shape(x) for x in leaves]
+    names = [[f"{i}.{k}" for k in range(len(shape))] for i, shape in enumerate(shapes)]
+    sizes = dict(zip(chain(*names), chain(*shapes), strict=True))
+    return PermutationSpec(jax.tree.unflatten(structure, [Axes(*ns) for ns in names]), sizes)
+
+
+def _with_biases(layout: list[Matrix], biases: list[int | None]) -> list[Matrix]:
+    """The layout with the biases that fit: a table has none, a stack one with as many copies."""
+
+    def fits(matrix: Matrix, bias: Matrix) -> bool:
+        sums = matrix.inputs > 0 and matrix.kind != "table"
+        return sums and not bias.inputs and matrix.copies == bias.copies
+
     return [
-        _matrix(tuple(axes), roles, spec)
-        for roles, (_, axes) in zip(axis_roles(spec), spec.entries, strict=True)
+        matrix._replace(bias=bias if bias is not None and fits(matrix, layout[bias]) else None)
+        for matrix, bias in zip(layout, biases, strict=True)
     ]
 
 
-def _matrix(axes: tuple, roles: tuple[str, ...], spec: PermutationSpec) -> Matrix:
-    shape = spec.shape(Axes(*axes))
+def _matrix(axes: Axes, roles: tuple[str, ...], spec: PermutationSpec) -> Matrix:
+    shape = spec.shape(axes)
     stack = tuple(i for i, role in enumerate(roles) if role == "stack")
     rest = [i for i in range(len(roles)) if i not in stack]
     of_one = tuple(roles[i] for i in rest)
@@ -145,20 +185,3 @@ def _kind(axes: list, roles: tuple[str, ...], spec: PermutationSpec) -> str:
         (False, True): "output",
         (True, True): "through",
     }[fixed("input"), fixed("output")]
-
-
-def apart(spec: PermutationSpec, layout: list[Matrix]) -> PermutationSpec:
-    """The spec of a list of all matrices and vectors, those of stacks one by one.
-
-    Args:
-      spec: of the tensors.
-      layout: the tensors as matrices.
-    """
-    leaves = []
-    for (_, axes), roles, matrix in zip(spec.entries, axis_roles(spec), layout, strict=True):
-        rest = [i for i in range(len(axes)) if i not in matrix.stack]
-        one = Axes(*(axes[i] for i in rest), roles=[roles[i] for i in rest])
-        leaves += [one if matrix.stack else axes] * matrix.copies
-    used = {name for axes in leaves for axis in axes for name in groups_of(axis)}
-    sizes = {name: size for name, size in spec.sizes.items() if name in used}
-    return PermutationSpec(leaves, sizes, spec.fixed & used)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.rules.averages import root
+from lopt.rules.units import root
 
 _LARGEST_TURN = 0.7
 """Bound of a turn's norm: after one Newton-Schulz iteration the basis is orthonormal to 8 %."""

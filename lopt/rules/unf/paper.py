@@ -1,7 +1,7 @@
 """The paper's optimizers, as its authors' published code has them."""
 
 from lopt.base.errors import UserError, suggest
-from lopt.rules.unf_rule import UNFRule
+from lopt.rules.unf.rule import UNFRule
 
 NETWORKS = {
     "deep_sets": ("pointwise",) * 4,

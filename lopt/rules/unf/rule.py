@@ -1,6 +1,6 @@
 """The rule over parameters: features, a UNF over them, and the step that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,22 +14,14 @@ from lopt.base.checks import POSITIVE, SIZE, TEXT, named, number, sequence, set_
 from lopt.base.errors import UserError
 from lopt.base.mesh import gathered
 from lopt.base.parts import build
-from lopt.rules.averages import Average, advance, init_averages
-from lopt.rules.features import FEATURES, Feature, Read
-from lopt.rules.inputs import NORMALIZATIONS, TIMES, Normalization
-from lopt.rules.rule import (
-    Kept,
-    Rule,
-    RuleState,
-    Theta,
-    by_name,
-    leaves_of,
-    promoting,
-    transformation,
-    unrelated,
-)
-from lopt.rules.sizes import init_sizes, read
-from lopt.rules.steps import STEPS, Step
+from lopt.rules.matrices import unrelated
+from lopt.rules.rule import Rule, Theta
+from lopt.rules.transformation import RuleState, promoting, transformation
+from lopt.rules.unf.averages import Average, advance, init_averages
+from lopt.rules.unf.features import FEATURES, Feature, Read
+from lopt.rules.unf.inputs import NORMALIZATIONS, TIMES, Normalization
+from lopt.rules.unf.steps import STEPS, Step
+from lopt.rules.units import Unit, init_unit, read
 from lopt.symmetry import PermutationSpec
 from lopt.unf import UNF
 from lopt.unf.network import layer_kinds
@@ -185,34 +177,46 @@ class UNFRule(Rule):
                 spec.validate(params)
             return spec.like(params)
 
-        def init(params: PyTree[Array]) -> Kept:
-            sizes = init_sizes(len(spec_of(params).entries))
-            return Kept(gathered(sizes, like=params), init_averages(self._reads, params), {})
+        def init(params: PyTree[Array]) -> tuple[dict[str, PyTree[Array]], PyTree[Unit]]:
+            spec_of(params)  # refuses params that do not fit
+            units = jax.tree.map(lambda p: gathered(init_unit(), like=p), params)
+            return init_averages(self._reads, params), units
 
         def update(
             grads: PyTree[Array], params: PyTree[Array], state: RuleState, extra: dict[str, Any]
-        ) -> tuple[PyTree[Array], Kept]:
-            readings, sizes = read(state.sizes, grads)
+        ) -> tuple[PyTree[Array], dict[str, PyTree[Array]], PyTree[Unit]]:
+            del extra
             scales = jnp.asarray(self.time_scales, jnp.float32)
             time = TIMES[self.time](state.count - 1, scales)
-            channels, nominal, averages = [], [], []
-            tensors = leaves_of(params, readings, state.averages)
-            for p, r, kept in tensors:
-                kept = advance(kept, self._reads, r.grad, r.change, r.moves)
-                g, averages_of = r.grad * r.unit, Read(kept, r.count, r.unit)
-                found = jnp.concatenate([f(g, p, averages_of) for f in self._features], -1)
-                channels.append(self._normalization(found))
-                nominal.append(self._nominal(g, p, averages_of)[..., 0])
-                averages.append(kept)
-            structure = jax.tree.structure(params)
-            output = self.network(spec_of(params)).apply(
-                theta, jax.tree.unflatten(structure, channels), time
-            )
-            steps = [
-                jnp.where(r.moves, self._step(n, o), 0)
-                for (_, r, _), n, o in zip(tensors, nominal, jax.tree.leaves(output), strict=True)
+            structure: Any = jax.tree.structure(params)
+            names = list(state.averages)
+            of_tensors = map(structure.flatten_up_to, (grads, state.tensors))
+            averages = zip(*map(structure.flatten_up_to, state.averages.values()), strict=True)
+            found = [
+                self._read(p, g, unit, dict(zip(names, values, strict=True)))
+                for p, g, unit, values in zip(
+                    jax.tree.leaves(params), *of_tensors, averages, strict=True
+                )
             ]
-            by_names = by_name(averages, state.averages, structure)
-            return jax.tree.unflatten(structure, steps), Kept(gathered(sizes), by_names, {})
+            channels, nominal, moves, units, after = zip(*found, strict=True)
+            output = self.network(spec_of(params)).apply(theta, structure.unflatten(channels), time)
+            steps = [
+                jnp.where(m, self._step(n, o), 0)
+                for m, n, o in zip(moves, nominal, structure.flatten_up_to(output), strict=True)
+            ]
+            by_name = {name: structure.unflatten([a[name] for a in after]) for name in names}
+            return structure.unflatten(steps), by_name, gathered(structure.unflatten(units))
 
         return transformation(init, update)
+
+    def _read(
+        self, param: Array, grad: Array, unit: Unit, averages: Mapping[str, Array]
+    ) -> tuple[Array, Array, Array, Unit, dict[str, Array]]:
+        """Normalized features of a tensor, its nominal direction, whether it moves, its state."""
+        reading, unit = read(unit, grad)
+        averages = advance(averages, self._reads, grad, reading)
+        found = Read(averages, reading.count, reading.unit)
+        g = reading.of(grad) * reading.unit
+        features = jnp.concatenate([f(g, param, found) for f in self._features], -1)
+        nominal = self._nominal(g, param, found)[..., 0]
+        return self._normalization(features), nominal, reading.moves, unit, averages

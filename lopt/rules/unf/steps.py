@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lopt.base.checks import POSITIVE, number, set_checked
 from lopt.base.parts import Parts
+from lopt.rules.units import unit_rms
 
 
 class Step(abc.ABC):
@@ -87,14 +88,3 @@ class Normalized(Step):
 
 STEPS = Parts("step", Step, normalized=Normalized, residual=Residual)
 """The ways to make a step that a rule over parameters can name."""
-
-
-def unit_rms(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """A tensor scaled to unit root mean square; zero stays zero."""
-    return x * inverse_rms(jnp.mean(jnp.square(x)))
-
-
-def inverse_rms(mean_square: Float[Array, "..."]) -> Float[Array, "..."]:
-    """One over the root of a mean square; zero for zero."""
-    positive = mean_square > 0
-    return jnp.where(positive, jnp.where(positive, mean_square, 1.0) ** -0.5, 0.0)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from lopt.base.checks import POSITIVE, set_checked
 from lopt.base.parts import Parts
-from lopt.rules.steps import inverse_rms
+from lopt.rules.units import inverse_rms
 
 
 class Normalization(abc.ABC):

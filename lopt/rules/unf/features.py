@@ -3,14 +3,14 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lopt.base.checks import DECAY, DECAYS, FLAG, POSITIVE, set_checked
 from lopt.base.parts import Parts
-from lopt.rules.averages import Average, debiased, root
+from lopt.rules.unf.averages import Average
+from lopt.rules.units import debiased, root
 
 
 @dataclass(frozen=True)
@@ -18,27 +18,26 @@ class Read:
     """Reads one tensor's averages.
 
     Attributes:
-      of_tensor: an array for each average.
+      averages: an array by each average's name.
       count: gradients in them, at least 1.
-      unit: in which they are kept, a power of two.
+      unit: that they are in, a power of two.
     """
 
-    of_tensor: Mapping[str, Array]
+    averages: Mapping[str, Array]
     count: Int[Array, ""]
     unit: Float[Array, ""] | float = 1.0
 
     def __call__(self, average: Average, *, debias: bool = True) -> Float[Array, "..."]:
         """The average, divided by the weight that gradients have in it unless `debias` is off."""
-        return self._kept(average, debias) * self.unit**average.order
+        return self._in_unit(average, debias) * self.unit**average.order
 
     def root(self, average: Average) -> Float[Array, "..."]:
         """The root of a second moment, which does not overflow where gradients do not."""
-        return root(self._kept(average, debias=True)) * self.unit
+        return root(self._in_unit(average, debias=True)) * self.unit
 
-    def _kept(self, average: Average, debias: bool) -> Float[Array, "..."]:
-        # In an average of infinitely many gradients their weights sum to one.
-        count: Any = self.count if debias else jnp.inf
-        return debiased(self.of_tensor, average, count)
+    def _in_unit(self, average: Average, debias: bool) -> Float[Array, "..."]:
+        value = self.averages[average.name]
+        return debiased(value, average.decay, self.count) if debias else value
 
 
 class Feature(abc.ABC):
