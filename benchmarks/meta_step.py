@@ -3,8 +3,8 @@
 python benchmarks/meta_step.py
 
 The shapes are those of the field's comparison: an MLP 64-32-10 with batch 64, 8 antithetic pairs,
-truncations of 50 steps with PES, rules over parameters of width 32 with 4 layers, and the rule of
-gates. One JSON line for each rule.
+truncations of 50 steps with PES, rules over parameters of width 32 with 4 layers, and the rotated
+rule. One JSON line for each rule.
 """
 
 import json

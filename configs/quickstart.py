@@ -1,4 +1,4 @@
-"""A rule of gates for an MLP on digits: the demo, two minutes on two cores.
+"""A rotated rule for an MLP on digits: the demo, two minutes on two cores.
 
 `--config=configs/quickstart.py:es` takes full ES in place of PES.
 """
@@ -19,7 +19,7 @@ def get_config(estimator: str = "pes") -> ConfigDict:
         {
             "seed": 0,
             "task": config(TASKS, "mlp", data="digits", widths=(32,), batch_size=64),
-            "rule": config(RULES, "gates"),
+            "rule": config(RULES, "rotated"),
             "inner": {
                 "learning_rate": 0.03,
                 "schedule": "linear",

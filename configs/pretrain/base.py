@@ -1,4 +1,4 @@
-"""The optimizer that ships as "base": gates, meta-trained on six small tasks.
+"""The optimizer that ships as "base": the rotated rule, meta-trained on six small tasks.
 
 About a quarter of an hour on one core. It needs FashionMNIST:
 `python -m lopt.data.prepare fashion_mnist`.
@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
         {
             "seed": 0,
             "task": config(MIXTURES, "mixture", tasks=TASKS_HERE),
-            "rule": config(RULES, "gates", sharing="tensor"),
+            "rule": config(RULES, "rotated"),
             "inner": {
                 "learning_rate": 0.015,
                 # Level with 0.015 on the tasks of ../compare/carry_over.py, and better on a GPT.

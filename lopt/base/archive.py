@@ -59,7 +59,8 @@ class Archive:
           UserError: if an array has to be finite and is not, or the contents are not plain data.
           OSError: if the file cannot be written.
         """
-        arrays = {name: np.asarray(x) for name, x in flatten_dict(tree, sep="/").items()}
+        # safetensors writes the bytes of other orders as they lie.
+        arrays = {k: np.asarray(x, order="C") for k, x in flatten_dict(tree, sep="/").items()}
         if bad := self._not_finite(arrays):
             raise UserError(f"{bad} is not finite, and is not saved to {str(path)!r}")
         with user_errors(f"what {str(path)!r} is to hold must be plain data"):

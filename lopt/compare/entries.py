@@ -18,7 +18,6 @@ from lopt.base.parts import build, user_function
 from lopt.base.user_defined import is_user_defined
 from lopt.compare.baselines import BASELINES, Baseline
 from lopt.compare.grid import Budget, Search
-from lopt.compare.provenance import rate_of
 from lopt.pretrained import PRETRAINED
 from lopt.rules import RULES, LearnedOptimizer, load
 from lopt.symmetry import PermutationSpec
@@ -193,8 +192,8 @@ def _of_file(file: str | Path) -> tuple[LearnedOptimizer, dict[str, str]]:
 
 
 def _untrained(learned: LearnedOptimizer | None) -> _Read:
-    """The rule of the first learned optimizer, or the rule of gates where there is none."""
-    rule = build(RULES, "gates") if learned is None else learned.rule
+    """The rule of the first learned optimizer, or the rotated rule where there is none."""
+    rule = build(RULES, "rotated") if learned is None else learned.rule
 
     def make(
         learning_rate: optax.ScalarOrSchedule, spec: PermutationSpec, total_steps: int
@@ -202,7 +201,7 @@ def _untrained(learned: LearnedOptimizer | None) -> _Read:
         theta = rule.init(jax.random.key(0), spec)
         return rule.optimizer(theta, learning_rate, spec, total_steps)
 
-    rate = None if learned is None else rate_of(learned)
+    rate = None if learned is None else learned.learning_rate
     baseline = Baseline(make, rate or _RATE_OF_RULES, kind="control")
     return _Read(UNTRAINED, baseline, {"untrained": str(rule)})
 
@@ -238,9 +237,8 @@ def _tuned(name: str, baseline: Baseline, identity: Mapping[str, Any]) -> Entry:
 
 def _learned(name: str, learned: LearnedOptimizer, identity: Mapping[str, Any]) -> list[Entry]:
     """A learned optimizer at its default, if it has one, and tuned."""
-    make, rate = learned.transformation, rate_of(learned)
+    make, rate = learned.transformation, learned.learning_rate
     tuned = Entry(f"{name}, tuned", make, Search(rate or _RATE_OF_RULES), LEARNED, identity)
-    if rate is None or learned.default_rate is None:
+    if rate is None:
         return [tuned]
-    schedule, _ = learned.default_rate
-    return [Entry(name, make, None, LEARNED, identity, schedule), tuned]
+    return [Entry(name, make, None, LEARNED, identity, learned.schedule), tuned]

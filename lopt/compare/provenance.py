@@ -1,6 +1,5 @@
 """The meta-training that a learned optimizer's file tells of, which is not to be trusted."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,12 +49,6 @@ def steps_of(learned: LearnedOptimizer) -> int | None:
     inner = learned.provenance.get("inner")
     steps = inner.get("steps") if isinstance(inner, Mapping) else None
     return steps if _STEPS.holds(steps) else None
-
-
-def rate_of(learned: LearnedOptimizer) -> float | None:
-    """The learning rate that it has by default; None if it does not say."""
-    _, rate = learned.default_rate or ("", 0.0)
-    return float(rate) if 0 < rate < math.inf else None
 
 
 def _is_part(part: Any) -> bool:

@@ -29,9 +29,9 @@ def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOpt
         `lopt.load`.
 
     Example:
-      >>> from lopt.rules import GatesRule
+      >>> from lopt.rules import RotatedRule
       >>> spec = PermutationSpec({}, {})
-      >>> load_for("base", GatesRule(sharing="axis"), spec)
+      >>> load_for("base", RotatedRule(width=4), spec)
       Traceback (most recent call last):
           ...
       lopt.base.errors.UserError: base holds theta of another rule than the config's: give ...

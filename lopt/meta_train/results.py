@@ -63,7 +63,11 @@ def write_results(
         figure.savefig(partial, format="png", dpi=150)
     provenance = _provenance(setup, lengths, record.recent_meta_loss(lengths[-1]))
     spec = setup.spec if setup.rule.tied else None
-    optimizer = LearnedOptimizer(setup.rule, last.state.average, spec, provenance)
+    inner = setup.config.inner
+    rate = inner.get("default_rate", inner.learning_rate)
+    optimizer = LearnedOptimizer(
+        setup.rule, last.state.average, spec, provenance, rate, inner.schedule
+    )
     step = int(last.best.step)
     if step:
         found = {

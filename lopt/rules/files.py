@@ -15,10 +15,10 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
 from lopt.base.archive import Archive, require_real
-from lopt.base.checks import PATH, POSITIVE, instance
+from lopt.base.checks import PATH, POSITIVE, instance, named, set_checked
 from lopt.base.errors import UserError
 from lopt.base.parts import build
-from lopt.base.schedules import require_length, scale_over_run
+from lopt.base.schedules import SCHEDULES, require_length, scale_over_run
 from lopt.base.untrusted import require_modest
 from lopt.pretrained import PRETRAINED
 from lopt.rules.registry import RULES
@@ -31,7 +31,7 @@ from lopt.unf.bounds import require_listable
 
 _HINT = "meta_train.py and lopt.save write one"
 
-ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=5, hint=_HINT)
+ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=6, hint=_HINT)
 """What files of learned optimizers are."""
 
 
@@ -44,12 +44,28 @@ class LearnedOptimizer:
       theta: its meta-parameters.
       spec: the weight space that theta is tied to; None if it fits any.
       provenance: how it was made: task, meta-steps, meta-loss, versions, in plain data.
+      learning_rate: the peak of the learning rate by default; None if it has to be given. A file of
+        meta-training has the rate of its config, `inner.default_rate` or `inner.learning_rate`.
+      schedule: the schedule of that rate over a run, a name in `lopt.base.schedules.SCHEDULES`.
     """
 
     rule: Rule
     theta: PyTree[Array]
     spec: PermutationSpec | None
     provenance: Mapping[str, Any]
+    learning_rate: float | None = None
+    schedule: str = "constant"
+
+    def __post_init__(self) -> None:
+        """Refuse a default rate that is none.
+
+        Raises:
+          UserError: for a rate that is no positive number, or an unknown schedule.
+        """
+        checks = {"schedule": named("schedule", SCHEDULES)}
+        if self.learning_rate is not None:
+            checks["learning_rate"] = POSITIVE
+        set_checked(self, "learned optimizer", **checks)
 
     def transformation(
         self,
@@ -73,26 +89,11 @@ class LearnedOptimizer:
         spec = self.spec or spec
         return self.rule.optimizer(self.theta, rate, spec, total_steps, weight_decay, mask)
 
-    @property
-    def default_rate(self) -> tuple[str, float] | None:
-        """The schedule and its highest learning rate by default; None if the file has none.
-
-        They are those of meta-training, unless its config has an `inner.default_rate`.
-        """
-        inner = self.provenance.get("inner")
-        inner = inner if isinstance(inner, Mapping) else {}
-        schedule = inner.get("schedule")
-        rate = inner.get("default_rate", inner.get("learning_rate"))
-        if not isinstance(schedule, str) or not POSITIVE.holds(rate):
-            return None
-        return schedule, rate
-
     def _scheduled(self, total_steps: int | None) -> optax.GradientTransformation:
-        if self.default_rate is None:
+        if self.learning_rate is None:
             raise UserError("this optimizer does not say which learning rate it is for: pass one")
         length = require_length("the default learning rate follows the run's length", total_steps)
-        schedule, rate = self.default_rate
-        return scale_over_run(schedule, rate, length)
+        return scale_over_run(self.schedule, self.learning_rate, length)
 
 
 _LEARNED = instance(LearnedOptimizer, "a LearnedOptimizer, such as lopt.load returns")
@@ -126,6 +127,8 @@ def save(path: str | os.PathLike, learned: LearnedOptimizer) -> None:
         "rule": {"name": RULES.name_of(rule), **dataclasses.asdict(rule)},
         "spec": spec,
         "provenance": learned.provenance,
+        "learning_rate": learned.learning_rate,
+        "schedule": learned.schedule,
     }
     require_real({k: np.asarray(v) for k, v in flatten_dict(learned.theta, sep="/").items()})
     ARCHIVE.write(Path(path).expanduser(), learned.theta, contents)
@@ -160,7 +163,8 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
         if rule.tied:
             require_listable(spec, coefficients)
         _require_theta_of(rule, spec if rule.tied else None, theta)
-    return LearnedOptimizer(rule, theta, spec, provenance)
+        rate, schedule = contents["learning_rate"], contents["schedule"]
+        return LearnedOptimizer(rule, theta, spec, provenance, rate, schedule)
 
 
 def optimizer(
@@ -184,9 +188,9 @@ def optimizer(
       p_{t+1} &= p_t - \alpha_t (d_t + \lambda p_t)
 
     where f is the update rule and :math:`\theta` what meta-training learned: for "base" a
-    `lopt.rules.GatesRule`, which scales directions, such as Adam's, by what a small network writes
-    for each tensor. It is no universal neural functional: the network reads each tensor by itself,
-    and f is equivariant because its directions are. Rules over parameters, `lopt.rules.UNFRule`,
+    `lopt.rules.RotatedRule`, which scales the directions of `lopt.rules.scale_by_rotated` by what a
+    small network writes for each tensor. It is no universal neural functional: the network reads
+    each tensor by itself, and f is equivariant because its directions are. Rules over parameters, `lopt.rules.UNFRule`,
     are such.
 
     Gradients and params may be of any real float type, and updates have the type of the gradients;
@@ -196,11 +200,11 @@ def optimizer(
     Args:
       name_or_path: `"base"`, which comes with the package, or a file that `lopt.meta_train` or
         `lopt.save` wrote.
-      learning_rate: a number or an optax schedule; by default the file's `default_rate`, on its
-        schedule over `total_steps`: 0.011, linear to zero, for "base". A rule of gates takes it for
+      learning_rate: a number or an optax schedule; by default the file's, on its
+        schedule over `total_steps`: 0.011, linear to zero, for "base". A rotated rule takes it for
         that of a run of 1,000 steps, and multiplies its steps with the root of 1000 /
         `total_steps`, or with the fourth root where that is below one.
-      total_steps: the length of the run, which a rule of gates and the default learning rate
+      total_steps: the length of the run, which a rotated rule and the default learning rate
         need, a number of at least 1. `update` takes another as an extra argument of this name,
         which may be traced and moves both from that step on. After the last step the default rate
         is zero, as that of optax' decays is, and training stands still: tell `update` a larger
@@ -210,7 +214,7 @@ def optimizer(
       mask: which params decay, as in `optax.adamw`: a tree of booleans, or a function that makes
         one from the params. All do by default.
       spec: the neuron groups of the params, `lopt.infer_spec(loss, params, batch)`. A relational
-        rule needs it, one tied to an architecture brings its own, one of gates is better with it.
+        rule needs it, one tied to an architecture brings its own, a rotated one is better with it.
 
     Returns:
       A transformation whose `update` needs the params, as that of `optax.adamw`.
@@ -231,7 +235,7 @@ def optimizer(
       True
 
     References:
-      Vyas et al., SOAP, 2024, arXiv 2409.11321, for "base" and its `lopt.rules.Rotated`;
+      Vyas et al., SOAP, 2024, arXiv 2409.11321, for "base";
       Zhou, Finn & Harrison, Universal Neural Functionals, NeurIPS 2024, arXiv 2402.05232, for rules
       over parameters;
       Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101.

@@ -14,7 +14,7 @@ from lopt.meta import ES, NRES, PES, MetaTraining, Problem, Validation
 from lopt.predict import NeuronModel, StatNNModel, TrainingBudget, UNFModel, fit
 from lopt.predict.experiment import Settings
 from lopt.predict.training import Zoo
-from lopt.rules import GatesRule, UNFRule
+from lopt.rules import RotatedRule, UNFRule
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import from_arrays, mlp, quadratic
 from lopt.unf import UNF, RelationalLayer
@@ -89,7 +89,7 @@ MAKERS = {
     "nres": NRES,
     "validation": validation,
     "meta-training": meta_training,
-    "gates": GatesRule,
+    "rotated": RotatedRule,
     "unf": UNFRule,
     "schedule": lambda **given: scale_over_run(**{"schedule": "cosine", "peak": 0.1, **given}),
     "task": arrays,
@@ -178,11 +178,14 @@ MISTAKES = {
     ("meta-training", "weights"): (3, "a", (), (1, 2), (-1.0,)),
     ("meta-training", "clip"): (0, -1.0, NAN, "a", None),
     ("meta-training", "averaging"): (1, -0.1, NAN, "a", None),
-    ("gates", "directions"): ("rotated", 3, None, (), (3,)),
-    ("gates", "weights"): (0.0, None, ("a",), (NAN,), (0.0, 0.0)),
-    ("gates", "width"): NO_SIZE,
-    ("gates", "bound"): NO_RATE,
-    ("gates", "sharing"): (3, None, "groups"),
+    ("rotated", "width"): NO_SIZE,
+    ("rotated", "decay"): (1.0, -0.1, NAN, "a", None),
+    ("rotated", "second_decay"): (1.0, -0.1, NAN, "a", None),
+    ("rotated", "power"): (2.0, -0.1, NAN, "a", None),
+    ("rotated", "damping"): NO_RATE,
+    ("rotated", "rate"): (0.0, 1.1, NAN, "a", None),
+    ("rotated", "longest"): (-1, 2.5, "a", None),
+    ("rotated", "momentum_dtype"): (3, None, "int8"),
     ("unf", "widths"): NO_SIZES,
     ("unf", "time"): (3, None, "zero"),
     ("unf", "output_scale"): (-1, NAN, "a", None),

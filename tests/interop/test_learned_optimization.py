@@ -125,8 +125,7 @@ def rules(tasks):
     base = load("base")
     unf = UNFRule(layers="relational", widths=(2,), features=("gradient", "weight"))
     theta = unf.init(jax.random.key(0), task.spec)
-    inner = {"learning_rate": 0.02, "schedule": "cosine"}
-    return {"base": base, "unf": LearnedOptimizer(unf, theta, None, {"inner": inner})}
+    return {"base": base, "unf": LearnedOptimizer(unf, theta, None, {}, 0.02, "cosine")}
 
 
 @pytest.mark.parametrize("name", ["base", "unf"])
@@ -137,7 +136,7 @@ def test_our_rules_train_external_tasks_under_their_interface_as_through_optax(t
     opt = learned.opt_fn(learned.init(jax.random.PRNGKey(0)))
     optimizer = optax.chain(
         rules[name].rule.scale_by_rule(rules[name].theta, task.spec),
-        scale_over_run(*rules[name].default_rate),
+        scale_over_run(rules[name].schedule, rules[name].learning_rate),
     )
     run = init_run(task, optimizer, jax.random.key(3), STEPS)
     batches, keys = what_a_run_sees(task, run)
@@ -158,7 +157,7 @@ def test_their_truncated_steps_reset_and_train_our_rules():
         module = importlib.import_module("learned_optimization.outer_trainers.lopt_truncated_step")
     family = quadratics.FixedDimQuadraticFamily(4)
     rate = 0.1 * (3 / 1000) ** 0.5  # steps of 0.1 in a run of 3
-    learned = as_learned_optimizer("gates(width=2)", learning_rate=rate, schedule="linear")
+    learned = as_learned_optimizer("rotated(width=2)", learning_rate=rate, schedule="linear")
     schedule = truncation_schedule.ConstantTruncationSchedule(3)
     theta = learned.init(jax.random.PRNGKey(0))
     thetas = jax.tree.map(lambda x: jnp.stack([x, x + 0.1]), theta)
@@ -360,7 +359,7 @@ def test_mistakes_are_one_line(momentum, tmp_path):
         (lambda: optimizer_from(3), "3.* optimizer"),
         (lambda: task_from(3), "TaskFamily"),
         (lambda: task_from("user_parts:bowl"), "Quadratic.* TaskFamily"),
-        (lambda: as_learned_optimizer("gates"), "pass learning_rate"),
+        (lambda: as_learned_optimizer("rotated"), "pass learning_rate"),
         (lambda: as_learned_optimizer("gate", 0.1), "'gate'"),
         (lambda: as_learned_optimizer(3, 0.1), "int.* rule"),
         (lambda: as_learned_optimizer("unf(layers=exact)", 0.1), "tied to an architecture"),
@@ -394,7 +393,7 @@ def get_config():
     return ConfigDict({
         "seed": 0,
         "task": config(TASKS, task_from, theirs=THEIRS, batches=4),
-        "rule": config(RULES, "gates", width=2),
+        "rule": config(RULES, "rotated", width=2),
         "inner": {"learning_rate": 0.05, "schedule": "linear", "normalize": True},
         "estimator": config(ESTIMATORS, "pes", pairs=2, horizon=4, truncation=2),
         "outer": {"steps": 2, "learning_rate": 0.01, "clip": 1.0, "checkpoint_every": 1,
@@ -415,10 +414,10 @@ def test_a_rule_is_meta_trained_on_a_task_of_theirs_from_a_config(tmp_path, monk
 
 
 def test_a_file_of_ours_is_a_learned_optimizer_of_theirs(tmp_path):
-    rule = build(RULES, "gates(width=2)")
+    rule = build(RULES, "rotated(width=2)")
     theta = rule.init(jax.random.key(5), task_from(quadratics.QuadraticTask()).spec)
-    inner = {"learning_rate": 0.1, "schedule": "linear"}
-    save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {"inner": inner}))
+    learned = LearnedOptimizer(rule, theta, None, {}, 0.1, "linear")
+    save(tmp_path / "o.safetensors", learned)
     learned = as_learned_optimizer(str(tmp_path / "o.safetensors"))
     close(learned.init(jax.random.PRNGKey(0)), theta)
     opt = learned.opt_fn(theta)

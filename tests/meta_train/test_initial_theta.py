@@ -5,7 +5,7 @@ import pytest
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.meta_train.initial_theta import as_types_of, load_for, theta_digest
-from lopt.rules import RULES, GatesRule, LearnedOptimizer, UNFRule, save
+from lopt.rules import RULES, LearnedOptimizer, RotatedRule, UNFRule, save
 from lopt.symmetry import Axes, PermutationSpec
 
 
@@ -15,7 +15,7 @@ def spec_of(size):
 
 def test_the_rule_that_a_file_needs_is_said_as_a_flag_that_works():
     with pytest.raises(UserError) as raised:
-        load_for("base", GatesRule(sharing="axis"), spec_of(2))
+        load_for("base", RotatedRule(width=4), spec_of(2))
     text = str(raised.value).partition('--config.rule="')[2].rstrip('"')
     learned = load_for("base", build(RULES, text), spec_of(2))
     assert learned.provenance["outer"]["steps"] > 0

@@ -7,7 +7,6 @@ import optax
 import pytest
 
 import lopt
-from lopt.rules import DIRECTIONS, GatesRule
 
 STEPS = 6
 
@@ -65,13 +64,3 @@ def test_the_derivative_is_finite_where_gradients_are_zero(through_base):
     grads = jax.grad(loss)(jax.tree.map(jnp.zeros_like, draw(1)))
     assert sum(bool(np.any(g)) for g in jax.tree.leaves(grads)) == 1
     assert np.isfinite(through_base(0.0)[1])
-
-
-def test_so_it_is_through_every_direction():
-    directions = tuple(DIRECTIONS)
-    rule = GatesRule(directions=directions, weights=(0.0,) * len(directions))
-    spec = lopt.infer_spec(lambda params, x: jnp.sum(model(params, x)), draw(1), X)
-    optimizer = rule.optimizer(rule.init(jax.random.key(0), spec), 0.01, spec, total_steps=20)
-    derivative = jax.jit(jax.grad(lambda scale: after(scale, optimizer, 3)))
-    assert np.isfinite(derivative(0.0))
-    assert np.isfinite(derivative(1.0))

@@ -9,9 +9,9 @@ import pytest
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.rules import FEATURES, Feature
-from lopt.rules.averages import advance, init_averages
-from lopt.rules.features import Read
-from lopt.rules.rule import leaves_of
+from lopt.rules.unf.averages import advance, init_averages
+from lopt.rules.unf.features import Read
+from lopt.rules.units import init_unit, read
 
 EACH = {
     "weight": 1,
@@ -23,22 +23,22 @@ EACH = {
 }
 
 
+def channels(feature, param, grads):
+    """A feature of one tensor after some gradients, read as the rule reads them."""
+    averages, unit = init_averages(feature.reads, param), init_unit()
+    for g in grads:
+        reading, unit = read(unit, g)
+        averages = advance(averages, feature.reads, g, reading)
+    g = reading.of(g) * reading.unit
+    return feature(g, param, Read(averages, reading.count, reading.unit))
+
+
 def channels_over_steps(feature, space, steps=3, permute=lambda tree: tree):
     """A feature of all tensors after some steps; the gradients are those of `space.random`."""
-    params = permute(space.params)
-    averages = init_averages(feature.reads, params)
-    for seed in range(steps):
-        grads = permute(space.random(seed + 1))
-        averages = advance(averages, feature.reads, grads)
-    return channels(feature, params, grads, averages, steps)
-
-
-def channels(feature, params, grads, averages, count):
-    out = [
-        feature(g, p, Read(of_tensor, jnp.int32(count)))
-        for p, g, of_tensor in leaves_of(params, grads, averages)
-    ]
-    return jax.tree.unflatten(jax.tree.structure(params), out)
+    grads = [permute(space.random(seed + 1)) for seed in range(steps)]
+    return jax.tree.map(
+        lambda p, *of_tensor: channels(feature, p, of_tensor), permute(space.params), *grads
+    )
 
 
 def test_every_feature_is_tested():
@@ -112,12 +112,8 @@ def test_adam_direction_is_adam(space):
 
 def test_second_moment_is_a_root_mean_square(space):
     feature = build(FEATURES, "second_moment(decays=(0.99,))")
-    averages = init_averages(feature.reads, space.params)
-    constant = jax.tree.map(lambda p: jnp.full_like(p, -3.0), space.params)
-    for _ in range(4):
-        averages = advance(averages, feature.reads, constant)
-    out = channels(feature, space.params, constant, averages, 4)
-    jax.tree.map(lambda x: np.testing.assert_allclose(x, 3.0, rtol=1e-5), out)
+    out = channels(feature, jnp.ones((2, 3)), [jnp.full((2, 3), -3.0)] * 4)
+    np.testing.assert_allclose(out, 3.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("text", EACH)
@@ -126,13 +122,8 @@ def test_a_gradient_passes_through_params_whose_gradients_are_all_zero(text):
     feature = build(FEATURES, text)
 
     def run(scale):
-        params = {"w": jnp.ones(3)}
-        averages, total = init_averages(feature.reads, params), 0.0
-        for step in range(2):
-            grads = {"w": scale * jnp.array([0.0, 1.0, 2.0])}
-            averages = advance(averages, feature.reads, grads)
-            total += jnp.sum(channels(feature, params, grads, averages, step + 1)["w"])
-        return total
+        g = scale * jnp.array([0.0, 1.0, 2.0])
+        return sum(jnp.sum(channels(feature, jnp.ones(3), [g] * steps)) for steps in (1, 2))
 
     assert np.isfinite(jax.grad(run)(1.0))
 

@@ -5,11 +5,11 @@ import optax
 import pytest
 
 from lopt.base.errors import UserError
-from lopt.rules import GatesRule, UNFRule
+from lopt.rules import RotatedRule, UNFRule
 from lopt.symmetry import infer_spec
 
 PARAMS = {"b": jnp.zeros(2), "w": jnp.ones((3, 2))}
-RULES = {"gates": GatesRule(), "pointwise": UNFRule(layers="pointwise")}
+RULES = {"rotated": RotatedRule(), "pointwise": UNFRule(layers="pointwise")}
 
 
 @pytest.fixture(params=RULES)
@@ -56,7 +56,7 @@ def test_real_and_imaginary_parts_as_two_params_are_inferred_and_trained():
     x = jnp.arange(15.0).reshape(5, 3) / 15
     spec = infer_spec(loss, parts, x)
     assert spec.axes["re"] == spec.axes["im"] != spec.axes["out"]
-    rule = GatesRule()
+    rule = RotatedRule()
     optimizer = rule.optimizer(rule.init(jax.random.key(0), spec), 0.1, spec, total_steps=10)
     updates, _ = optimizer.update(jax.grad(loss)(parts, x), optimizer.init(parts), parts)
     assert all(np.abs(u).max() > 0 for u in jax.tree.leaves(updates))
@@ -70,7 +70,7 @@ def test_the_state_of_another_optimizer_is_refused(optimizer):
 
 @pytest.mark.parametrize("rate", ["0.1", None])
 def test_a_learning_rate_that_is_none_is_refused(rate, space):
-    rule = GatesRule()
+    rule = RotatedRule()
     theta = rule.init(jax.random.key(0), space.spec)
     with pytest.raises(UserError, match="must be a schedule or a finite number of at least 0, not"):
         rule.optimizer(theta, rate, total_steps=10)

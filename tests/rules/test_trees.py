@@ -14,12 +14,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import PartitionSpec as P
 
 import lopt
-from lopt.rules import GatesRule, UNFRule
+from lopt.rules import RotatedRule, UNFRule
 
 RULES = {
     "relational": UNFRule(widths=(4,)),
     "exact": UNFRule(layers="exact", widths=(4,)),
-    "gates": GatesRule(),
+    "rotated": RotatedRule(),
 }
 
 
@@ -137,7 +137,7 @@ def test_state_keys_survive_being_joined_by_slashes():
     params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}}
     _, state = BASE.update(params, BASE.init(params), params)
     flat = flatten_dict(flax.serialization.to_state_dict(state), keep_empty_nodes=True, sep="/")
-    assert "0/memory/rotated.short/dense/w" in flat
+    assert "0/tensors/dense/w/moments/short" in flat
     back = flax.serialization.from_state_dict(state, unflatten_dict(flat, sep="/"))
     assert jax.tree.structure(back) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, back, state)

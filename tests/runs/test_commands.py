@@ -247,7 +247,7 @@ MISTAKES = [
     ((*TINY, f"--config.task.batch_size={10**12}"), ("batch_size must be at most 2,147,483,647",)),
     ((*TINY, "--extend"), ("holds no run to extend", "leave out --extend")),
     ((*TINY, "--from=bse"), ("no learned optimizer file 'bse'",)),
-    ((*TINY, "--from=base"), ("another rule than the config's", '--config.rule="gates(')),
+    ((*TINY, "--from=base"), ("another rule than the config's", '--config.rule="rotated"')),
     (
         (*VALIDATED, "--config.validation.task=mpl"),
         ("unknown task 'mpl'", "did you mean mlp"),

@@ -36,10 +36,10 @@ def as_learned_optimizer(
     evaluators take it as any other.
 
     Args:
-      rule: a rule, or its text such as `"gates(width=4)"`; a file of `lopt.save` or
+      rule: a rule, or its text such as `"rotated(width=4)"`; a file of `lopt.save` or
         `meta_train.py`, or what it holds; a name in `lopt.pretrained.PRETRAINED`.
-      learning_rate: a number, or an optax schedule. By default, of a file, its
-        `default_rate`, on its schedule.
+      learning_rate: a number, or an optax schedule. By default that of a file, on
+        the file's schedule.
       schedule: a name in `lopt.base.schedules.SCHEDULES` that a number follows over `num_steps`.
       spec: the neuron groups of the params, such as `task_from(external_task).spec`, which a rule
         with relational or exact layers needs.
@@ -184,9 +184,9 @@ def _scale(
     if callable(learning_rate):
         return optax.scale_by_learning_rate(learning_rate)
     if learning_rate is None:
-        if learned.default_rate is None:
+        if learned.learning_rate is None:
             raise UserError("nothing says which learning rate this rule is for: pass learning_rate")
-        schedule, learning_rate = learned.default_rate
+        schedule, learning_rate = learned.schedule, learned.learning_rate
     return scale_over_run(schedule, learning_rate)
 
 

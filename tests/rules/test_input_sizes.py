@@ -1,4 +1,4 @@
-"""What a bias tells of the inputs of its matrix, and what the rule of gates makes of it."""
+"""What a bias tells of the inputs of its matrix, and what the rotated rule makes of it."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from lopt.rules import GatesRule
-from lopt.rules.biases import advance_ratio, biases_of, init_ratio, log_size
-from lopt.rules.matrices import matrices
+from lopt.rules import RotatedRule
+from lopt.rules.input_sizes import advance_input_size, init_input_size, log_input_size
+from lopt.rules.matrices import guessed, matrices
 from lopt.symmetry import Axes, PermutationSpec, infer_spec
 from lopt.tasks import rnn, transformer
 
@@ -39,23 +39,23 @@ def log_rms(x):
 
 def test_gradients_of_one_example_tell_the_size_of_its_inputs():
     grads = jax.grad(loss)(draw(), X[:1])["first"]
-    kept = advance_ratio(init_ratio(), log_rms(grads["w"]), log_rms(grads["b"]))
-    np.testing.assert_allclose(log_size(kept), log_rms(X[0]), rtol=1e-5)
+    state = advance_input_size(init_input_size(), log_rms(grads["w"]), log_rms(grads["b"]))
+    np.testing.assert_allclose(log_input_size(state), log_rms(X[0]), rtol=1e-5)
 
 
 def test_ratios_are_averaged_over_steps_and_steps_without_a_gradient_are_left_out():
-    kept = init_ratio()
-    assert log_size(kept) == 0
+    state = init_input_size()
+    assert log_input_size(state) == 0
     for of_matrix, of_bias in ((2.0, 1.0), (0.0, 1.0), (1.0, 0.0), (3.0, 1.0)):
-        kept = advance_ratio(kept, jnp.float32(of_matrix), jnp.float32(of_bias))
-    np.testing.assert_allclose(log_size(kept), (0.95 * 1 + 2) / 1.95, rtol=1e-6)
+        state = advance_input_size(state, jnp.float32(of_matrix), jnp.float32(of_bias))
+    np.testing.assert_allclose(log_input_size(state), (0.95 * 1 + 2) / 1.95, rtol=1e-6)
 
 
 def test_a_bias_that_has_hardly_a_gradient_tells_nothing():
-    kept = init_ratio()
+    state = init_input_size()
     for _ in range(3):
-        kept = advance_ratio(kept, jnp.float32(0.1), jnp.float32(-15.0))
-    assert log_size(kept) == 0
+        state = advance_input_size(state, jnp.float32(0.1), jnp.float32(-15.0))
+    assert log_input_size(state) == 0
 
 
 @pytest.mark.parametrize("scale", [0.1, 20.0])
@@ -63,7 +63,7 @@ def test_a_bias_that_has_hardly_a_gradient_tells_nothing():
 def test_training_does_not_depend_on_the_unit_of_the_inputs(scale, with_spec):
     """Inputs that are larger and first weights that are smaller by as much give the same run."""
     spec = infer_spec(loss, draw(), X) if with_spec else None
-    rule = GatesRule(sharing="axis")
+    rule = RotatedRule()
     theta = rule.init(jax.random.key(0), infer_spec(loss, draw(), X))
     theta = jax.tree.map(lambda t: 0.1 * jax.random.normal(jax.random.key(t.size), t.shape), theta)
     optimizer = rule.optimizer(theta, 0.02, spec, total_steps=10)
@@ -87,10 +87,10 @@ def test_training_does_not_depend_on_the_unit_of_the_inputs(scale, with_spec):
     np.testing.assert_allclose(scaled, plain, rtol=1e-3)
 
 
-def names_of_pairs(spec, known=True):
+def names_of_pairs(spec, layout=None):
     names = ["/".join(map(str, path)) for path, _ in spec.entries]
-    found = biases_of(spec, matrices(spec), known)
-    return {names[i]: names[j] for i, j in enumerate(found) if j is not None}
+    layout = matrices(spec) if layout is None else layout
+    return {names[i]: names[m.bias] for i, m in enumerate(layout) if m.bias is not None}
 
 
 def test_the_biases_of_attention_are_beside_its_kernels():
@@ -114,4 +114,5 @@ def test_two_vectors_that_could_be_the_bias_are_none():
     axes = {"w": Axes("in", "h"), "b": Axes("h"), "scale": Axes("k")}
     spec = PermutationSpec(axes, {"in": 3, "h": 4, "k": 4})
     assert names_of_pairs(spec) == {"w": "b"}
-    assert names_of_pairs(spec, known=False) == {}
+    sizes = jax.tree.map(lambda axes: jnp.zeros(spec.shape(axes)), spec.axes)
+    assert names_of_pairs(spec, guessed(sizes)) == {}

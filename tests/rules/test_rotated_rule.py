@@ -9,11 +9,9 @@ import pytest
 from optimized import NORMAL
 
 from lopt.base.errors import UserError
-from lopt.rules import GatesRule
+from lopt.rules import RotatedRule, scale_by_rotated
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.tasks import mlp, transformer
-
-SHARINGS = ["tensor", "axis", "group"]
 
 
 def random_like(tree, seed, scale=1.0):
@@ -59,15 +57,9 @@ def composite():
     return spec, [random_like(shapes, seed) for seed in range(4)]
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
-def test_permuting_neurons_permutes_the_training(sharing, composite):
+def test_permuting_neurons_permutes_the_training(composite):
     spec, (params, *grads) = composite
-    rule = GatesRule(
-        directions=("orthogonal(power=0.5)", "adam", "momentum", "rotated"),
-        weights=(0.0,) * 4,
-        decays=(0.8, 0.95, 0.99),
-        sharing=sharing,
-    )
+    rule = RotatedRule()
     theta = theta_of(rule, spec)
     optimizer = rule.optimizer(theta, 0.1, spec, total_steps=10)
     permutations = spec.sample(jax.random.key(5))
@@ -82,44 +74,23 @@ def test_permuting_neurons_permutes_the_training(sharing, composite):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), permute(plain), permuted)
 
 
-def test_only_group_sharing_mixes_over_the_axes_of_a_neuron(space):
-    """A neuron's outgoing weights move its incoming ones where its axes share a group only."""
-    grads = space.random(1)
-    loud = jax.tree.map(lambda g: g, grads)
-    loud["Dense_1"]["kernel"] = loud["Dense_1"]["kernel"].at[2].mul(100.0)
-
-    def change(sharing):
-        rule = GatesRule(directions=("adam",), sharing=sharing)
-        theta = theta_of(rule, space.spec)
-        for name in ("pool", "unit_context"):
-            theta["params"] = {
-                k: jnp.zeros_like(v) if k == name else v for k, v in theta["params"].items()
-            }
-        optimizer = rule.optimizer(theta, 1.0, space.spec, total_steps=10)
-        loud_updates, updates = (train(optimizer, space.params, [g])[1] for g in (loud, grads))
-        return np.abs(loud_updates["Dense_0"]["kernel"] / updates["Dense_0"]["kernel"] - 1).max(0)
-
-    for sharing in SHARINGS:
-        assert (change(sharing)[2] > 1e-3) == (sharing == "group")
-
-
-def test_a_theta_of_zeros_is_the_mixture_by_hand(space):
-    """Unit steps of the momentum and of Adam in equal parts, over the size of what comes in."""
-    rule = GatesRule(directions=("momentum", "adam"), weights=(0.0, 0.0))
+def test_a_theta_of_zeros_is_the_direction_over_the_size_of_what_comes_in(space):
+    rule = RotatedRule()
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
     grads = space.random(1)
     optimizer = rule.optimizer(theta, 0.5, space.spec, total_steps=1000)
     _, updates = train(optimizer, space.params, [grads], options=NORMAL)
-    g, got = grads["Dense_1"]["kernel"], updates["Dense_1"]["kernel"]
-    by_hand = 0.5 * g / rms(g) + 0.5 * np.sign(g)
-    bias = grads["Dense_1"]["bias"]
+    alone = optax.chain(scale_by_rotated(space.spec), optax.scale(-0.5))
+    _, directions = train(alone, space.params, [grads], options=NORMAL)
+    g, bias = grads["Dense_1"]["kernel"], grads["Dense_1"]["bias"]
     inputs = np.sqrt(g.shape[0]) * rms(g) / rms(bias)
-    np.testing.assert_allclose(got, -0.5 * by_hand / inputs, rtol=1e-4)
-    np.testing.assert_allclose(updates["Dense_1"]["bias"], -0.5 * np.sign(bias), rtol=1e-4)
+    got, direction = updates["Dense_1"], directions["Dense_1"]
+    np.testing.assert_allclose(got["kernel"], direction["kernel"] / inputs, rtol=1e-4)
+    np.testing.assert_allclose(got["bias"], -0.5 * np.sign(bias), rtol=1e-4)
 
 
 def test_untrained_steps_go_with_a_root_of_one_over_the_length(space):
-    rule = GatesRule()
+    rule = RotatedRule()
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), space.spec))
     optimizer = rule.optimizer(theta, 0.1, space.spec)
     grads = space.random(1)
@@ -148,9 +119,7 @@ def test_a_matrix_is_trained_alike_whichever_side_comes_first():
             "dense": {"w": tree["dense"]["w"].T},
         }
 
-    rule = GatesRule(
-        directions=("orthogonal(power=0.5)", "rotated", "factored"), weights=(0.0,) * 3
-    )
+    rule = RotatedRule()
     theta = theta_of(rule, spec)
     _, updates = train(rule.optimizer(theta, 0.1, spec, 10), params, grads, NORMAL)
     _, others = train(
@@ -165,7 +134,7 @@ def test_steps_of_tables_do_not_shrink_with_their_rows_and_those_of_other_matric
     """Also: a bias that has heads as an axis of its own is a vector."""
     task = transformer(width=8, depth=1, heads=2, length=6)
     params, _ = task.init(jax.random.key(0))
-    rule = GatesRule()
+    rule = RotatedRule()
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), task.spec))
     optimizer = rule.optimizer(theta, 0.5, task.spec, total_steps=1000)
     grads = random_like(params, 1)
@@ -196,7 +165,7 @@ def test_a_group_that_is_not_said_to_be_looked_up_is_summed_over():
         fixed=("in", "out", "Conv.space", "input"),
     )
     params = jax.tree.map(lambda a: jnp.ones(spec.shape(a)), spec.axes)
-    rule = GatesRule()
+    rule = RotatedRule()
     theta = jax.tree.map(jnp.zeros_like, rule.init(jax.random.key(0), spec))
     optimizer = rule.optimizer(theta, 1.0, spec, total_steps=1000)
     _, updates = train(optimizer, params, [random_like(params, 3)])
@@ -204,9 +173,8 @@ def test_a_group_that_is_not_said_to_be_looked_up_is_summed_over():
         np.testing.assert_allclose(rms(updates[name]), 1 / np.sqrt(fan_in), rtol=1e-3)
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
-def test_one_theta_fits_every_architecture_with_and_without_a_spec(sharing, space):
-    rule = GatesRule(sharing=sharing)
+def test_one_theta_fits_every_architecture_with_and_without_a_spec(space):
+    rule = RotatedRule()
     theta = theta_of(rule, space.spec)
     other = mlp(widths=(3, 4, 5))
     params, _ = other.init(jax.random.key(0))
@@ -217,7 +185,7 @@ def test_one_theta_fits_every_architecture_with_and_without_a_spec(sharing, spac
 
 @pytest.mark.parametrize("spec_is_given", [True, False])
 def test_a_gradient_that_was_always_zero_gives_a_step_of_zero(spec_is_given, space):
-    rule = GatesRule()
+    rule = RotatedRule()
     spec = space.spec if spec_is_given else None
     grads = space.random(1)
     grads["Dense_1"] = jax.tree.map(jnp.zeros_like, grads["Dense_1"])
@@ -230,7 +198,7 @@ def test_a_gradient_that_was_always_zero_gives_a_step_of_zero(spec_is_given, spa
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,)])
 def test_vectors_and_scalars_step_less_as_their_gradient_falls(shape):
-    rule = GatesRule()
+    rule = RotatedRule()
     params = {"x": jnp.ones(shape)}
     spec = PermutationSpec(
         {"x": Axes(*(f"a{i}" for i in range(len(shape))))},
@@ -246,7 +214,7 @@ def test_vectors_and_scalars_step_less_as_their_gradient_falls(shape):
 
 
 def test_gradients_that_are_not_finite_count_as_zero_and_are_counted(space):
-    rule = GatesRule()
+    rule = RotatedRule()
     optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
     bad = space.random(1)
     bad["Dense_0"]["bias"] = bad["Dense_0"]["bias"].at[:2].set(jnp.array([jnp.nan, jnp.inf]))
@@ -261,7 +229,7 @@ def test_gradients_that_are_not_finite_count_as_zero_and_are_counted(space):
 
 
 def test_the_length_of_the_run_is_needed_and_may_be_traced(space):
-    rule = GatesRule()
+    rule = RotatedRule()
     theta = theta_of(rule, space.spec)
     without = rule.optimizer(theta, 0.1, space.spec)
     with pytest.raises(UserError, match="pass total_steps"):
@@ -272,68 +240,37 @@ def test_the_length_of_the_run_is_needed_and_may_be_traced(space):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), told, fixed)
 
 
-def test_momenta_can_be_kept_in_half_the_memory(space):
-    def kept(dtype):
-        rule = GatesRule(momentum_dtype=dtype)
+def test_momenta_take_half_the_memory_in_half_precision(space):
+    def dtypes(dtype):
+        rule = RotatedRule(momentum_dtype=dtype)
         optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
         state = jax.eval_shape(optimizer.init, space.params)
-        return {
-            name: jax.tree.leaves(tree)[0].dtype
-            for name, tree in optax.tree.get(state, "averages").items()
-        }
+        trees = optax.tree.get(state, "averages"), optax.tree.get(state, "tensors")
+        return [{x.dtype.name for x in jax.tree.leaves(tree)} for tree in trees]
 
-    assert set(kept("float32").values()) == {jnp.dtype("float32")}
-    half = kept("bfloat16")
-    assert {d.name for n, d in half.items() if n.startswith("momentum")} == {"bfloat16"}
-    assert half["second_moment_0.99"] == jnp.float32
+    assert dtypes("float32") == [{"float32"}, {"float32", "int32"}]
+    assert dtypes("bfloat16") == [{"bfloat16"}, {"float32", "int32"}]
 
 
-def test_each_average_is_kept_once_and_only_where_it_is_read(space):
-    rule = GatesRule(directions=("rotated", "momentum", "orthogonal"), weights=(0.0,) * 3)
-    optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, 9)
-    averages = optax.tree.get(jax.eval_shape(optimizer.init, space.params), "averages")
-    of_matrix, of_vector = (
-        {name for name, tree in averages.items() if tree["Dense_1"][k] is not None}
-        for k in ("kernel", "bias")
-    )
-    assert of_matrix == {"momentum_0.95"}
-    assert of_vector == {"momentum_0.95", "second_moment_0.99"}
-
-
-def test_the_bases_of_matrices_are_kept_and_carried_on(space):
-    rule = GatesRule()
+def test_the_bases_of_matrices_are_state_and_move_on(space):
+    rule = RotatedRule()
     optimizer = rule.optimizer(theta_of(rule, space.spec), 0.1, space.spec, total_steps=9)
-    start = optimizer.init(space.params)
-    assert optax.tree.get(start, "memory")["rotated.short"]["Dense_1"]["bias"] is None
-    state = start
+    state = start = optimizer.init(space.params)
     for seed in range(12):
         _, state = optimizer.update(space.random(seed), state, space.params)
     assert jax.tree.structure(state) == jax.tree.structure(start)
-    memory = optax.tree.get(state, "memory")
-    short, long = (memory[f"rotated.{side}"]["Dense_1"]["kernel"] for side in ("short", "long"))
+    moments = optax.tree.get(state, "tensors")["Dense_1"]["kernel"].moments
     rows, columns = space.params["Dense_1"]["kernel"].shape
     assert rows != columns
-    assert long.shape == (max(rows, columns), min(rows, columns))
-    assert not np.allclose(short, np.eye(len(short)), atol=1e-3)
-    for basis in (short, long):
-        np.testing.assert_allclose(basis.T @ basis, np.eye(len(short)), atol=0.1)
+    assert moments.long.shape == (max(rows, columns), min(rows, columns))
+    assert not np.allclose(moments.short, np.eye(len(moments.short)), atol=1e-3)
+    for basis in (moments.short, moments.long):
+        np.testing.assert_allclose(basis.T @ basis, np.eye(len(moments.short)), atol=0.1)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"directions": ("adams",)}, "unknown direction 'adams'; did you mean adam"),
-        ({"directions": ("adam", "sign")}, "2 directions and 1 weights"),
-        ({"vectors": "orthogonal"}, "'orthogonal' is for matrices only"),
-        ({"decays": ()}, "one or more"),
-        ({"decays": 0.9}, "decays must be a sequence"),
-        ({"directions": "rotated"}, r"directions must be a sequence, such as \('rotated',\), not"),
-        ({"decays": (0.9, 1.0)}, "from 0 to below 1, not 1.0"),
-        ({"sharing": "groups"}, "unknown sharing 'groups'; did you mean group"),
-        ({"width": 0}, "width must be a positive integer, not 0"),
-        ({"momentum_dtype": "int8"}, "unknown momentum_dtype 'int8'; .*valid: bfloat16, float32"),
-    ],
+    ("name", "value"), [("width", 0), ("decay", 1.0), ("power", 2.0), ("momentum_dtype", "int8")]
 )
-def test_mistakes_are_named(arguments, message):
-    with pytest.raises(UserError, match=message):
-        GatesRule(**arguments)
+def test_mistakes_are_named(name, value):
+    with pytest.raises(UserError, match=rf"rotated.*{name}|{name}.*{value}"):
+        RotatedRule(**{name: value})
