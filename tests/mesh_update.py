@@ -1,8 +1,8 @@
 """Prints what the devices of this process exchange in an update of a GPT that lies over all.
 
-For each layout: the sizes of what is gathered, beside statistics of neurons and those that have to
-be, how many collectives are in loops, whether state and updates lie as the params do, and how far
-params are from those of one device after some steps. One mesh has an axis that the compiler
+For each layout: the sizes of what is gathered, how many collectives there are and how many are in
+loops, whether state and updates lie as the params do, and how far params are from those of one
+device after some steps. One mesh has an axis that the compiler
 divides work over, the other one that types of arrays do.
 
 Beside it, the losses of small models whose params say themselves over which axes they lie.
@@ -22,15 +22,10 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lopt
-from lopt.rules import GatesRule
-from lopt.symmetry.roles import axis_roles
+from lopt.rules import RotatedRule
 from lopt.tasks import transformer
 
 STEPS = 3
-DIRECTIONS = ("orthogonal", "rotated")
-
-STATISTICS = 5
-"""Channels that the rule reads of each neuron; the GPT has no axis of that size."""
 
 
 def fully_sharded(name, shape):
@@ -88,25 +83,15 @@ def same(params, trees, expected):
 
 
 def gathers(text):
-    """The sizes of all-gathers' results in a compiled program that are no statistics."""
+    """The sizes of all-gathers' results in a compiled program."""
     found = []
     for results in re.findall(r"= (.*?) all-gather(?:-start)?\(", text):
         shapes = [[int(n) for n in s.split(",")] for s in re.findall(r"\[([\d,]+)\]", results)]
-        found += [math.prod(shape) for shape in shapes if STATISTICS not in shape]
+        found += [math.prod(shape) for shape in shapes]
     return sorted(found)
 
 
-def has_to_be_gathered(shape, roles, spec):
-    """To orthogonalize it: it is nearly square, or divided along its shorter side."""
-    if len(roles) < 2 or not any(spec):
-        return False
-    inputs = len(roles) - roles.count("output")
-    rows, columns = math.prod(shape[:inputs]), math.prod(shape[inputs:])
-    divides_rows = any(spec[:inputs])
-    return max(rows, columns) < 2 * min(rows, columns) or divides_rows == (rows < columns)
-
-
-def report(task, make, params, grads, layout, kind, alone):
+def report(make, params, grads, layout, kind, alone):
     mesh, where = shardings(layout, kind, params)
     with jax.set_mesh(mesh):
         optimizer = make()
@@ -118,15 +103,11 @@ def report(task, make, params, grads, layout, kind, alone):
     exchanges = re.findall(r"= .*(?:all-|collective-permute|reduce-scatter)[a-z-]*\(.*", text)
     of_updates, of_state = compiled.output_shardings
     begun = jax.tree.map(lambda a: a.sharding, state[0].averages)
-    leaves = jax.tree.leaves(params), axis_roles(task.spec), jax.tree.leaves(where)
-    tensors = zip(*leaves, strict=True)
-    needed = [x.size for x, roles, s in tensors if has_to_be_gathered(x.shape, roles, s.spec)]
     apart = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), alone, together)
     return {
         "collectives": len(exchanges),
         "in_loops": sum("while/body" in line for line in exchanges),
         "gathered": gathers(text),
-        "needed": sorted(needed),
         "matrices": sorted(x.size for x in jax.tree.leaves(params) if x.ndim > 1),
         "layout_stays": {
             "init": same(params, begun.values(), where),
@@ -222,19 +203,15 @@ def main():
     params, state = jax.jit(task.init)(jax.random.key(0))
     batch, key = task.batch(state, jax.random.key(1)), jax.random.key(2)
     grads = jax.jit(jax.grad(lambda p: task.loss(p, state, batch, key)[0]))(params)
-    reports = {}
-    for direction in DIRECTIONS:
-        rule = GatesRule(directions=(direction,))
-        theta = rule.init(jax.random.key(0), task.spec)
+    rule = RotatedRule()
+    theta = rule.init(jax.random.key(0), task.spec)
 
-        def make(rule=rule, theta=theta):
-            there = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), theta)
-            return rule.optimizer(there, 0.01, task.spec, total_steps=100)
+    def make():
+        there = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), theta)
+        return rule.optimizer(there, 0.01, task.spec, total_steps=100)
 
-        alone = advance(jax.jit(make().update), params, make().init(params), grads)
-        reports[direction] = {
-            name: report(task, make, params, grads, *how, alone) for name, how in LAYOUTS.items()
-        }
+    alone = advance(jax.jit(make().update), params, make().init(params), grads)
+    reports = {name: report(make, params, grads, *how, alone) for name, how in LAYOUTS.items()}
     x = jax.random.normal(jax.random.key(3), (8, 8))
     base = lopt.optimizer("base", total_steps=100)
     boxes = {"linen": of_linen(base, x), "nnx": of_nnx(base, x)}

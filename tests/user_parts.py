@@ -1,11 +1,11 @@
-"""A module of a user: a task, a direction, a rule, and functions that make something else."""
+"""A module of a user: a task, a feature, a rule, and functions that make something else."""
 
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import optax
 
-from lopt.rules import Direction, Feature, GatesRule, Rule
+from lopt.rules import Feature, Rule, UNFRule
 from lopt.tasks import quadratic
 
 
@@ -22,27 +22,14 @@ def nothing():
 
 
 @dataclass(frozen=True)
-class Sign(Direction):
-    """The sign of the gradient."""
-
-    scale: float = 1.0
-
-    @property
-    def reads(self):
-        return ()
-
-    def __call__(self, tensor, settings):
-        return self.scale * jnp.sign(tensor.grad)
-
-
-@dataclass(frozen=True)
 class Cube(Feature):
     """The cube of the gradient."""
 
+    scale: float = 1.0
     channels = 1
 
     def __call__(self, grad, param, read):
-        return grad[..., None] ** 3
+        return self.scale * grad[..., None] ** 3
 
 
 @dataclass(frozen=True)
@@ -63,9 +50,9 @@ class OneRate(Rule):
         return optax.with_extra_args_support(scale)
 
 
-def signs(width=4):
-    """A rule of gates with a user-defined direction."""
-    return GatesRule(("adam", "user_parts:Sign(scale=0.5)"), (0.0, 1.0), width=width)
+def cubes(width=2):
+    """A rule over parameters with a user-defined feature."""
+    return UNFRule("pointwise", (width,), ("gradient", "user_parts:Cube(scale=0.5)"))
 
 
 def descent(learning_rate, momentum=0.0):

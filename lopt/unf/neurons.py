@@ -10,14 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lopt.base.errors import UserError, suggest
 from lopt.base.mesh import gathered
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import Axis, Sum, size_of
 from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
-
-SHARING = ("tensor", "axis", "group")
-"""Who a neuron's outputs depend on: its tensor only, its own axis, all axes of its group."""
 
 _FLOOR = 1e-6
 """A unit's mean square beside its tensor's below which it counts as zero."""
@@ -114,14 +110,12 @@ class NeuronNetwork(nn.Module):
       hidden: the width of h.
       unit_outputs: channels written for each unit.
       tensor_outputs: channels written for each tensor.
-      sharing: `"group"` as above; `"axis"` without E; `"tensor"` without units altogether.
     """
 
     spec: PermutationSpec
     hidden: int
     unit_outputs: int
     tensor_outputs: int
-    sharing: str = "group"
 
     @nn.compact
     def __call__(
@@ -139,13 +133,7 @@ class NeuronNetwork(nn.Module):
 
         Returns:
           The outputs of units, in lists as `units`, and those of all tensors, one row each.
-          With `sharing="tensor"` the former are empty.
-
-        Raises:
-          UserError: for an unknown `sharing`.
         """
-        if self.sharing not in SHARING:
-            raise UserError(f"no sharing {self.sharing!r}; {suggest(self.sharing, SHARING)}")
         fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         zeros = nn.initializers.zeros_init()
         features = tensors.shape[1]
@@ -153,22 +141,18 @@ class NeuronNetwork(nn.Module):
         readout = self.param("readout", zeros, (self.hidden, self.tensor_outputs))
         into = self.param("tensor", fan_in, (features, self.hidden))
         hidden = tensors @ into + self.param("tensor_bias", zeros, (self.hidden,))
-        written: list[tuple[Array, ...]] = [() for _ in units]
-        if self.sharing != "tensor":
-            channels = max((a.shape[1] for axes in units for a in axes), default=1)
-            pool = self.param("pool", fan_in, (self.hidden, self.hidden))
-            roles = len(COARSE_ROLES)
-            kernels = _Kernels(
-                unit=self.param("unit", fan_in, (channels, self.hidden)),
-                context=tensors @ self.param("unit_context", fan_in, (features, self.hidden)),
-                role=self.param("unit_role", zeros, (roles, self.hidden)),
-                own=self.param("own", zeros, (roles, self.hidden, self.unit_outputs)),
-                shared=self.param("shared", zeros, (roles, self.hidden, self.unit_outputs))
-                if self.sharing == "group"
-                else None,
-            )
-            written, pooled = _units(self.spec, units, kernels)
-            hidden = hidden + pooled @ pool
+        channels = max((a.shape[1] for axes in units for a in axes), default=1)
+        pool = self.param("pool", fan_in, (self.hidden, self.hidden))
+        roles = len(COARSE_ROLES)
+        kernels = _Kernels(
+            unit=self.param("unit", fan_in, (channels, self.hidden)),
+            context=tensors @ self.param("unit_context", fan_in, (features, self.hidden)),
+            role=self.param("unit_role", zeros, (roles, self.hidden)),
+            own=self.param("own", zeros, (roles, self.hidden, self.unit_outputs)),
+            shared=self.param("shared", zeros, (roles, self.hidden, self.unit_outputs)),
+        )
+        written, pooled = _units(self.spec, units, kernels)
+        hidden = hidden + pooled @ pool
         return written, tensors @ linear + nn.silu(hidden) @ readout
 
 
@@ -180,14 +164,14 @@ class _Kernels(NamedTuple):
       context: what each tensor adds to its units, c B.
       role: what the role of an axis adds to its units, b.
       own: from a unit's hidden features to its outputs, D.
-      shared: from those of its group, E; None without groups.
+      shared: from those of its group, E.
     """
 
     unit: Float[Array, "channels hidden"]
     context: Float[Array, "tensors hidden"]
     role: Float[Array, "roles hidden"]
     own: Float[Array, "roles hidden outputs"]
-    shared: Float[Array, "roles hidden outputs"] | None
+    shared: Float[Array, "roles hidden outputs"]
 
 
 def _units(
@@ -216,13 +200,11 @@ def _units(
     pooled = jnp.matmul(average, jnp.concatenate(means))
 
     axes = [axis for _, tensor in spec.entries for axis in tensor]
-    shared = kernels.shared
-    messages = {} if shared is None else _messages(axes, stacks, hidden, spec.sizes)
+    messages = _messages(axes, stacks, hidden, spec.sizes)
     outputs: dict[int, Array] = {}
     for size, index in stacks.items():
         y = jnp.einsum("anh,aho->ano", hidden[size], kernels.own[role[index]])
-        if shared is not None:
-            y = y + jnp.einsum("anh,aho->ano", messages[size], shared[role[index]])
+        y = y + jnp.einsum("anh,aho->ano", messages[size], kernels.shared[role[index]])
         outputs |= {i: y[k] for k, i in enumerate(index)}
     found = iter(outputs[i] for i in range(len(rows)))
     return [tuple(next(found) for _ in axes) for axes in units], pooled

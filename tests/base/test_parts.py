@@ -9,7 +9,7 @@ from lopt.base.errors import UserError
 from lopt.base.parts import Parts, build, config, describe, parse
 from lopt.data import DATASETS, TEXTS, TOKENIZERS
 from lopt.meta import ESTIMATORS, OBJECTIVES
-from lopt.rules import DIRECTIONS, FEATURES, RULES, STEPS
+from lopt.rules import FEATURES, RULES, STEPS
 from lopt.tasks import MIXTURES, TASKS
 
 
@@ -138,7 +138,7 @@ OF_ANOTHER_KIND = {bool: "x", int: "x", float: "x", str: 2.5, tuple: 2.5}
 @pytest.mark.parametrize(
     "parts",
     [
-        *(RULES, FEATURES, DIRECTIONS, STEPS, ESTIMATORS, OBJECTIVES),
+        *(RULES, FEATURES, STEPS, ESTIMATORS, OBJECTIVES),
         *(TOKENIZERS, TEXTS, DATASETS, MIXTURES, TASKS),
     ],
     ids=lambda parts: parts.kind,

@@ -11,7 +11,7 @@ from guides import running
 from lopt.base import user_defined
 from lopt.base.parts import build, config
 from lopt.meta import ESTIMATORS
-from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule
+from lopt.rules import FEATURES, RULES
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,6 @@ def guide(tmp_path_factory):
 @pytest.mark.parametrize(
     ("parts", "name"),
     [
-        (DIRECTIONS, "my_project.directions:Centered"),
         (FEATURES, "my_project.features:Agreement"),
         (RULES, "my_project.rules:Descent"),
         (ESTIMATORS, "my_project.estimators:OneSided"),
@@ -38,22 +37,18 @@ def test_each_part_has_a_config_and_is_built_from_it(guide, parts, name):
 
 
 def test_what_the_guide_calls_equivariant_can_fail(guide, monkeypatch):
-    def ramp(self, tensor, settings, memory):
-        return jnp.arange(tensor.grad.size).reshape(tensor.grad.shape) / 1e2, memory
+    def ramp(self, grad, param, read):
+        return jnp.arange(grad.size).reshape(*grad.shape, 1) / 1e2
 
-    rule = GatesRule(directions=("my_project.directions:Centered", "adam"), weights=(0.0, 0.0))
-    monkeypatch.setattr(sys.modules["my_project.directions"].Centered, "__call__", ramp)
-    assert not guide["is_equivariant"](rule)
+    monkeypatch.setattr(sys.modules["my_project.features"].Agreement, "__call__", ramp)
+    assert not guide["is_equivariant"](guide["unf"])
 
 
-def test_the_direction_takes_the_mean_over_inputs_away(guide):
-    kernel = "my_project.directions:Centered"
-    alone = GatesRule(directions=(kernel, "adam"), weights=(30.0, -30.0))
-    step = guide["direction_of"](alone, guide["params"], guide["grads"])
-    for x in jax.tree.leaves(step):
-        if x.ndim > 1:
-            np.testing.assert_allclose(x.mean(0), 0, atol=1e-6)
-            assert np.abs(x).max() > 1e-3
+def test_the_feature_is_one_where_the_gradient_is_its_momentum(guide):
+    feature = build(FEATURES, "my_project.features:Agreement")
+    g = jnp.array([1.0, -2.0])
+    found = [feature(g, g, lambda average, sign=sign: sign * g) for sign in (1, -1)]
+    np.testing.assert_allclose(found, [[[1], [1]], [[-1], [-1]]], rtol=1e-6)
 
 
 def test_the_rule_weighs_vectors_more(guide):

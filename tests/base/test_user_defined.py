@@ -15,7 +15,7 @@ from lopt.base import user_defined
 from lopt.base.errors import UserError
 from lopt.base.parts import build, config, describe, parse
 from lopt.compare import entries
-from lopt.rules import DIRECTIONS, FEATURES, RULES, GatesRule, LearnedOptimizer, load, save
+from lopt.rules import FEATURES, RULES, LearnedOptimizer, UNFRule, load, save
 from lopt.rules.files import ARCHIVE
 from lopt.tasks import TASKS, build_mixture, build_untrusted, quadratic
 
@@ -75,7 +75,7 @@ def test_a_quoted_text_stays_as_it_is():
         ("user_parts:bowll", "bowll.* bowl"),
         ("user_parts:TRAP", "TRAP"),
         ("user_parts:nothing", "user_parts:nothing.* int.*Task"),
-        ("user_parts:Sign", "user_parts:Sign.* Sign.*Task"),
+        ("user_parts:Cube", "user_parts:Cube.* Cube.*Task"),
         ("user_parts:bowl(size=3)", "user_parts:bowl.* 'size'"),
         ("user_parts:bowl(dimension=x)", "user_parts:bowl: dimension.* integer"),
         ("user_parts:descent", "user_parts:descent.*learning_rate"),
@@ -101,20 +101,20 @@ def test_a_module_that_cannot_run_is_one_line(tmp_path, monkeypatch):
         build(TASKS, "broken_module:bowl")
 
 
-def test_a_direction_is_part_of_a_rule_and_of_its_file(tmp_path):
-    rule = build(RULES, "gates(directions=(adam, user_parts:Sign(scale=0.5)), weights=(0, 1))")
-    assert build(DIRECTIONS, rule.directions[1]) == user_parts.Sign(0.5)
-    assert build(RULES, "user_parts:signs(width=4)").directions == rule.directions
+CUBES = "unf(layers=pointwise, widths=(2,), features=(gradient, user_parts:Cube(scale=0.5)))"
+
+
+def test_a_feature_is_part_of_a_rule_and_of_its_file(tmp_path):
+    rule = build(RULES, CUBES)
+    assert build(FEATURES, rule.features[1]) == user_parts.Cube(0.5)
+    assert build(RULES, "user_parts:cubes(width=2)").features == rule.features
     theta = rule.init(jax.random.key(0), quadratic().spec)
     save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {}))
     assert load(tmp_path / "o.safetensors").rule == rule
-    with pytest.raises(UserError, match=r"Sign.*Feature"):
-        build(FEATURES, "user_parts:Sign")
 
 
 def test_a_feature_is_read_by_a_rule_over_parameters():
-    rule = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient, user_parts:Cube))")
-    assert build(FEATURES, rule.features[1]) == user_parts.Cube()
+    rule = build(RULES, CUBES)
     params = {"x": np.ones(3, np.float32)}
     theta = rule.init(jax.random.key(0), quadratic(3).spec)
     plain = build(RULES, "unf(layers=pointwise, widths=(2,), features=(gradient,))")
@@ -155,7 +155,8 @@ def test_a_class_within_a_function_is_not_saved(tmp_path):
         save(tmp_path / "o.safetensors", LearnedOptimizer(Local(), {}, None, {}))
 
 
-GATES = {"name": "gates", **asdict(GatesRule())}
+UNF = {"name": "unf", **asdict(UNFRule())}
+NO_RATE = {"learning_rate": None, "schedule": "constant"}
 INJECTED = {"name": "initial_scale", "scale": [1, 1]}
 
 
@@ -164,10 +165,10 @@ INJECTED = {"name": "initial_scale", "scale": [1, 1]}
     [
         {"name": "trap:spring"},
         {"name": "builtins:eval", "source": "__import__('trap')"},
-        {**GATES, "directions": ["adam", "trap:spring"]},
-        {**GATES, "directions": ["adam", {"name": "trap:spring"}]},
-        {**GATES, "directions": ["adam", "orthogonal(decays=trap:spring)"]},
-        {**GATES, "sharing": "trap:spring"},
+        {**UNF, "features": ["gradient", "trap:spring"]},
+        {**UNF, "features": ["gradient", {"name": "trap:spring"}]},
+        {**UNF, "features": ["gradient", "momentum(decays=trap:spring)"]},
+        {**UNF, "time": "trap:spring"},
         {"name": "unf", "features": ["trap:spring(x=1)"]},
         {"name": "unf", "step": "trap:spring"},
         {"name": "__import__('trap')"},
@@ -175,7 +176,7 @@ INJECTED = {"name": "initial_scale", "scale": [1, 1]}
 )
 def test_nothing_is_imported_for_the_rule_of_a_file(rule, trap, tmp_path):
     path = tmp_path / "o.safetensors"
-    contents = {"rule": rule, "spec": None, "provenance": {}}
+    contents = {"rule": rule, "spec": None, "provenance": {}, **NO_RATE}
     ARCHIVE.write(path, {"x": np.zeros(1, np.float32)}, contents)
     with pytest.raises(UserError):
         lopt.load(path)
@@ -183,12 +184,15 @@ def test_nothing_is_imported_for_the_rule_of_a_file(rule, trap, tmp_path):
 
 
 def test_nothing_is_imported_for_the_schedule_of_a_file(trap, tmp_path):
-    rule = GatesRule(width=2)
-    theta = rule.init(jax.random.key(0), quadratic().spec)
-    inner = {"schedule": "trap:spring", "learning_rate": 0.1}
-    save(tmp_path / "o.safetensors", LearnedOptimizer(rule, theta, None, {"inner": inner}))
+    path, params = tmp_path / "o.safetensors", {"x": np.zeros(1, np.float32)}
+    rule = {"name": "user_parts:OneRate"}
+    contents = {"rule": rule, "spec": None, "provenance": {}, "learning_rate": 0.1}
+    user_defined.trust("user_parts:OneRate")
+    ARCHIVE.write(path, {"log": np.float32(0)}, {**contents, "schedule": "constant"})
+    lopt.optimizer(path, total_steps=10).init(params)
+    ARCHIVE.write(path, {"log": np.float32(0)}, {**contents, "schedule": "trap:spring"})
     with pytest.raises(UserError, match="trap:spring"):
-        lopt.optimizer(tmp_path / "o.safetensors", total_steps=10)
+        lopt.optimizer(path, total_steps=10)
     assert not trap.exists()
 
 

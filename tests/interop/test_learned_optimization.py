@@ -360,7 +360,7 @@ def test_mistakes_are_one_line(momentum, tmp_path):
         (lambda: task_from(3), "TaskFamily"),
         (lambda: task_from("user_parts:bowl"), "Quadratic.* TaskFamily"),
         (lambda: as_learned_optimizer("rotated"), "pass learning_rate"),
-        (lambda: as_learned_optimizer("gate", 0.1), "'gate'"),
+        (lambda: as_learned_optimizer("rotate", 0.1), "'rotate'"),
         (lambda: as_learned_optimizer(3, 0.1), "int.* rule"),
         (lambda: as_learned_optimizer("unf(layers=exact)", 0.1), "tied to an architecture"),
     ):

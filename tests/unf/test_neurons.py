@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.base.errors import UserError
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.unf.neurons import NeuronNetwork, statistics
 
@@ -67,11 +66,10 @@ def random_theta(network, tree):
     )
 
 
-@pytest.mark.parametrize("sharing", ["axis", "group"])
-def test_a_network_over_neurons_commutes_with_permutations(sharing):
+def test_a_network_over_neurons_commutes_with_permutations():
     """Composite axes included: what is written for units of heads*width moves with both."""
     with jax.enable_x64(True):
-        network = NeuronNetwork(SPEC, 5, 2, 3, sharing)
+        network = NeuronNetwork(SPEC, 5, 2, 3)
         tree = jax.tree.map(lambda x: x.astype(float), random_tree(0))
         theta = random_theta(network, tree)
         permutations = SPEC.sample(jax.random.key(2))
@@ -108,10 +106,3 @@ def test_theta_does_not_depend_on_the_weight_space():
     other = PermutationSpec({"w": Axes("a", "b")}, {"a": 3, "b": 2})
     theirs = shapes_of_theta(NeuronNetwork(other, 5, 2, 3), {"w": jnp.ones((3, 2))})
     assert theirs == shapes_of_theta(NeuronNetwork(SPEC, 5, 2, 3), random_tree(0))
-
-
-def test_an_unknown_sharing_is_named():
-    with pytest.raises(UserError, match=r"sharing.*'groups'"):
-        NeuronNetwork(SPEC, 4, 1, 1, "groups").init(
-            jax.random.key(0), [() for _ in SPEC.entries], jnp.zeros((5, 2))
-        )
