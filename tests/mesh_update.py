@@ -23,6 +23,7 @@ from jax.sharding import PartitionSpec as P
 
 import lopt
 from lopt.rules import RotatedRule
+from lopt.rules.matrices import matrices
 from lopt.tasks import transformer
 
 STEPS = 3
@@ -91,7 +92,7 @@ def gathers(text):
     return sorted(found)
 
 
-def report(make, params, grads, layout, kind, alone):
+def report(spec, make, params, grads, layout, kind, alone):
     mesh, where = shardings(layout, kind, params)
     with jax.set_mesh(mesh):
         optimizer = make()
@@ -108,7 +109,7 @@ def report(make, params, grads, layout, kind, alone):
         "collectives": len(exchanges),
         "in_loops": sum("while/body" in line for line in exchanges),
         "gathered": gathers(text),
-        "matrices": sorted(x.size for x in jax.tree.leaves(params) if x.ndim > 1),
+        "matrices": sorted(math.prod(m.shape) for m in matrices(spec) if m.inputs),
         "layout_stays": {
             "init": same(params, begun.values(), where),
             "state": same(params, of_state[0].averages.values(), where),
@@ -211,7 +212,9 @@ def main():
         return rule.optimizer(there, 0.01, task.spec, total_steps=100)
 
     alone = advance(jax.jit(make().update), params, make().init(params), grads)
-    reports = {name: report(make, params, grads, *how, alone) for name, how in LAYOUTS.items()}
+    reports = {
+        name: report(task.spec, make, params, grads, *how, alone) for name, how in LAYOUTS.items()
+    }
     x = jax.random.normal(jax.random.key(3), (8, 8))
     base = lopt.optimizer("base", total_steps=100)
     boxes = {"linen": of_linen(base, x), "nnx": of_nnx(base, x)}

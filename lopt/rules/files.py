@@ -190,8 +190,8 @@ def optimizer(
     where f is the update rule and :math:`\theta` what meta-training learned: for "base" a
     `lopt.rules.RotatedRule`, which scales the directions of `lopt.rules.scale_by_rotated` by what a
     small network writes for each tensor. It is no universal neural functional: the network reads
-    each tensor by itself, and f is equivariant because its directions are. Rules over parameters, `lopt.rules.UNFRule`,
-    are such.
+    each tensor by itself, and f is equivariant because its directions are. Rules over parameters,
+    `lopt.rules.UNFRule`, are such.
 
     Gradients and params may be of any real float type, and updates have the type of the gradients;
     averages are float32. Params that lie over a mesh of devices keep their sharding in the averages

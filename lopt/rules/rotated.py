@@ -152,15 +152,17 @@ class Rotated:
     def init_tensor(self, matrix: Matrix, param: Float[Array, "..."]) -> TensorState:
         """The state of a tensor before its first step."""
         n, m = sorted(matrix.sides)
-        if not matrix.inputs or n > self.longest:
-            squares = laid_out_like(jnp.zeros_like(matrix.separated(param), jnp.float32), param)
-            return TensorState(matrix.copied(init_unit()), Squares(squares))
-        # A long side's basis starts along the first gradient (`begun`): no choice of n of its m
-        # coordinates would be equivariant.
-        long = jnp.eye(m) if n == m else jnp.zeros((m, n))
-        moments = Rotations(jnp.zeros((n, n)), jnp.eye(n), long, jnp.zeros(n))
-        moments = jax.tree.map(lambda x: x.astype(jnp.float32), moments)
-        return gathered(matrix.copied(TensorState(init_unit(), moments)), like=param)
+        moments: Moments
+        if matrix.inputs and n <= self.longest:
+            # A long side's basis starts along the first gradient (`begun`): no choice of n of its m
+            # coordinates would be equivariant.
+            long = jnp.eye(m) if n == m else jnp.zeros((m, n))
+            moments = Rotations(jnp.zeros((n, n)), jnp.eye(n), long, jnp.zeros(n))
+            moments = matrix.copied(jax.tree.map(lambda x: x.astype(jnp.float32), moments))
+        else:
+            moments = Squares(jnp.zeros(matrix.separated(param).shape, jnp.float32))
+        # Whole on each device: params in boxes tell nothing of how these arrays could lie.
+        return gathered(TensorState(matrix.copied(init_unit()), moments), like=param)
 
     def read(
         self, grad: Float[Array, "..."], momentum: Float[Array, "..."], unit: Unit
@@ -347,7 +349,7 @@ def scale_by_rotated(
             )
         ]
         directions, momenta, tensors = map(structure.unflatten, zip(*found, strict=True))
-        return directions, {"momentum": momenta}, tensors
+        return directions, {"momentum": momenta}, gathered(tensors)
 
     return transformation(partial(init_tensors, rotated, layout), update)
 

@@ -162,7 +162,7 @@ class RotatedRule(Rotated, Rule):
             ]
             momenta = {"momentum": structure.unflatten([o.momentum for o in observed])}
             steps = structure.unflatten([step for step, _ in moved])
-            return steps, momenta, structure.unflatten(tensors)
+            return steps, momenta, gathered(structure.unflatten(tensors))
 
         return transformation(init, update)
 
@@ -187,7 +187,7 @@ class RotatedRule(Rotated, Rule):
         written = gathered(TensorNetwork(self.width).apply(theta, read))
         written = written.at[:, 0].add(_log_of_length(length) - log_sums(layout, sizes))
         ends = np.cumsum([matrix.copies for matrix in layout])[:-1]
-        return jnp.split(written, ends), gathered(inputs)
+        return jnp.split(written, ends), inputs
 
 
 def _observe(

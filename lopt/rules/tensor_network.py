@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lopt.base.mesh import gathered
 from lopt.rules.matrices import KINDS, Matrix
 from lopt.rules.units import root
 
@@ -76,11 +75,10 @@ def statistics(
     )
     products = jnp.stack([a * b for a, b in pairs])
     if gradient.ndim:
-        # In two steps: one sum over millions of floats loses digits, and over a mesh the first
-        # is within each device.
+        # In two steps: one sum over millions of floats loses digits.
         shortest = 1 + int(np.argmin(gradient.shape))
         rest = [k for k in range(1, products.ndim) if k != shortest]
-        products = jnp.mean(gathered(jnp.mean(products, rest)), 1)
+        products = jnp.mean(jnp.mean(products, rest), 1)
     squares, mixed = products[:3], products[3:]
     positive = squares > 0
     logs = jnp.where(positive, 0.5 * jnp.log(jnp.where(positive, squares, 1)), 0)

@@ -36,9 +36,9 @@ def optimizer(tmp_path_factory):
     theta = rule.init(jax.random.key(0), PermutationSpec({"x": Axes("x")}, {"x": 1}))
     provenance = {
         "task": "quadratic(dimension=3)",
-        "inner": {"learning_rate": 0.02, "schedule": "cosine", "steps": 6},
+        "inner": {"steps": 6},
     }
-    save(file, LearnedOptimizer(rule, theta, None, provenance))
+    save(file, LearnedOptimizer(rule, theta, None, provenance, 0.02, "cosine"))
     return file
 
 

@@ -173,12 +173,12 @@ def test_a_theta_of_nan_is_a_row_that_says_so(regression, learned):
     assert "NaN" in rows["nan, tuned"][-1]
 
 
-def test_a_file_without_provenance_is_tuned_and_one_with_it_is_run_at_its_default_too(
+def test_a_file_without_a_rate_is_tuned_and_one_with_it_is_run_at_its_default_too(
     regression, learned, tmp_path
 ):
     save(tmp_path / "bare.safetensors", learned)
-    inner = {"learning_rate": 0.02, "schedule": "cosine", "steps": 10}
-    told = LearnedOptimizer(learned.rule, learned.theta, None, {"inner": inner})
+    inner = {"steps": 10}
+    told = LearnedOptimizer(learned.rule, learned.theta, None, {"inner": inner}, 0.02, "cosine")
     save(tmp_path / "told.safetensors", told)
     files = [str(tmp_path / f"{name}.safetensors") for name in ("bare", "told")]
     names = ["sgdm", "untrained", *files]
@@ -199,8 +199,7 @@ def test_a_file_without_provenance_is_tuned_and_one_with_it_is_run_at_its_defaul
 
 
 def test_every_tuned_row_is_tried_with_the_schedule_that_a_row_brings_itself(regression, learned):
-    inner = {"learning_rate": 0.02, "schedule": "linear", "steps": 10}
-    told = LearnedOptimizer(learned.rule, learned.theta, None, {"inner": inner})
+    told = LearnedOptimizer(learned.rule, learned.theta, None, {}, 0.02, "linear")
     optimizers = {"sgdm": "sgdm", "told": told, "schedule_free": "schedule_free_sgd"}
     arguments = {"steps": 10, "seeds": 1, "rates": 1, "time_steps": False}
     found = compare(optimizers, {"mine": regression}, **arguments)

@@ -42,7 +42,7 @@ def test_all_commands_work_in_64_bits_without_docstrings_or_letters_or_output(tm
             "--config=tests/validated.py",
             f"--workdir={run_}",
             "--config.task=quadratic(dimension=3)",
-            "--config.rule=gates(directions=(momentum,))",
+            "--config.rule=unf(layers=pointwise, widths=(2,))",
             "--config.estimator=pes(pairs=1, truncation=2, horizon=4)",
             "--config.validation.task=quadratic(dimension=2)",
             "--config.validation.every=1",
