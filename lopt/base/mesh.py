@@ -32,20 +32,15 @@ def gathered(tree: PyTree[Array], like: PyTree[Array] | None = None) -> PyTree[A
       tree: the arrays.
       like: arrays that lie over the mesh, if those of the tree are constants.
     """
-    mesh = None if like is None else mesh_of(like, AxisType.Auto)
-    return jax.tree.map(lambda x: _constrained(x, *[None] * x.ndim, mesh=mesh), tree)
+    given = None if like is None else mesh_of(like, AxisType.Auto)
 
+    def whole(x: Array) -> Array:
+        mesh = given or mesh_of(x, AxisType.Auto)
+        if mesh is None or not isinstance(x, jax.core.Tracer):  # JAX constrains traced arrays only
+            return x
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P()))
 
-def rows_gathered(x: Float[Array, "n m"]) -> Float[Array, "n m"]:
-    """A matrix of which each row is whole on its device; rows may lie on different ones."""
-    return _constrained(x, P.UNCONSTRAINED, None)
-
-
-def _constrained(x: Array, *spec: Any, mesh: AbstractMesh | None = None) -> Array:
-    mesh = mesh or mesh_of(x, AxisType.Auto)
-    if mesh is None or not isinstance(x, jax.core.Tracer):  # JAX constrains traced arrays only
-        return x
-    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P(*spec)))
+    return jax.tree.map(whole, tree)
 
 
 def laid_out_like(x: Float[Array, "..."], like: Array) -> Float[Array, "..."]:

@@ -158,9 +158,9 @@ def load(path: str | os.PathLike) -> LearnedOptimizer:
             raise UserError("its provenance is not a mapping")
         with jax.ensure_compile_time_eval():  # arrays, within a function that is traced too
             theta = jax.tree.map(jnp.asarray, tensors)
-        if rule.tied and spec is None:
-            raise UserError("its theta is tied to an architecture, and it has no spec")
         if rule.tied:
+            if spec is None:
+                raise UserError("its theta is tied to an architecture, and it has no spec")
             require_listable(spec, coefficients)
         _require_theta_of(rule, spec if rule.tied else None, theta)
         rate, schedule = contents["learning_rate"], contents["schedule"]
