@@ -1,6 +1,7 @@
 """Where the axes of operands go: the dimension numbers of primitives, read once for both walks."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -117,27 +118,31 @@ def slices(equation: Equation) -> list[list[tuple[int, int, int]]]:
     ]
 
 
-def runs(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range, range]]:
+def runs(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
     """The runs of axes that a row-major reshape turns into each other, as short as may be.
 
+    Axes of size one are in none.
+
     Args:
-      before: the sizes of the axes, none of which is one.
+      before: the sizes of the axes.
       after: those of the axes of the result.
 
-    >>> [(*map(list, pair),) for pair in runs((2, 3, 20), (6, 4, 5))]
-    [([0, 1], [0]), ([2], [1, 2])]
+    >>> list(runs((2, 3, 1, 20), (6, 4, 5)))
+    [([0, 1], [0]), ([3], [1, 2])]
     """
-    i = j = 0
-    while i < len(before):
-        first, start = i, j
-        have, want = before[i], after[j]
-        i, j = i + 1, j + 1
-        while have != want:
+    old, new = ([i for i, n in enumerate(sizes) if n != 1] for sizes in (before, after))
+    while old:
+        taken, made = [old.pop(0)], [new.pop(0)]
+        while (have := _size(before, taken)) != (want := _size(after, made)):
             if have < want:
-                have, i = have * before[i], i + 1
+                taken.append(old.pop(0))
             else:
-                want, j = want * after[j], j + 1
-        yield range(first, i), range(start, j)
+                made.append(new.pop(0))
+        yield taken, made
+
+
+def _size(shape: Sequence[int], axes: Sequence[int]) -> int:
+    return math.prod(shape[i] for i in axes)
 
 
 def window_rests(equation: Equation, k: int) -> bool:

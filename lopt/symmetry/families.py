@@ -1,7 +1,8 @@
 """Families of primitives whose members act alike, by their names in a jaxpr."""
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text."""
     return tuple(text.split())
 
 
@@ -21,10 +22,10 @@ CALLS = {
 }
 """They call a function, which is in this parameter."""
 
-WATCHING = _words("dce_sink debug_callback debug_print inspect_sharding")
+WATCHING = words("dce_sink debug_callback debug_print inspect_sharding")
 """They read values of which nothing comes."""
 
-IDENTITY = _words(
+IDENTITY = words(
     """
     accum_grad_in_ref convert_element_type copy device_put layout_constraint name
     optimization_barrier pvary reduce_precision reshard sharding_constraint stop_gradient
@@ -32,7 +33,7 @@ IDENTITY = _words(
 )
 """They hand on each operand as it is."""
 
-ELEMENTWISE = _words(
+ELEMENTWISE = words(
     """
     abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil
     clamp clz complex conj cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor
@@ -44,10 +45,10 @@ ELEMENTWISE = _words(
 )
 """They act on the elements at each place by themselves."""
 
-REDUCTIONS = _words("reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor")
+REDUCTIONS = words("reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor")
 """They reduce axes by an operation that is commutative."""
 
-RANDOM = _words(
+RANDOM = words(
     """
     random_seed random_wrap random_unwrap random_split random_fold_in random_bits random_clone
     random_gamma threefry2x32 threefry4x32 philox2x32 philox4x32 iota_2x32_shape
@@ -55,3 +56,11 @@ RANDOM = _words(
     """
 )
 """They make random numbers, or keys of them."""
+
+FACTORIZATIONS = words("cholesky eig eigh geqrf hessenberg lu qr schur svd tridiagonal")
+"""They factorize matrices, each operand one or a batch of them."""
+
+TRANSPARENT = words(
+    "broadcast_in_dim convert_element_type copy reshape slice split squeeze transpose unstack"
+)
+"""They hand a value on, in parts or in whole: an axis that nothing else reads is not read."""

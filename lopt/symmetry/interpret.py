@@ -8,18 +8,13 @@ from jax.extend import core
 from lopt.base.errors import UserError
 from lopt.symmetry.constants import Constant, computed
 from lopt.symmetry.dimensions import Places
+from lopt.symmetry.families import TRANSPARENT
 from lopt.symmetry.jaxprs import LIVENESS
 from lopt.symmetry.symbols import Atom, Symbol, atoms, fix, join, mark_read, settle, size
 from lopt.symmetry.walk import Equation, Handler, Shape, Walk
 
 Dims = tuple[Symbol | None, ...]
 """The symbol of each axis of a value; `None` for an axis along which it does not vary."""
-
-# These hand a value on, in parts or in whole: what nothing else reads is not read.
-_TRANSPARENT = (
-    *("slice", "split", "unstack", "reshape", "transpose", "squeeze"),
-    *("broadcast_in_dim", "convert_element_type", "copy"),
-)
 
 
 class InferenceError(UserError):
@@ -55,7 +50,7 @@ class SymbolWalk(Walk[Dims]):
         for symbol in (s for operand in operands for s in operand):
             if isinstance(symbol, Atom):
                 self.order.setdefault(symbol, len(self.order))
-            if equation.name not in _TRANSPARENT:
+            if equation.name not in TRANSPARENT:
                 mark_read(symbol)
 
     def computed(self, eqn: core.JaxprEqn, equation: Equation) -> Constant | None:

@@ -14,13 +14,20 @@ from lopt.symmetry.primitives import (
 )
 from lopt.symmetry.walk import Handler, Handlers
 
-_FAMILIES = (
-    *(contraction, control, elementwise, indexing),
-    *(linear_algebra, reduction, references, structure),
-)
-
-HANDLERS = Handlers({name: f for family in _FAMILIES for name, f in family.HANDLERS.items()})
+HANDLERS = Handlers()
 """The handler of each primitive that `infer_spec` knows."""
+
+for _family in (
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    linear_algebra,
+    reduction,
+    references,
+    structure,
+):
+    HANDLERS.update(_family.HANDLERS)
 
 
 def register_primitive(*names: str) -> Callable[[Handler], Handler]:

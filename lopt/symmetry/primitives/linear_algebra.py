@@ -1,18 +1,14 @@
 """The primitives that factorize matrices, solve equations with them or transform axes."""
 
+from lopt.symmetry.families import FACTORIZATIONS
 from lopt.symmetry.interpret import Dims, fixed_dims, join_values
 from lopt.symmetry.symbols import fix
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
 
-_FACTORIZATIONS = (
-    *("cholesky", "eig", "eigh", "geqrf", "hessenberg"),
-    *("lu", "qr", "schur", "svd", "tridiagonal"),
-)
-
 _RANKS = {
-    **dict.fromkeys(_FACTORIZATIONS, (2,)),
+    **dict.fromkeys(FACTORIZATIONS, (2,)),
     **dict.fromkeys(("cholesky_update", "geqp3", "householder_product"), (2, 1)),
     **dict.fromkeys(("symmetric_product", "triangular_solve"), (2, 2)),
     "lu_pivots_to_permutation": (1,),

@@ -66,10 +66,10 @@ def reshape(equation: Equation, operand: Dims, *dynamic_shape: Dims) -> list[Dim
     order = equation.params.get("dimensions") or range(len(in_shape))
     dims, sizes = tuple(operand[i] for i in order), [in_shape[i] for i in order]
     ones = iter([s for s, n in zip(dims, sizes, strict=True) if n == 1])
-    sources, targets = _sources(dims, sizes), [n for n in shape if n != 1]
+    sources = _sources(dims, sizes)
     out: list[Symbol | None] = []
-    for taken, made in runs([n for _, n in sources], targets):
-        out += _regrouped([sources[i] for i in taken], [targets[j] for j in made])
+    for taken, made in runs([n for _, n in sources], shape):
+        out += _regrouped([sources[i] for i in taken], [shape[j] for j in made])
     rest = iter(out)
     return [tuple(next(ones, None) if n == 1 else next(rest) for n in shape)]
 

@@ -33,12 +33,10 @@ def _moved(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
 def _reshape(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
     before, after = equation.in_shapes[0], equation.out_shapes[0]
     order = equation.params.get("dimensions") or range(len(before))
-    old = [i for i in order if before[i] != 1]
-    new = [j for j, n in enumerate(after) if n != 1]
     to: list[tuple[int, ...]] = [()] * len(before)
-    for taken, made in runs([before[i] for i in old], [after[j] for j in new]):
+    for taken, made in runs([before[i] for i in order], after):
         for i in taken:
-            to[old[i]] = tuple(new[j] for j in made)
+            to[order[i]] = tuple(made)
     return [x.moved(to)]
 
 
