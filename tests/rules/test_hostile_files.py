@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lopt.base.errors import UserError
-from lopt.compare.provenance import rate_of, steps_of, tasks_of
+from lopt.compare.provenance import steps_of, tasks_of
 from lopt.predict import load as load_predictor
 from lopt.predict.predictor import ARCHIVE as PREDICTORS
 from lopt.rules import LearnedOptimizer, UNFRule, load, save
@@ -192,8 +192,19 @@ def test_tasks_that_a_file_may_not_name_are_one_line(task, words):
     assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize("value", [10**400, "1", None, [1], float("nan"), -1, True])
-def test_rates_and_steps_of_a_file_that_are_none_are_unknown(value):
-    inner = {"steps": value, "schedule": "linear", "learning_rate": value}
-    assert steps_of(told(inner=inner)) is None
-    assert rate_of(told(inner=inner)) is None
+NO_NUMBERS = [10**400, "1", [1], float("nan"), -1, True]
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, None])
+def test_steps_of_a_file_that_are_none_are_unknown(value):
+    assert steps_of(told(inner={"steps": value})) is None
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_a_rate_of_a_file_that_is_none_is_refused(value, tmp_path):
+    rule, space = UNFRule(**SMALL, layers="pointwise"), spec_from_file(spec("a b"))
+    theta = rule.init(jax.random.key(0), space)
+    save(tmp_path / "o", LearnedOptimizer(rule, theta, None, {}, 0.1))
+    arrays, contents = OPTIMIZERS.read(tmp_path / "o")
+    contents["learning_rate"] = value
+    assert_refused(OPTIMIZERS, load, tmp_path / "o", arrays, contents, "learning_rate")
