@@ -96,11 +96,13 @@ class Dataset:
 
     def sample(self, view: View, key: Array, size: int) -> Examples:
         """A batch of `size` training examples that the view shows, drawn with replacement."""
+        # one uniform number picks a label by its count, another an example of the part that is seen
+        # of it, so that runs of other views have the same shapes, and vmap
         counts = view.labels * self.counts
         ends = jnp.cumsum(counts)
         which, where = jax.random.uniform(key, (2, size))
         label = jnp.sum(which[:, None] * ends[-1] >= ends, axis=1)
-        label = jnp.minimum(label, self.classes - 1)
+        label = jnp.minimum(label, self.classes - 1)  # the product may round up to the last end
         count = self.counts[label]
         first = jnp.floor(view.start * count)
         seen = jnp.maximum(jnp.round(view.fraction * count), 1)

@@ -80,5 +80,6 @@ def area_weights(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]
 def standardize(train: Images, test: Images) -> tuple[Images, Images]:
     """Both less the training mean, over the training deviation; both are scalars."""
     mean, deviation = train.mean(dtype=np.float64), train.std(dtype=np.float64)
+    # images that are all alike have no deviation to divide by
     mean, deviation = np.float32(mean), np.float32(max(deviation, 1e-8))
     return (train - mean) / deviation, (test - mean) / deviation

@@ -4,23 +4,19 @@ python -m lopt.data.prepare mnist
 python -m lopt.data.prepare fashion_mnist --idx-dir=/usr/share/datasets/fashion-mnist
 """
 
-import argparse
 import gzip
 import io
 import struct
-import sys
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest, user_errors
 from lopt.data.tfds import IDX_SETS, data_dir, import_tfds
-from lopt.runs.commands import one_line_errors
-from lopt.runs.streams import lasting_streams
+from lopt.runs.commands import ArgumentParser, run_plain
 
 _WHAT = "Prepare a set of tensorflow-datasets, from the network or from its original files."
 
@@ -48,18 +44,16 @@ def prepare(name: str, folder: Path) -> Path:
       UserError: for a set that tensorflow-datasets does not know, or that cannot be downloaded.
     """
     tfds = import_tfds()
-    try:
-        builder = tfds.builder(name, data_dir=str(folder))
+    local = "--idx-dir takes the original files" if name in IDX_SETS else ""
+    with user_errors(f"{name} cannot be downloaded and prepared", fix=local):
+        try:
+            builder = tfds.builder(name, data_dir=str(folder))
+        except tfds.core.DatasetNotFoundError as error:
+            known = tfds.list_builders(with_community_datasets=False)
+            hint = suggest(name, known).partition(" valid:")[0]
+            hint = hint if hint.startswith("did") else "tfds.list_builders() has the names"
+            raise UserError(f"tensorflow-datasets has no set {name!r}; {hint}") from error
         builder.download_and_prepare()
-    except tfds.core.DatasetNotFoundError as error:
-        known = tfds.list_builders(with_community_datasets=False)
-        hint = suggest(name, known).partition(" valid:")[0]
-        hint = hint if hint.startswith("did") else "tfds.list_builders() has the names"
-        raise UserError(f"tensorflow-datasets has no set {name!r}; {hint}") from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:300]
-        local = "; --idx-dir takes the original files" if name in IDX_SETS else ""
-        raise UserError(f"{name} cannot be downloaded and prepared ({reason}){local}") from error
     return Path(builder.data_dir)
 
 
@@ -109,20 +103,16 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
     Raises:
       UserError: if the file is missing, damaged, or holds other numbers than bytes.
     """
-    try:
+    if not file.exists():
+        raise UserError(f"there is no {file.name} in {file.parent}")
+    with user_errors(f"cannot read {file}"):
         content = _unpacked(file.read_bytes())
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {file.name} in {file.parent}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot read {file}: {error}") from error
     if len(content) < 4 or content[:3] != bytes([0, 0, _BYTES]):
         raise UserError(f"{file} is no IDX file of bytes")
     axes = content[3]
-    try:
+    with user_errors(f"{file} is damaged"):
         shape = struct.unpack_from(f">{axes}I", content, 4)
         return np.frombuffer(content[4 + 4 * axes :], np.uint8).reshape(shape)
-    except (struct.error, ValueError) as error:
-        raise UserError(f"{file} is damaged: {error}") from error
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -133,13 +123,13 @@ def _unpacked(content: bytes) -> bytes:
     with gzip.open(io.BytesIO(content)) as unpacked:
         found = unpacked.read(most + 1)
     if len(found) > most:
-        raise gzip.BadGzipFile(f"damaged: more than {_MOST_TIMES} times larger unpacked")
+        raise ValueError(f"damaged: more than {_MOST_TIMES} times larger unpacked")
     return found
 
 
 def main(arguments: Sequence[str]) -> None:
     """Prepare the set that the command line names, and print where it is."""
-    parser = _Parser(prog="python -m lopt.data.prepare", description=_WHAT)
+    parser = ArgumentParser(prog="python -m lopt.data.prepare", description=_WHAT)
     parser.add_argument("name", help="of the set, such as fashion_mnist")
     parser.add_argument("--idx-dir", type=Path, help="folder of the original IDX files")
     parser.add_argument("--data-dir", type=Path, default=data_dir(), help="by default %(default)s")
@@ -152,11 +142,6 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{given.name} is prepared in {folder}")
     if given.data_dir.resolve() != data_dir().resolve():
         print(f"export TFDS_DATA_DIR={given.data_dir} so that it is found there")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
 
 
 def _read_split(idx_dir: Path, stem: str) -> tuple[Any, Any]:
@@ -181,5 +166,4 @@ def _records(images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    with lasting_streams(), one_line_errors():
-        main(sys.argv[1:])
+    run_plain(main)

@@ -19,7 +19,7 @@ from lopt.base.checks import (
     set_checked,
     shown,
 )
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.base.parts import build, made_of
 from lopt.predict.fit import TrainingBudget, fit
 from lopt.predict.models import PREDICTORS, Model
@@ -169,6 +169,7 @@ class Experiment:
         index = np.flatnonzero(~self.tested)
         if size >= len(index):
             return index
+        # whole runs, since two snapshots of one are nearly the same network
         runs = self.networks.runs[index]
         order = dict.fromkeys(runs.tolist())
         counts = np.cumsum([np.sum(runs == run) for run in order])
@@ -206,12 +207,9 @@ class Experiment:
         path = self.folder / job.file
         if path.exists():
             predictor = load(path)
-            try:
+            again = "remove it, and it is trained again"
+            with user_errors(f"{path} does not say how it was trained", fix=again):
                 _training_of(predictor.provenance)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise UserError(
-                    f"{path} does not say how it was trained; remove it, and it is trained again"
-                ) from error
             return predictor
         networks, settings = self.networks[self.training(job.size)], self.settings
         start = time.monotonic()

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from lopt.base.checks import (
     FRACTION,
@@ -27,7 +27,7 @@ from lopt.predict.metrics import kendall_tau
 from lopt.predict.models import PREDICTORS, Model, Readings
 from lopt.predict.networks import choose, require_networks, require_scores, stacked
 from lopt.predict.predictor import Predictor
-from lopt.predict.readings import logits, read, standard_of, standardized
+from lopt.predict.readings import Standard, logits, read, standard_of, standardized
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.spec import require_spec
 from lopt.unf import backend
@@ -129,19 +129,11 @@ def fit(
             f"{count} networks of {number} runs are too few to train and validate on: each needs "
             f"{_FEWEST}"
         )
-    readings = read(model, spec, params)
-    standard = standard_of(jax.tree.map(lambda x: x[~held_out], readings))
-    readings = jax.tree.map(np.asarray, standard(readings))
-    center = (0.0, 1.0)
-    if loss == "squared":
-        center = float(scores[~held_out].mean()), float(scores[~held_out].std()) or 1.0
-    targets = ((scores - center[0]) / center[1]).astype(np.float32)
-
-    def part(chosen: np.ndarray) -> Examples:
-        return jax.tree.map(lambda x: x[chosen], readings), targets[chosen]
-
-    splits = part(~held_out), part(held_out)
-    found = [_train(model, spec, loss, budget, r, seed, *splits) for r in budget.learning_rates]
+    standard, center, train, validation = _examples(model, spec, params, scores, loss, held_out)
+    found = [
+        _train(model, spec, loss, budget, rate, seed, train, validation)
+        for rate in budget.learning_rates
+    ]
     best = max(range(len(found)), key=lambda i: max(found[i][1]))
     theta, taus = found[best]
     provenance = {
@@ -165,6 +157,29 @@ def _runs(runs: Any, count: int) -> np.ndarray:
     if len(runs) != count:
         raise UserError(f"{len(runs)} runs and {count} networks; give one for each network")
     return np.asarray(runs)
+
+
+def _examples(
+    model: Model,
+    spec: PermutationSpec,
+    params: PyTree[Array],
+    scores: Float[np.ndarray, " networks"],
+    loss: str,
+    held_out: Bool[np.ndarray, " networks"],
+) -> tuple[Standard, tuple[float, float], Examples, Examples]:
+    """Examples to train on and to validate on, and what standardized their readings and scores."""
+    readings = read(model, spec, params)
+    standard = standard_of(jax.tree.map(lambda x: x[~held_out], readings))
+    readings = jax.tree.map(np.asarray, standard(readings))
+    center = (0.0, 1.0)
+    if loss == "squared":
+        center = float(scores[~held_out].mean()), float(scores[~held_out].std()) or 1.0
+    targets = ((scores - center[0]) / center[1]).astype(np.float32)
+
+    def part(chosen: np.ndarray) -> Examples:
+        return jax.tree.map(lambda x: x[chosen], readings), targets[chosen]
+
+    return standard, center, part(~held_out), part(held_out)
 
 
 def _train(

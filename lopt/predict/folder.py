@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 from safetensors.numpy import load_file
 
 from lopt.base.archive import nested
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, reason_of, suggest, user_errors
 from lopt.base.parts import user_function
 from lopt.predict.networks import Networks, stacked
 from lopt.symmetry import PermutationSpec, infer_spec
@@ -49,12 +49,9 @@ def from_folder(folder: Path, scores: Path, spec: str) -> Networks:
 
 def _rows(file: Path) -> dict[str, tuple[float, str]]:
     """The score and the run of each network by its name."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.DictReader(text)
-            columns, rows = reader.fieldnames or (), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {file}: {error}") from error
+    with user_errors(f"cannot read {file}"), file.open(newline="", encoding="utf-8-sig") as text:
+        reader = csv.DictReader(text)
+        columns, rows = reader.fieldnames or (), list(reader)
     for column in ("network", "score"):
         if column not in columns:
             raise UserError(
@@ -70,10 +67,8 @@ def _rows(file: Path) -> dict[str, tuple[float, str]]:
             raise UserError(f"{file}, line {number}: {name!r} is no network of the folder")
         if name in found:
             raise UserError(f"{file}, line {number}: {name!r} is there already")
-        try:
+        with user_errors(f"{file}, line {number}: {score!r} is not a number"):
             found[name] = float(score), row.get("run") or name
-        except (TypeError, ValueError):
-            raise UserError(f"{file}, line {number}: {score!r} is not a number") from None
     return found
 
 
@@ -93,8 +88,7 @@ def _read(folder: Path, name: str) -> PyTree[np.ndarray]:
             return nested(tensors)
         return nested({key.replace(".", "/"): x for key, x in tensors.items()})
     except Exception as error:  # whatever the libraries say of a file that is damaged
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"network {name}: {path} cannot be read: {reason}") from error
+        raise UserError(f"network {name}: {path} cannot be read: {reason_of(error)}") from error
 
 
 def _checkpoint(path: Path) -> PyTree[np.ndarray]:

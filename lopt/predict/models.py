@@ -152,6 +152,7 @@ class NeuronModel(Model):
         """The statistics of each tensor."""
         found = []
         for _, x in leaves_with_path(arranged(params, like=spec.axes)):
+            # cosines with one: the mean of weights beside their size; of squares, how light tails are
             signals = {"weight": x, "square": x * x, "one": jnp.ones_like(x)}
             found.append(statistics(signals, [("weight", "one"), ("square", "one")]))
         return found

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from lopt.base.checks import named, shown
-from lopt.base.errors import UserError
+from lopt.base.errors import UserError, user_errors
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import leaves_with_path, name_of
 
@@ -142,10 +142,8 @@ def require_scores(
         not fit the loss; the first is named.
     """
     loss = named("loss", LOSSES)("loss", loss)
-    try:
+    with user_errors(f"scores must be numbers, not {shown(scores)}"):
         scores = np.asarray(scores, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"scores must be numbers, not {shown(scores)}") from None
     if scores.shape != (count,):
         raise UserError(f"scores of shape {scores.shape} for {count} networks; give one for each")
     fits = np.isfinite(scores)

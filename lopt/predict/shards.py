@@ -12,7 +12,7 @@ from jaxtyping import Float, PyTree
 from lopt.base.archive import Archive
 from lopt.base.atomic import write_atomically
 from lopt.base.digested import is_number, read_digested, with_digest
-from lopt.base.errors import UserError, suggest
+from lopt.base.errors import UserError, suggest, user_errors
 from lopt.predict.networks import Networks
 from lopt.predict.seq2seq import spec_of
 
@@ -94,15 +94,12 @@ class Shards:
             raise UserError(
                 f"no zoo in {self.folder}: it has no {INDEX}; python -m lopt.predict.zoo makes one"
             )
-        try:
-            index = read_digested(path.read_bytes()) or {}
+        with user_errors(f"{path} cannot be read", OSError):
+            text = path.read_bytes()
+        again = "remove it, and python -m lopt.predict.zoo writes it again"
+        with user_errors(f"{path} is damaged", fix=again):
+            index = read_digested(text) or {}
             done, total = len(index["shards"]), int(index["of"])
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(
-                f"{path} is damaged; remove it, and python -m lopt.predict.zoo writes it again"
-            ) from error
         if done < total:
             raise UserError(
                 f"the zoo in {self.folder} has {done} of {total} shards; the command that makes "
@@ -129,13 +126,9 @@ def from_zoo(folder: Path, target: str = "test_success") -> dict[int, Networks]:
 
 
 def _joined(shards: Sequence[tuple[Stacked, list[Record]]], target: str) -> Networks:
-    try:
+    again = "let python -m lopt.predict.zoo make it in another workdir"
+    with user_errors("shards of the zoo have networks of one width with other tensors", fix=again):
         params = jax.tree.map(lambda *x: np.concatenate(x), *(p for p, _ in shards))
-    except ValueError as error:
-        raise UserError(
-            "shards of the zoo have networks of one width with other tensors; let "
-            "python -m lopt.predict.zoo make it in another workdir"
-        ) from error
     records = [record for _, some in shards for record in some]
     for record in records:
         if target not in record:

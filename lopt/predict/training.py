@@ -134,7 +134,7 @@ class Zoo:
 
     def times(self, run: int) -> Int[np.ndarray, " snapshots"]:
         """Which of the times a run's snapshots are at, from 0, in order."""
-        rng = np.random.default_rng((self.seed, run, 1))
+        rng = np.random.default_rng((self.seed, run, 1))  # apart from what hyperparameters draw
         return np.sort(rng.choice(self.steps // self.every, self.snapshots, replace=False))
 
 
@@ -155,6 +155,7 @@ def train(
 
         def step(state: tuple, number: Array) -> tuple[tuple, None]:
             params, opt_state = state
+            # of the step's number alone, so that other snapshots leave the batches as they are
             key = jax.random.fold_in(batches, number)
             index = jax.random.randint(key, (batch_size,), 0, hyper.sums)
             grads = jax.grad(loss)(params, known.questions[index], known.answers[index])

@@ -1,5 +1,6 @@
 """Runs command lines: absl flags in, one line and exit status 2 for a user's mistake."""
 
+import argparse
 import logging
 import os
 import signal
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from absl import app, flags
@@ -59,6 +60,19 @@ def run(main: Callable[[Sequence[str]], None], parts: Mapping[str, Parts] | None
         if status and not jax.distributed.is_initialized():
             leave(status)
     sys.exit(status)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser for a command without a config, whose mistakes are `UserError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def run_plain(main: Callable[[Sequence[str]], None]) -> None:
+    """Call `main`, which parses the arguments itself; a user's mistake gives status 2."""
+    with lasting_streams(), one_line_errors():
+        main(sys.argv[1:])
 
 
 @contextmanager

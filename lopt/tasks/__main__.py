@@ -4,16 +4,12 @@ python -m lopt.tasks
 python -m lopt.tasks show "cnn(block='residual')"
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
 
-from lopt.base.errors import UserError
-from lopt.runs.commands import one_line_errors
-from lopt.runs.streams import lasting_streams
+from lopt.runs.commands import ArgumentParser, run_plain
 from lopt.tasks.listing import data_table, show, task_table
 
 _WHAT = "The tasks that optimizers are meta-trained and compared on."
@@ -25,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       UserError: for words that say neither, or a task that cannot be made.
     """
-    parser = _Parser(prog="python -m lopt.tasks", description=_WHAT)
+    parser = ArgumentParser(prog="python -m lopt.tasks", description=_WHAT)
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("show", help="print the params of a task with their neuron groups")
     one.add_argument("task", help="name or name(argument=value, ...)")
@@ -38,11 +34,5 @@ def main(arguments: Sequence[str]) -> None:
         console.print(task_table(), data_table())
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
-
-
 if __name__ == "__main__":
-    with lasting_streams(), one_line_errors():
-        main(sys.argv[1:])
+    run_plain(main)

@@ -33,6 +33,9 @@ class Family(Task):
 
     task: Task
 
+    # A family that needs what it drew later on wraps the state of the task in it with these two, as
+    # `DrawingFamily` does; all other methods hand on to that task through them.
+
     def inner(self, state: State) -> State:
         """The state of the task in the family."""
         return state
