@@ -152,7 +152,8 @@ class NeuronModel(Model):
         """The statistics of each tensor."""
         found = []
         for _, x in leaves_with_path(arranged(params, like=spec.axes)):
-            # cosines with one: the mean of weights beside their size; of squares, how light tails are
+            # cosines with one: the mean of weights beside their size; of squares, how light tails
+            # are
             signals = {"weight": x, "square": x * x, "one": jnp.ones_like(x)}
             found.append(statistics(signals, [("weight", "one"), ("square", "one")]))
         return found
