@@ -1,4 +1,9 @@
-"""Families: distributions over tasks of one shape, each a task around a task."""
+"""Families: distributions over tasks of one shape, each a task around a task.
+
+A family derives from `Family` and draws in `init`: it changes params, or what the run sees of the
+data. If it needs what it drew later on, it derives from `DrawingFamily`. Its function is added to
+`TASKS`, in `lopt/tasks/registry.py`.
+"""
 
 from lopt.tasks.families.data import (
     DataSubset,

@@ -29,6 +29,13 @@ class Family(Task):
 
     Attributes:
       task: the task, or the family, that it varies.
+
+    Example:
+      >>> from lopt.tasks import input_scale
+      >>> task = input_scale("mlp(widths=(4,))", scale=(0.5, 2.0))
+      >>> keys = jax.random.split(jax.random.key(0), 3)
+      >>> len(set(jax.vmap(lambda key: task.init(key)[1].view.scale)(keys).tolist()))
+      3
     """
 
     task: Task
