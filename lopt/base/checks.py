@@ -99,27 +99,18 @@ def number(
 ) -> Check:
     """A real number within bounds, finite unless said otherwise; NumPy's and JAX's count.
 
-    One that has an upper bound has a lower one.
-
     >>> number(above=0)("rate", 1e-3), number(0, below=1).words
-    (0.001, 'a number from 0 to below 1')
+    (0.001, 'a finite number of at least 0 and below 1')
     """
-    bounds = (operator.ge, least), (operator.le, most), (operator.gt, above), (operator.lt, below)
-    finite = "" if infinite else "finite "
-    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
-    match least, above, high:
-        case None, None, "":
-            words = f"a {finite}number"
-        case None, 0, "":
-            words = f"a positive {finite}number"
-        case None, _, "":
-            words = f"a {finite}number above {above:g}"
-        case _, None, "":
-            words = f"a {finite}number of at least {least:g}"
-        case None, _, _:
-            words = f"a number above {above:g} and {high}"
-        case _:
-            words = f"a number from {least:g} to {high.removeprefix('at most ')}"
+    bounds: list[tuple[str, Callable[[float, float], bool], float | None]] = [
+        ("of at least", operator.ge, least),
+        ("above", operator.gt, above),
+        ("at most", operator.le, most),
+        ("below", operator.lt, below),
+    ]
+    given = [(words, holds, bound) for words, holds, bound in bounds if bound is not None]
+    kind = f"{'positive ' if above == 0 else ''}{'' if infinite else 'finite '}number"
+    said = [f"{words} {bound:g}" for words, _, bound in given if (words, bound) != ("above", 0)]
 
     def read(name: str, value: Any) -> float:
         # A text, or an array of one element, is no number, though float() reads them.
@@ -127,12 +118,12 @@ def number(
             raise TypeError
         plain = type(value) in (int, float) and abs(value) < _LARGEST
         found = value if plain else float(value)
-        within = all(holds(found, bound) for holds, bound in bounds if bound is not None)
+        within = all(holds(found, bound) for _, holds, bound in given)
         if not within or math.isnan(found) or (math.isinf(found) and not infinite):
             raise ValueError
         return found
 
-    return Check(words, read)
+    return Check(f"a {kind} {' and '.join(said)}".strip(), read)
 
 
 def sequence(each: Check, least: int = 0) -> Check:

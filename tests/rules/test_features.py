@@ -129,5 +129,5 @@ def test_a_gradient_passes_through_params_whose_gradients_are_all_zero(text):
 
 
 def test_an_unknown_feature_is_named():
-    with pytest.raises(UserError, match="unknown feature 'momentun'; did you mean momentum"):
+    with pytest.raises(UserError, match=r"'momentun'.* momentum"):
         build(FEATURES, "momentun")

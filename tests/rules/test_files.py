@@ -70,9 +70,9 @@ def test_a_tied_rule_refuses_other_params_and_names_the_first_path(space, tmp_pa
     path = tmp_path / "o.safetensors"
     save(path, learned("exact", space))
     wider = mlp(widths=(6, 7))
-    with pytest.raises(SpecError, match=r"Dense_1/bias axis 0: .* size 5 and the tensor has 7"):
+    with pytest.raises(SpecError, match=r"Dense_1/bias axis 0: .* 5 .* 7"):
         lopt.optimizer(path, 0.1, spec=wider.spec)
-    with pytest.raises(SpecError, match=r"Dense_1/bias axis 0: .* size 5 and the tensor has 7"):
+    with pytest.raises(SpecError, match=r"Dense_1/bias axis 0: .* 5 .* 7"):
         lopt.optimizer(path, 0.1).init(wider.init(jax.random.key(0))[0])
     with pytest.raises(SpecError, match="Dense_2"):
         lopt.optimizer(path, 0.1).init(mlp(widths=(6,)).init(jax.random.key(0))[0])
@@ -80,7 +80,7 @@ def test_a_tied_rule_refuses_other_params_and_names_the_first_path(space, tmp_pa
 
 def test_a_dict_is_no_spec(saved):
     _, path = saved
-    with pytest.raises(SpecError, match="spec is a dict, not a PermutationSpec"):
+    with pytest.raises(SpecError, match=r"dict.*PermutationSpec"):
         lopt.optimizer(path, 0.1, spec={"w": Axes("in", "out")})
 
 
@@ -100,7 +100,7 @@ def test_a_tied_rule_of_params_that_are_no_dicts_is_not_saved(tmp_path):
 
 def test_a_tied_rule_without_its_spec_is_not_saved(space, tmp_path):
     tied = dataclasses.replace(learned("exact", space), spec=None)
-    with pytest.raises(UserError, match="tied to the params that it was made for; save it with"):
+    with pytest.raises(UserError, match="tied to the params"):
         save(tmp_path / "file.safetensors", tied)
     assert not list(tmp_path.iterdir())
 
@@ -112,7 +112,7 @@ def test_a_file_is_written_through_a_link_and_never_in_the_place_of_a_pipe(space
     save(tmp_path / "link", original)
     assert load(tmp_path / "file").rule == original.rule
     assert (tmp_path / "link").is_symlink()
-    with pytest.raises(UserError, match="pipe' is a pipe and is not written over"):
+    with pytest.raises(UserError, match="a pipe"):
         save(tmp_path / "pipe", original)
     assert (tmp_path / "pipe").is_fifo()
 
@@ -124,12 +124,12 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(method, saved, monkey
 
     _, path = saved
     monkeypatch.setattr(type(path), method, refuse)
-    with pytest.raises(UnreadableError, match=r"safetensors' cannot be read: Permission denied$"):
+    with pytest.raises(UnreadableError, match=r"safetensors.* Permission denied$"):
         load(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="no learned optimizer file"):
+    with pytest.raises(UserError, match="no learned optimizer"):
         load(tmp_path / "none.safetensors")
 
 
@@ -137,14 +137,14 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_truncated_file_is_refused(keep, saved):
     _, path = saved
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match="damaged or no safetensors file"):
+    with pytest.raises(UserError, match="damaged"):
         load(path)
 
 
 def test_a_foreign_file_is_refused(tmp_path):
     path = tmp_path / "f.safetensors"
     save_file({"weight": np.zeros(3)}, path)
-    with pytest.raises(UserError, match="holds no learned optimizer"):
+    with pytest.raises(UserError, match="no learned optimizer"):
         load(path)
 
 
@@ -153,7 +153,7 @@ def test_theta_of_another_rule_is_refused(space, tmp_path):
     other = UNFRule(widths=(5,), features=original.rule.features)
     path = tmp_path / "o.safetensors"
     save(path, LearnedOptimizer(other, original.theta, None, PROVENANCE))
-    with pytest.raises(UserError, match=r"o\.safetensors': this is not the theta of its rule"):
+    with pytest.raises(UserError, match=r"o\.safetensors.* theta of its rule"):
         load(path)
 
 
@@ -163,7 +163,7 @@ def test_a_failed_save_leaves_the_old_file(space, tmp_path, monkeypatch):
     before = path.read_bytes()
     broken = learned("pointwise", space)
     broken.provenance["task"] = jnp.ones(3)
-    with pytest.raises(UserError, match=r"must be plain data: .*not JSON serializable"):
+    with pytest.raises(UserError, match=r"plain data.*JSON"):
         save(path, broken)
     broken.provenance["task"] = {"name": "mlp"}
     assert list(tmp_path.iterdir()) == [path]
@@ -196,7 +196,7 @@ def test_a_theta_that_is_not_finite_is_neither_saved_nor_loaded(space, tmp_path,
     theta = jax.tree.map(jnp.asarray, original.theta)
     leaves, structure = jax.tree.flatten(theta)
     leaves[-1] = leaves[-1].at[(0,) * leaves[-1].ndim].set(value)
-    with pytest.raises(UserError, match=r"params/.* is not finite, and is not saved"):
+    with pytest.raises(UserError, match=r"params/.* not finite"):
         save(path, dataclasses.replace(original, theta=structure.unflatten(leaves)))
     assert not list(tmp_path.iterdir())
     save(path, original)
@@ -224,23 +224,23 @@ def deep(levels):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (lambda c: 3, "malformed metadata: no format"),
-        (lambda c: {}, "malformed metadata: no format"),
-        (lambda c: {**c, "format": 5}, "is of format 5 and this version reads 6"),
-        (lambda c: {**c, "format": [1] * 1000}, "is of format"),
-        (lambda c: {"format": c["format"]}, "do not have their digest"),
-        (lambda c: {k: v for k, v in c.items() if k != "sha256"}, "do not have their digest"),
-        (lambda c: {k: v for k, v in c.items() if k != "rule"}, "malformed metadata: .*'rule'"),
-        (lambda c: {**c, "rule": 3}, "the rule must be a name"),
-        (lambda c: {**c, "rule": {}}, "the rule has no name"),
-        (lambda c: {**c, "rule": {**c["rule"], "colour": 1}}, "unf has no argument 'colour'"),
+        (lambda c: 3, "no format"),
+        (lambda c: {}, "no format"),
+        (lambda c: {**c, "format": 5}, "format 5 .* 6"),
+        (lambda c: {**c, "format": [1] * 1000}, "format"),
+        (lambda c: {"format": c["format"]}, "digest"),
+        (lambda c: {k: v for k, v in c.items() if k != "sha256"}, "digest"),
+        (lambda c: {k: v for k, v in c.items() if k != "rule"}, "'rule'"),
+        (lambda c: {**c, "rule": 3}, "rule must be a name"),
+        (lambda c: {**c, "rule": {}}, "rule has no name"),
+        (lambda c: {**c, "rule": {**c["rule"], "colour": 1}}, "'colour'"),
         (lambda c: {**c, "rule": {**c["rule"], "widths": "x"}}, "widths must be a sequence"),
         (lambda c: {**c, "rule": {**c["rule"], "widths": deep(20)}}, "16 deep"),
-        (lambda c: {**c, "rule": {**c["rule"], "widths": [10**12]}}, "widths up to 100,000,000"),
+        (lambda c: {**c, "rule": {**c["rule"], "widths": [10**12]}}, "widths .* 100,000,000"),
         (lambda c: {**c, "rule": {**c["rule"], "layers": [None]}}, "layers must be text"),
         (lambda c: {**c, "rule": {**c["rule"], "features": ["weight(a=1)"]}}, "weight has no arg"),
-        (lambda c: {**c, "spec": "{"}, "its spec is malformed"),
-        (lambda c: {**c, "spec": [1]}, "its spec is malformed"),
+        (lambda c: {**c, "spec": "{"}, "spec is malformed"),
+        (lambda c: {**c, "spec": [1]}, "spec is malformed"),
         (lambda c: {**c, "spec": '{"tensors": [[1]], "sizes": {}, "fixed": []}'}, "malformed"),
         (lambda c: {**c, "provenance": None}, "provenance is not a mapping"),
     ],
@@ -261,7 +261,7 @@ def test_a_spec_whose_terms_take_long_to_list_is_refused(axes, space, tmp_path):
     save(path, learned("exact", space))
     spec = {"tensors": [[["w"], axes]], "sizes": {"h": 2, "k": 2}, "fixed": []}
     rewrite(path, lambda c: {**c, "spec": json.dumps(spec)})
-    with pytest.raises(UserError, match="it is too small for"):
+    with pytest.raises(UserError, match="too small"):
         load(path)
 
 
@@ -269,7 +269,7 @@ def test_a_tied_rule_without_its_spec_is_refused(space, tmp_path):
     path = tmp_path / "o.safetensors"
     save(path, learned("exact", space))
     rewrite(path, lambda c: {**c, "spec": None})
-    with pytest.raises(UserError, match="tied to an architecture, and it has no spec"):
+    with pytest.raises(UserError, match="no spec"):
         load(path)
 
 
@@ -278,7 +278,7 @@ def test_metadata_that_are_no_json_are_one_line(text, space, tmp_path):
     path = tmp_path / "o.safetensors"
     save(path, learned("pointwise", space))
     rewrite(path, text=text)
-    with pytest.raises(UserError, match="has malformed metadata"):
+    with pytest.raises(UserError, match="malformed"):
         load(path)
 
 

@@ -55,12 +55,12 @@ SPACES = {
     "a long axis": (spec("*".join("a" * 10**5)), "32 groups in an axis, not 100,000"),
     "a deep axis": (spec("(" * 5000 + "a" + ")" * 5000), "groups in an axis, not 5,001"),
     "a deep path": (json.dumps({"tensors": [[["w"] * 5000, ["a"]]], "sizes": {"a": 1}}), "levels"),
-    "deep JSON": ("[" * 100_000, "its spec is malformed"),
-    "a number": (3, "its spec is malformed"),
-    "a list of numbers": ('{"tensors": [1, 2], "sizes": {}, "fixed": []}', "its spec is malformed"),
+    "deep JSON": ("[" * 100_000, "spec is malformed"),
+    "a number": (3, "spec is malformed"),
+    "a list of numbers": ('{"tensors": [1, 2], "sizes": {}, "fixed": []}', "spec is malformed"),
     "a tensor within another": (
         '{"tensors": [[["w"], ["a"]], [["w", "v"], ["a"]]], "sizes": {"a": 1}, "fixed": []}',
-        "its spec is malformed",
+        "spec is malformed",
     ),
 }
 
@@ -79,7 +79,7 @@ def test_a_space_whose_layers_cannot_be_listed_is_refused(text, words, tmp_path)
 def test_widths_of_which_theta_would_be_larger_are_refused(layers, widths, tmp_path):
     rule = {**UNF, "layers": layers, "widths": widths}
     contents = {"rule": rule, "spec": spec("a b"), "provenance": {}}
-    words = "a theta of 1,000 coefficients has no widths"
+    words = "1,000 coefficients .* widths"
     assert_refused(OPTIMIZERS, load, tmp_path / "o", theta(1000), contents, words)
 
 
@@ -97,7 +97,7 @@ def test_predictors_that_would_be_larger_are_refused(change, tmp_path):
     model = change if "name" in change else {**MODEL, **change}
     contents = {"model": model, "spec": spec("a b"), "scores": [0, 1], "loss": "squared"}
     arrays = {"theta/params/x": np.zeros(1000, np.float32)}
-    words = "a theta of 1,000 coefficients has no"
+    words = "1,000 coefficients"
     assert_refused(
         PREDICTORS, load_predictor, tmp_path / "p", arrays, {**contents, "provenance": {}}, words
     )
@@ -107,10 +107,10 @@ def test_what_would_not_be_loaded_again_is_not_saved(tmp_path):
     rule, small = UNFRule(**SMALL), spec_from_file(spec("a b"))
     theta = rule.init(jax.random.key(0), small)
     many = PermutationSpec({f"w{i}": Axes("a") for i in range(5000)}, {"a": 1})
-    with pytest.raises(UserError, match="up to 4,096 tensors"):
+    with pytest.raises(UserError, match="4,096 tensors"):
         save(tmp_path / "o", LearnedOptimizer(rule, theta, many, {}))
     whole = jax.tree.map(lambda x: np.asarray(x, np.int32), theta)
-    with pytest.raises(UserError, match="has to be of a real float type"):
+    with pytest.raises(UserError, match="float type"):
         save(tmp_path / "o", LearnedOptimizer(rule, whole, small, {}))
     assert not list(tmp_path.iterdir())
 
@@ -118,7 +118,7 @@ def test_what_would_not_be_loaded_again_is_not_saved(tmp_path):
 @pytest.mark.parametrize("dtype", [np.complex64, np.int32, bool])
 def test_a_theta_of_no_real_floats_is_refused(dtype, tmp_path):
     contents = {"rule": UNF, "spec": spec("a b"), "provenance": {}}
-    words = "params/x is of type .*, and has to be of a real float type"
+    words = "params/x .* float type"
     assert_refused(OPTIMIZERS, load, tmp_path / "o", theta(1000, dtype), contents, words)
 
 

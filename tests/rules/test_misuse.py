@@ -41,7 +41,7 @@ def test_gradients_that_do_not_fit_are_named(grads, message, optimizer):
 
 
 def test_complex_params_are_refused(optimizer):
-    with pytest.raises(UserError, match=r"\['b'\] is complex.*real and imaginary part as two"):
+    with pytest.raises(UserError, match=r"\['b'\] is complex"):
         optimizer.init({**PARAMS, "b": jnp.ones(2, complex)})
 
 
@@ -64,7 +64,7 @@ def test_real_and_imaginary_parts_as_two_params_are_inferred_and_trained():
 
 def test_the_state_of_another_optimizer_is_refused(optimizer):
     state = optax.adamw(0.1).init(PARAMS)
-    with pytest.raises(UserError, match="of type ScaleByAdamState, of another optimizer"):
+    with pytest.raises(UserError, match="ScaleByAdamState"):
         optimizer.update(PARAMS, state, PARAMS)
 
 
@@ -72,7 +72,7 @@ def test_the_state_of_another_optimizer_is_refused(optimizer):
 def test_a_learning_rate_that_is_none_is_refused(rate, space):
     rule = RotatedRule()
     theta = rule.init(jax.random.key(0), space.spec)
-    with pytest.raises(UserError, match="must be a schedule or a finite number of at least 0, not"):
+    with pytest.raises(UserError, match="must be a schedule"):
         rule.optimizer(theta, rate, total_steps=10)
 
 

@@ -159,9 +159,7 @@ def test_weight_decay_is_decoupled_scheduled_and_masked():
 
 @pytest.mark.parametrize("decay", ["0.1", None])
 def test_a_weight_decay_that_is_none_is_refused(decay):
-    with pytest.raises(
-        UserError, match="the weight decay must be a schedule or a finite number of"
-    ):
+    with pytest.raises(UserError, match="weight decay must be"):
         lopt.optimizer("base", RATE, 20, weight_decay=decay)
 
 

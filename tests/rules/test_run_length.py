@@ -66,7 +66,7 @@ def test_what_is_no_length_is_refused(length):
 
 def test_a_traced_length_is_one_number():
     made = base(20)
-    with pytest.raises(UserError, match=r"total_steps must be one number, not int32\[2\]"):
+    with pytest.raises(UserError, match=r"total_steps .* int32\[2\]"):
         jax.eval_shape(
             lambda n: made.update(PARAMS, made.init(PARAMS), PARAMS, total_steps=n),
             jnp.array([20, 30]),

@@ -166,7 +166,7 @@ def test_a_theta_tied_to_an_architecture_needs_all_of_it(space):
     rule = UNFRule(layers="exact")
     optimizer = optimizer_for(rule, space)
     only_kernels = jax.tree.map(lambda p: p.ndim > 1, space.params)
-    with pytest.raises(SpecError, match="bias is in the spec and not in the params"):
+    with pytest.raises(SpecError, match="bias is in the spec"):
         optax.masked(optimizer, only_kernels).init(space.params)
 
 
@@ -219,9 +219,9 @@ def test_theta_vmaps(space):
 
 
 def test_mistakes_are_named(space):
-    with pytest.raises(UserError, match="unknown step 'normalised'; did you mean normalized"):
+    with pytest.raises(UserError, match=r"'normalised'.* normalized"):
         UNFRule(step="normalised")
-    with pytest.raises(UserError, match="needs one channel, and momentum has 3"):
+    with pytest.raises(UserError, match="momentum has 3"):
         UNFRule(nominal="momentum")
     with pytest.raises(UserError, match="unknown feature"):
         UNFRule(features=("wieght",))
@@ -232,7 +232,7 @@ def test_mistakes_are_named(space):
     with pytest.raises(UserError, match="pass spec="):
         rule.optimizer(theta, 0.1)
     optimizer = rule.optimizer(theta, 0.1, space.spec)
-    with pytest.raises(UserError, match="pass them to update"):
+    with pytest.raises(UserError, match="to update"):
         optimizer.update(space.params, optimizer.init(space.params))
     with pytest.raises(SpecError, match="Dense_9"):
         optimizer.init({**space.params, "Dense_9": jnp.ones(2)})
