@@ -1,9 +1,9 @@
 """A control: what of a learned optimizer's lead is its normalization."""
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+
+from lopt.rules.units import unit_rms
 
 
 def tensor_normalized_adam(
@@ -23,9 +23,3 @@ def tensor_normalized_adam(
         optax.stateless(lambda updates, params: jax.tree.map(unit_rms, updates)),
         optax.scale_by_learning_rate(learning_rate),
     )
-
-
-def unit_rms(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """A tensor scaled to unit root mean square; zero stays zero."""
-    mean_square = jnp.mean(jnp.square(x))
-    return x * jnp.where(mean_square > 0, jax.lax.rsqrt(mean_square), 0.0)
