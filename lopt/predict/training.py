@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.base.checks import POSITIVE, SIZE, integer, sequence, set_checked
+from lopt.base.checks import POSITIVE, SIZE, Check, integer, sequence, set_checked
 from lopt.base.errors import UserError
 from lopt.predict.arithmetic import Sums, all_sums, hold_out
 from lopt.predict.seq2seq import init, loss, success
@@ -24,7 +24,18 @@ _RUNS = 2**20
 
 _SEEDS = 2**32 // _RUNS
 
-_BOUNDS = ("learning_rate", "init_scale", "share")
+
+def _rising(name: str, value: Any) -> tuple[float, float]:
+    low, high = sequence(POSITIVE)(name, value)
+    if low > high:
+        raise ValueError
+    return low, high
+
+
+_BOUNDS = dict.fromkeys(
+    ("learning_rate", "init_scale", "share"), Check("two rising positive numbers", _rising)
+)
+"""The bounds between which each run draws, and what they must be."""
 
 
 class Hyperparameters(NamedTuple):
@@ -89,8 +100,7 @@ class Zoo:
     def __post_init__(self):
         sizes = {name: sequence(SIZE, 1) for name in ("widths", "runs", "batch_sizes")}
         sizes |= dict.fromkeys(("snapshots", "steps", "every", "together"), SIZE)
-        bounds = {name: sequence(POSITIVE) for name in _BOUNDS}
-        set_checked(self, "zoo", **sizes, **bounds, seed=integer(0, _SEEDS - 1))
+        set_checked(self, "zoo", **sizes, **_BOUNDS, seed=integer(0, _SEEDS - 1))
         if sum(self.runs) > _RUNS:
             raise UserError(f"zoo: runs are at most {_RUNS:,} together, not {sum(self.runs):,}")
         if len(self.widths) != len(self.runs):
@@ -103,10 +113,6 @@ class Zoo:
                 f"zoo: {self.steps} steps have {self.steps // self.every} times at which a network "
                 f"may be kept, and snapshots are {self.snapshots}; lower zoo.every"
             )
-        for name in _BOUNDS:
-            bounds = getattr(self, name)
-            if len(bounds) != 2 or bounds[0] > bounds[1]:
-                raise UserError(f"zoo: {name} must be two rising positive numbers, not {bounds!r}")
         if self.share[1] > 1:
             raise UserError(f"zoo: share is at most 1, not {self.share[1]}")
         self.data()
