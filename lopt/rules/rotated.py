@@ -160,7 +160,7 @@ class Rotated:
             moments = Rotations(jnp.zeros((n, n)), jnp.eye(n), long, jnp.zeros(n))
             moments = matrix.copied(jax.tree.map(lambda x: x.astype(jnp.float32), moments))
         else:
-            moments = Squares(jnp.zeros(matrix.separated(param).shape, jnp.float32))
+            moments = Squares(matrix.separated(jnp.zeros_like(param, jnp.float32)))
         # Whole on each device: params in boxes tell nothing of how these arrays could lie.
         return gathered(TensorState(matrix.copied(init_unit()), moments), like=param)
 
