@@ -104,11 +104,7 @@ class Axes:
 
 
 def parse_axis(text: str) -> Axis:
-    """Read an axis from its text; the inverse of `str`.
-
-    Raises:
-      UserError: for unbalanced parentheses or a missing name.
-    """
+    """An axis from its text, the inverse of `str`; raises `UserError` for text that is no axis."""
     tokens = re.findall(r"[+*()]|[^+*()]+", text)
     axis = _parse_sum(tokens, text)
     if tokens:
@@ -155,12 +151,6 @@ def fold(
     total: Callable[[Any], Any],
 ) -> T:
     """Combine an axis from its groups up: all that recurs over composite axes is this.
-
-    Args:
-      axis: of names of groups, or of anything else that `leaf` takes.
-      leaf: the result of one group.
-      product: that of a `Product`, given those of its factors.
-      total: that of a `Sum`, given those of its parts.
 
     >>> fold(parse_axis("a*(b+c)"), {"a": 2, "b": 3, "c": 4}.__getitem__, math.prod, sum)
     14

@@ -25,11 +25,7 @@ with permuted copies, which takes time."""
 
 
 class Constant:
-    """An array whose values are known.
-
-    Attributes:
-      value: an array, a tracer if a function is traced within another one, or a mutable array.
-    """
+    """An array whose values are known, or a tracer if a function is traced within another one."""
 
     def __init__(self, value: Any):
         self.value = value

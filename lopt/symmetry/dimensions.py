@@ -54,10 +54,7 @@ def aligned(equation: Equation) -> list[Places]:
 def multiplied(equation: Equation, numbers: Any, dropped: Sequence[int] = ()) -> list[Places]:
     """Of both sides of a product: batch axes, then what is left of the first and of the second.
 
-    Args:
-      equation: the product.
-      numbers: the axes that are summed over of both, and the batch axes of both.
-      dropped: further axes of the second that go.
+    `numbers` are a `dot_general`'s dimension numbers; `dropped` are axes of the second that go too.
     """
     (left_sum, right_sum), batches = numbers
     free = itertools.count(len(batches[0]))
@@ -73,17 +70,11 @@ def multiplied(equation: Equation, numbers: Any, dropped: Sequence[int] = ()) ->
 
 
 class LookUp(NamedTuple):
-    """How a gather reads its operand.
+    """How a gather reads its operand."""
 
-    Attributes:
-      picked: the axes of the operand of which some entries are read, at computed positions.
-      operand: where its axes go.
-      indices: where those of the indices go.
-    """
-
-    picked: list[int]
-    operand: Places
-    indices: Places
+    picked: list[int]  # the operand's axes of which some entries are read, at computed positions
+    operand: Places  # where its axes go
+    indices: Places  # where those of the indices go
 
 
 def looked_up(equation: Equation) -> LookUp:
@@ -119,13 +110,7 @@ def slices(equation: Equation) -> list[list[tuple[int, int, int]]]:
 
 
 def runs(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
-    """The runs of axes that a row-major reshape turns into each other, as short as may be.
-
-    Axes of size one are in none.
-
-    Args:
-      before: the sizes of the axes.
-      after: those of the axes of the result.
+    """The runs of axes that a reshape turns into each other, as short as may be; without axes of 1.
 
     >>> list(runs((2, 3, 1, 20), (6, 4, 5)))
     [([0, 1], [0]), ([3], [1, 2])]

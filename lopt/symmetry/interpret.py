@@ -22,16 +22,13 @@ class InferenceError(UserError):
 
 
 class SymbolWalk(Walk[Dims]):
-    """Propagates the symbols of axes.
-
-    Attributes:
-      lost: the primitives without a handler that were met, and took symmetries away.
-      order: the atoms of the operands, by the moment at which they were first read.
-    """
+    """Propagates the symbols of axes."""
 
     def __init__(self, handlers: Mapping[str, Handler]):
         super().__init__(handlers)
+        # The primitives without a handler that took symmetries away.
         self.lost: dict[str, None] = {}
+        # The atoms of the operands, by the moment at which they were first read.
         self.order: dict[Symbol, int] = {}
 
     def apply(self, equation: Equation, operands: Sequence[Dims]) -> Sequence[Dims]:

@@ -89,10 +89,7 @@ def _of_solve(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
 
 
 def solving(params: dict[str, Any]) -> list[bool]:
-    """Which operands of a linear solve go to the function that solves: its own and the last.
-
-    The products only serve derivatives.
-    """
+    """Which operands of a linear solve go to the function that solves; others serve derivatives."""
     lengths, solve = params["const_lengths"], params["jaxprs"].solve
     before = lengths.matvec + lengths.vecmat
     sides = len(solve.in_avals) - lengths.solve

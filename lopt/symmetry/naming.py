@@ -40,16 +40,10 @@ def name_groups(
     order: Mapping[Symbol, int],
     sides: Sequence[tuple[frozenset[int], frozenset[int]] | None],
 ) -> PermutationSpec:
-    """The spec that a tree of params has when its axes have these symbols.
+    """The spec, with names as above, of params whose leaves' axes have these symbols.
 
-    Args:
-      tree: the params, or anything with their structure.
-      symbols: the symbols of the axes of each leaf.
-      order: when the function first reads each axis, by its symbol.
-      sides: the axes that each tensor is read along and those that it writes, where that is known.
-
-    Returns:
-      A spec whose groups have the names that this module's docstring tells.
+    `order` tells when the function first reads a symbol; `sides` the axes that each tensor is read
+    along and those that it writes, where that is known.
     """
     paths = [path for path, _ in leaves_with_path(tree)]
     simplify = _Simplify()

@@ -23,18 +23,13 @@ class FixedUnitsWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Outside:
-    """A cause for which an atom is fixed.
+    """A cause for which an atom is fixed."""
 
-    Attributes:
-      kind: "random"; "constant" or "statistic" of what has a value for each unit and nothing else;
-        "batch" of any other argument.
-      name: the primitive, the argument's path, or the constant's shape.
-      key: tells constants of one shape apart, and has the order of the arguments.
-    """
-
+    # "random"; "constant" or "statistic" of what has a value for each unit and nothing else;
+    # "batch" of any other argument.
     kind: str
-    name: str
-    key: int = 0
+    name: str  # of the primitive, the argument's path, or the constant's shape
+    key: int = 0  # tells constants of one shape apart, and has the order of the arguments
 
 
 def of_argument(aval: Any, name: str, key: int) -> tuple[Atom, ...]:
@@ -57,12 +52,7 @@ def argument_name(causes: Iterable[Hashable]) -> str:
 
 
 def advice(paths: Sequence[Path], symbols: Sequence[Sequence[Symbol]]) -> str | None:
-    """Advice on hidden units that only values from outside fix; `None` if there are none.
-
-    Args:
-      paths: the path of each tensor.
-      symbols: the symbols of the axes of each tensor.
-    """
+    """Advice on hidden units that only values from outside fix; `None` if there are none."""
     places: dict[Atom, list[tuple[int, str]]] = {}
     for path, axes in zip(paths, symbols, strict=True):
         for i, symbol in enumerate(axes if len(axes) > 1 else ()):

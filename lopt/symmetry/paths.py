@@ -52,10 +52,7 @@ def unboxed(tree: PyTree[Any]) -> PyTree[Any]:
 
 
 def boxed(tree: PyTree[Any], like: PyTree[Any]) -> PyTree[Any]:
-    """The inverse of `unboxed`: bare arrays in the variables and boxes of another tree.
-
-    None stays None: there is no box without an array.
-    """
+    """The inverse of `unboxed`: arrays in the variables and boxes of another tree; None stays."""
 
     def one(box: Any, value: Any) -> Any:
         leaves = jax.tree.leaves(value)

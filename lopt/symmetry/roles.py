@@ -62,11 +62,7 @@ def conventional_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
 
 
 def coarse_roles(spec: "PermutationSpec") -> list[tuple[str, ...]]:
-    """Roles without entries and stacks, as networks over weights know them.
-
-    Entries of a table are inputs. A stack has the roles of the convention, and a tensor without
-    outputs is a vector.
-    """
+    """Roles as networks over weights know them: entries are inputs, stacks as by convention."""
     found = []
     for roles, by_convention in zip(axis_roles(spec), conventional_roles(spec), strict=True):
         if "stack" in roles:

@@ -329,11 +329,7 @@ class PermutationSpec:
 
 
 def require_spec(spec: Any) -> PermutationSpec:
-    """A spec as it is.
-
-    Raises:
-      SpecError: if it is anything else, such as a dict of axes.
-    """
+    """A spec as it is; raises `SpecError` for anything else, such as a dict of axes."""
     if not isinstance(spec, PermutationSpec):
         raise SpecError(
             f"spec is a {type(spec).__name__}, not a PermutationSpec; infer one with "

@@ -59,16 +59,7 @@ Symbol = Union[Resolved, "Factor"]
 
 
 class Atom:
-    """A set of indices that is permuted as one.
-
-    Attributes:
-      size: how many indices.
-      bound: the symbol that this atom turned out to be, if any.
-      fixed: why the indices must stay where they are; empty if they need not.
-      causes: all that fixes it, of which `fixed` is the first.
-      role: what the atom is used as, for its name.
-      read: whether the function depends on it.
-    """
+    """A set of indices that is permuted as one."""
 
     __slots__ = ("bound", "causes", "fixed", "read", "role", "size")
 
@@ -81,11 +72,11 @@ class Atom:
         causes: Iterable[Hashable] = (),
     ):
         self.size = size
-        self.bound: Symbol | None = None
-        self.fixed = fixed
-        self.causes = set(causes) or ({fixed} if fixed else set())
-        self.role = role
-        self.read = read
+        self.bound: Symbol | None = None  # the symbol that this atom turned out to be
+        self.fixed = fixed  # why the indices must stay where they are; empty if they need not
+        self.causes = set(causes) or ({fixed} if fixed else set())  # `fixed` is the first
+        self.role = role  # what the atom is used as, for its name
+        self.read = read  # whether the function depends on it
 
     def part(self, size: int) -> "Atom":
         """A new atom of another size that inherits what is known of this one."""
@@ -93,13 +84,7 @@ class Atom:
 
 
 class Table:
-    """A symbol seen as several axes, in row-major order, and not yet split.
-
-    Attributes:
-      symbol: what is seen as a table.
-      sizes: the sizes of the axes.
-      factors: for each axis, what stands for it until it is known.
-    """
+    """A symbol seen as several axes of these sizes, in row-major order, and not yet split."""
 
     __slots__ = ("_found", "factors", "sizes", "symbol")
 
@@ -299,18 +284,12 @@ def settle(dims: Sequence[Symbol | None]) -> None:
 
 
 def split(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
-    """The factors of a symbol that have these sizes, in row-major order.
-
-    Atoms are refined as needed. If that cannot be, the symbol is fixed, and so are the factors.
-    """
+    """The factors of these sizes, in row-major order; if there cannot be, all is fixed."""
     return _taken(symbol, sizes, _split) or _fixed_instead(symbol, sizes, "reshaped")
 
 
 def cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
-    """The parts of a symbol that have these sizes.
-
-    Atoms are refined as needed. If that cannot be, the symbol is fixed, and so are the parts.
-    """
+    """The parts of these sizes; if there cannot be, all is fixed."""
     return _taken(symbol, sizes, _cut) or _fixed_instead(symbol, sizes, "sliced")
 
 

@@ -20,21 +20,16 @@ _UNITS = 10**7
 
 
 def spec_from_file(text: Any) -> PermutationSpec:
-    """Read the text of a spec that stands in a file, within limits that are checked first.
+    """Read what `PermutationSpec.to_json` wrote; raises `SpecError` if malformed or beyond limits.
 
-    Raises:
-      SpecError: if it is not what `PermutationSpec.to_json` returns, or of more tensors, axes or
-        units than a file may name.
-
-    Example:
-      >>> from lopt.symmetry import Axes
-      >>> spec = PermutationSpec({"w": Axes("a", "b*c")}, {"a": 3, "b": 2, "c": 2})
-      >>> spec_from_file(spec.to_json()) == spec
-      True
-      >>> spec_from_file(spec.to_json().replace("3", "300000000"))
-      Traceback (most recent call last):
-          ...
-      lopt.symmetry.spec.SpecError: ... may have up to 10,000,000 units in a group, not 300,000,000
+    >>> from lopt.symmetry import Axes
+    >>> spec = PermutationSpec({"w": Axes("a", "b*c")}, {"a": 3, "b": 2, "c": 2})
+    >>> spec_from_file(spec.to_json()) == spec
+    True
+    >>> spec_from_file(spec.to_json().replace("3", "300000000"))
+    Traceback (most recent call last):
+        ...
+    lopt.symmetry.spec.SpecError: ... may have up to 10,000,000 units in a group, not 300,000,000
     """
     try:
         data = json.loads(text)

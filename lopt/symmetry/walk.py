@@ -60,11 +60,7 @@ class Equation:
 
 
 class Walk(Generic[V]):
-    """Pushes values through jaxprs; subclasses say of which kind.
-
-    Args:
-      handlers: of the primitives that the walk knows.
-    """
+    """Pushes values through jaxprs; subclasses say of which kind."""
 
     def __init__(self, handlers: Mapping[str, Handler]):
         self._handlers = handlers
@@ -76,16 +72,9 @@ class Walk(Generic[V]):
         live: Sequence[bool] | None = None,
         constants: Sequence[Constant | None] = (),
     ) -> list[V]:
-        """Push the operands' values through a jaxpr.
+        """The value of each output of a jaxpr; of one that is not `live`, it means nothing.
 
-        Args:
-          jaxpr: the function.
-          operands: the value of each of its arguments.
-          live: which of its outputs matter; all, if left out.
-          constants: arguments that are known, and the same whenever the function is called.
-
-        Returns:
-          The value of each output; of one that does not matter, it means nothing.
+        `constants` are arguments that are known, and the same whenever the function is called.
         """
         jaxpr, consts = open_jaxpr(jaxpr)
         live = [True] * len(jaxpr.outvars) if live is None else live

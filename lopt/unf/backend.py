@@ -8,10 +8,8 @@ import jax
 def on_cpu() -> bool:
     """Whether what is traced now is for the CPU: its default device is one.
 
-    It is asked while tracing, so that one program is traced, vectorized and differentiated.
-    `jax.lax.platform_dependent` chooses later, between programs that are both differentiated, and
-    gradients would keep the intermediate values of both. Both compute the same, so that a program
-    that runs elsewhere than on the default device is only slower.
+    It is asked while tracing, so that one program is differentiated: with
+    `jax.lax.platform_dependent`, gradients would keep the intermediate values of both.
     """
     device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
     platform = jax.default_backend() if device is None else getattr(device, "platform", device)

@@ -15,26 +15,16 @@ _FEW = 64
 
 
 def require_listable(spec: PermutationSpec, coefficients: int) -> None:
-    """Refuse a spec whose exact layer has more terms than there are coefficients.
+    """Refuse a spec whose exact layer has more terms than `coefficients`, without listing them.
 
-    To list them, or only the blocks that tensors are of, could take forever.
+    It has a term for each set partition of the axes of two blocks that joins axes of one group
+    only, hence at least one for each pair of blocks. The `UserError` names the first tensor.
 
-    An exact layer has a term for each set partition of the axes of two blocks that joins axes of
-    one group only, hence at least one for each pair of blocks.
-
-    Args:
-      spec: of the weight space.
-      coefficients: how many the theta has that is said to be of this space.
-
-    Raises:
-      UserError: naming the first tensor that has too many terms.
-
-    Example:
-      >>> from lopt.symmetry import Axes
-      >>> require_listable(PermutationSpec({"w": Axes("*".join("hhhhhhhh"))}, {"h": 2}), 1000)
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: this is not the theta of its spec: it is too small for w
+    >>> from lopt.symmetry import Axes
+    >>> require_listable(PermutationSpec({"w": Axes("*".join("hhhhhhhh"))}, {"h": 2}), 1000)
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: this is not the theta of its spec: it is too small for w
     """
     # Groups of one unit: an axis then is as long as it has blocks.
     blocks, ones = 0, dict.fromkeys(spec.sizes, 1)

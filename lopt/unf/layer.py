@@ -112,12 +112,7 @@ class Layer(nn.Module):
 
 
 def channels_of(spec: PermutationSpec, tree: PyTree[Array]) -> int:
-    """The number of channels of a weight space.
-
-    Raises:
-      SpecError: if the spec is not a `PermutationSpec`, the tree does not fit it or has no
-        elements, or its leaves differ in their channels.
-    """
+    """The number of channels of a weight space; raises `SpecError` if it does not fit the spec."""
     require_spec(spec).validate(tree, trailing=1)
     leaves = leaves_with_path(tree)
     if not any(x.size for _, x in leaves):

@@ -24,11 +24,7 @@ POOLINGS = ("tensors", "network")
 
 
 def layer_kinds(layers: str | Sequence[str], count: int) -> tuple[str, ...]:
-    """The kind of each of `count` layers, from one kind for all or one for each.
-
-    Raises:
-      UserError: if a kind does not exist, or there are not `count` of them.
-    """
+    """The kind of each of `count` layers, from one for all or one for each; else a `UserError`."""
     kind = named("layer", LAYERS)
     if isinstance(layers, str):
         kinds = (kind("layers", layers),) * count

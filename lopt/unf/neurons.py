@@ -1,4 +1,4 @@
-"""A network over neurons: what it reads of each is of second order, and shared over groups."""
+"""A network over neurons, whose features are second-order statistics shared over groups."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,7 @@ _FLOOR = 1e-6
 
 
 class Statistics(NamedTuple):
-    """What `statistics` finds in one tensor, channels last.
-
-    Attributes:
-      axes: for each axis an array of shape (size, channels): a row for each unit of the axis.
-      tensor: an array of shape (channels,) of the whole tensor.
-    """
+    """The statistics of one tensor: for each axis a row for each unit, and those of all of it."""
 
     axes: tuple[Float[Array, "size channels"], ...]
     tensor: Float[Array, " channels"]
@@ -39,7 +34,7 @@ def statistics(
     A signal's average over a unit's weights is noise around zero where signs are random; its size,
     and its agreement with another signal, are not. With :math:`\langle x y \rangle_i` the mean of
     x y over the entries of unit i of an axis, and :math:`\langle x y \rangle` that over the tensor,
-    the channels are, for each signal x and each pair (x, y) in turn,
+    the channels are, for each signal x and each pair (x, y) of `cosines` in turn,
 
     .. math:: \tfrac12 \log \frac{\langle x^2 \rangle_i}{\langle x^2 \rangle}, \qquad
               \frac{\langle x y \rangle_i}{\sqrt{\langle x^2 \rangle_i \langle y^2 \rangle_i}}
@@ -48,18 +43,10 @@ def statistics(
     All are zero where a signal is; the first is at least log(1e-3). Permuting an axis permutes the
     rows of its array and leaves the others. The signals are read once for each axis.
 
-    Args:
-      signals: arrays of one shape, by name.
-      cosines: pairs of names.
-
-    Returns:
-      Arrays with `len(signals) + len(cosines)` channels.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> found = statistics({"x": jnp.array([[3.0, 4.0], [0.0, 0.0]])})
-      >>> [a.shape for a in found.axes], float(jnp.exp(found.tensor[0]))
-      ([(2, 1), (2, 1)], 2.5)
+    >>> import jax.numpy as jnp
+    >>> found = statistics({"x": jnp.array([[3.0, 4.0], [0.0, 0.0]])})
+    >>> [a.shape for a in found.axes], float(jnp.exp(found.tensor[0]))
+    ([(2, 1), (2, 1)], 2.5)
     """
     pairs = [*((name, name) for name in signals), *cosines]
     products = jnp.stack([signals[a] * signals[b] for a, b in pairs])
@@ -104,16 +91,10 @@ class NeuronNetwork(nn.Module):
 
     Along a composite axis a unit takes part in the group of each factor. The outputs start at zero.
     The cost is that of small matrices: rows are units, not parameters.
-
-    Attributes:
-      spec: the groups of the weight space.
-      hidden: the width of h.
-      unit_outputs: channels written for each unit.
-      tensor_outputs: channels written for each tensor.
     """
 
     spec: PermutationSpec
-    hidden: int
+    hidden: int  # the width of h
     unit_outputs: int
     tensor_outputs: int
 
@@ -125,14 +106,9 @@ class NeuronNetwork(nn.Module):
     ) -> tuple[
         list[tuple[Float[Array, "size outputs"], ...]], Float[Array, "tensors tensor_outputs"]
     ]:
-        """Map the features of units and tensors.
+        """The outputs of units, in lists as `units`, and those of all tensors, one row each.
 
-        Args:
-          units: for each tensor, in the order of `spec.entries`, the features of its axes' units.
-          tensors: the features of each tensor.
-
-        Returns:
-          The outputs of units, in lists as `units`, and those of all tensors, one row each.
+        `units` has the features of each tensor's axes' units, in the order of `spec.entries`.
         """
         fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         zeros = nn.initializers.zeros_init()
@@ -157,21 +133,13 @@ class NeuronNetwork(nn.Module):
 
 
 class _Kernels(NamedTuple):
-    """The coefficients of the part over units.
+    """The coefficients of the part over units, by their letters in the formula."""
 
-    Attributes:
-      unit: of units' features, A.
-      context: what each tensor adds to its units, c B.
-      role: what the role of an axis adds to its units, b.
-      own: from a unit's hidden features to its outputs, D.
-      shared: from those of its group, E.
-    """
-
-    unit: Float[Array, "channels hidden"]
-    context: Float[Array, "tensors hidden"]
-    role: Float[Array, "roles hidden"]
-    own: Float[Array, "roles hidden outputs"]
-    shared: Float[Array, "roles hidden outputs"]
+    unit: Float[Array, "channels hidden"]  # A
+    context: Float[Array, "tensors hidden"]  # c B
+    role: Float[Array, "roles hidden"]  # b
+    own: Float[Array, "roles hidden outputs"]  # D
+    shared: Float[Array, "roles hidden outputs"]  # E
 
 
 def _units(
@@ -265,14 +233,8 @@ def _spread(
 ) -> tuple[Array, int]:
     """The inverse of `_parts` for means of groups: one row for each unit, summed over factors.
 
-    Args:
-      axis: whose units.
-      means: of parts, by their place in the list of all parts.
-      start: the place of the axis' first part.
-      sizes: of groups.
-
-    Returns:
-      The rows, and the place behind the axis' last part.
+    `means` are by the place of a part in the list of all parts; the axis' parts begin at `start`.
+    Also returns the place behind the last of them.
     """
     if isinstance(axis, str):
         return means[start], start + 1

@@ -29,58 +29,34 @@ Block = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Bundle:
-    """Tensors that have the same groups, up to the order of their axes.
-
-    Attributes:
-      groups: the group of each axis.
-      names: the tensors, in the order of their channels.
-      transposes: for each tensor, the permutation of its axes that gives `groups`.
-    """
+    """Tensors that have the same groups, up to the order of their axes."""
 
     groups: Groups
-    names: tuple[str, ...]
-    transposes: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]  # in the order of their channels
+    transposes: tuple[tuple[int, ...], ...]  # of each tensor's axes, to give `groups`
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """A reduction of a bundle; read the other way, a broadcast to it.
-
-    Attributes:
-      bundle: the bundle's index.
-      kept: the blocks of the bundle's axes that remain as one axis each, by their first axis.
-      averaged: the blocks that are averaged (read the other way: broadcast over).
-      groups: the group of each kept block.
-      size: how many elements of each channel remain.
-      parent: the index of the reduction that it is made from; None for the bundle itself.
-      axes: how it is made from its parent: the one axis of the parent that is averaged, or the two
-        whose diagonal is taken; none for the bundle itself.
-    """
+    """A reduction of a bundle; read the other way, a broadcast to it."""
 
     bundle: int
-    kept: tuple[Block, ...]
-    averaged: tuple[Block, ...]
-    groups: Groups
-    size: int
-    parent: int | None
-    axes: Block
+    kept: tuple[Block, ...]  # blocks that remain as one axis each, by their first axis
+    averaged: tuple[Block, ...]  # blocks that are averaged; in the other direction, broadcast over
+    groups: Groups  # of each kept block
+    size: int  # how many elements of each channel remain
+    parent: int | None  # the reduction that it is made from; None for the bundle itself
+    axes: Block  # the one axis of the parent that is averaged, or the two of the diagonal; or none
 
 
 @dataclass(frozen=True)
 class Matmul:
-    """All basis terms of one signature.
+    """All basis terms of one signature."""
 
-    Attributes:
-      groups: the signature, the groups of the axes that terms keep.
-      inputs: (reduction, transpose to the signature's axes) of each input.
-      outputs: (reduction to broadcast from, transpose from the signature's axes) of each output.
-      size: how many rows the matmul has.
-    """
-
-    groups: Groups
-    inputs: tuple[tuple[int, tuple[int, ...]], ...]
-    outputs: tuple[tuple[int, tuple[int, ...]], ...]
-    size: int
+    groups: Groups  # the signature
+    inputs: tuple[tuple[int, tuple[int, ...]], ...]  # (reduction, transpose to the signature)
+    outputs: tuple[tuple[int, tuple[int, ...]], ...]  # (reduction, transpose from the signature)
+    size: int  # how many rows the matmul has
 
 
 @dataclass(frozen=True)

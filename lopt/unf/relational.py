@@ -103,17 +103,11 @@ class RelationalLayer(Layer):
 
 
 class _Reduced(NamedTuple):
-    """The averages of one stack of tensors: the a_{t,k} and means of the formula.
+    """The averages of one stack of tensors: the a_{t,k} and means of the formula."""
 
-    Attributes:
-      axes: onto each axis, of shape (tensors, size, channels).
-      space: over space, of shape (tensors, *other sizes, channels); None without spatial axes.
-      whole: over each tensor, of shape (tensors, channels).
-    """
-
-    axes: list[Array]
-    space: Array | None
-    whole: Array
+    axes: list[Array]  # onto each axis, (tensors, size, channels)
+    space: Array | None  # over space, (tensors, *other sizes, channels); None if none is spatial
+    whole: Array  # over each tensor, (tensors, channels)
 
 
 def _reduce(x: Array, stack: Stack) -> _Reduced:
@@ -152,13 +146,9 @@ def _broadcast_terms(whole: Summand, sides: list[Summand], matrix: Array | None)
 
     Terms that broadcast along the same axes are added first, at their own size: a kernel's output
     gets one view that is constant over inputs and outputs and one that is constant over space, in
-    place of one for each axis and each mean.
-
-    Args:
-      whole: the terms of the tensor's and the network's mean, and the bias.
-      sides: the term of each axis' group.
-      matrix: the term of the mean over space, (tensors, inputs, outputs, features); None without
-        spatial axes.
+    place of one for each axis and each mean. `whole` has the terms of means and the bias, `sides`
+    those of the axes' groups, and `matrix`, (tensors, inputs, outputs, features), that of the mean
+    over space.
     """
     if not sides:
         return [whole]

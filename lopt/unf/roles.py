@@ -12,26 +12,16 @@ from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
 @dataclass(frozen=True)
 class Stack:
-    """Tensors of the same shape and roles.
-
-    Attributes:
-      names: the tensors, in the order of their stacking.
-      shape: the shape of each.
-      roles: the role of each axis.
-      groups: for each axis, the group that it is indexed by in each tensor.
-    """
+    """Tensors of the same shape and roles."""
 
     names: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of each tensor
     roles: tuple[str, ...]
-    groups: tuple[tuple[str, ...], ...]
+    groups: tuple[tuple[str, ...], ...]  # of each axis, in each tensor
 
 
 def block_roles(spec: PermutationSpec) -> dict[str, tuple[str, ...]]:
-    """The roles of each block's axes, with the keys of `block_groups`.
-
-    Each axis of a block has the role of the axis of the tensor that it is a part of.
-    """
+    """The roles of each block's axes, those of the tensor's axes that they are parts of."""
     found: dict[str, tuple[str, ...]] = {}
     for (_, axes, blocks), roles in zip(all_blocks(spec), coarse_roles(spec), strict=True):
         of_blocks = [tuple(roles[i] for i, _ in part) for part in parts_of(axes)]
@@ -60,29 +50,19 @@ def stacks_for(spec: PermutationSpec) -> tuple[Stack, ...]:
 
 @dataclass(frozen=True)
 class Role:
-    """The axes that have one role.
+    """The axes that have one role."""
 
-    Attributes:
-      sides: the (stack, axis) pairs, in the order in which their units are listed.
-      index: for each unit of each of them, the row of its group's features.
-    """
-
-    sides: tuple[tuple[int, int], ...]
-    index: np.ndarray
+    sides: tuple[tuple[int, int], ...]  # (stack, axis), in the order of their units
+    index: np.ndarray  # for each unit of each of them, the row of its group's features
 
 
 @dataclass(frozen=True)
 class Relations:
-    """Who shares a group.
+    """Who shares a group."""
 
-    Attributes:
-      shapes: (tensors, *shape) of each stack.
-      roles: the axes of each role, in the order of `COARSE_ROLES`.
-      groups: for each group, (role, first unit, size) of each axis that carries it.
-    """
-
-    shapes: tuple[tuple[int, ...], ...]
-    roles: tuple[Role, ...]
+    shapes: tuple[tuple[int, ...], ...]  # (tensors, *shape) of each stack
+    roles: tuple[Role, ...]  # in the order of `COARSE_ROLES`
+    # For each group, (role, first unit, size) of each axis that has it.
     groups: tuple[tuple[tuple[int, int, int], ...], ...]
 
 

@@ -25,21 +25,13 @@ Activation = Callable[[Array], Array]
 
 
 class Shape(NamedTuple):
-    """How a summand differs from its array; what is given is applied in this order.
+    """How a summand differs from its array; what is given is applied in this order."""
 
-    Attributes:
-      rows: where the summand's part of the first axis starts and stops.
-      channels: where the summand's part of the last axis starts and stops.
-      order: how all axes but the last are transposed.
-      sizes: what all axes but the last are reshaped to, with ones to broadcast along.
-      diagonal: the two axes, as in the result, on whose diagonal the array is written.
-    """
-
-    rows: tuple[int, int] | None = None
-    channels: tuple[int, int] | None = None
-    order: tuple[int, ...] | None = None
-    sizes: tuple[int, ...] | None = None
-    diagonal: tuple[int, ...] | None = None
+    rows: tuple[int, int] | None = None  # start and stop of its part of the first axis
+    channels: tuple[int, int] | None = None  # start and stop of its part of the last axis
+    order: tuple[int, ...] | None = None  # a transpose of all axes but the last
+    sizes: tuple[int, ...] | None = None  # a reshape of these, with ones to broadcast along
+    diagonal: tuple[int, ...] | None = None  # two axes of the result, on whose diagonal it is
 
 
 class Summand(NamedTuple):

@@ -17,12 +17,7 @@ HANDLERS = control.HANDLERS | places.HANDLERS | products.HANDLERS
 
 
 def find_uses(jaxpr: core.ClosedJaxpr, tensors: Sequence[tuple[int, ...]]) -> Evidence:
-    """Evidence of how a function uses its first arguments.
-
-    Args:
-      jaxpr: of a function of tensors, and of further arguments.
-      tensors: the shapes of the tensors.
-    """
+    """Evidence of how a function uses its first arguments, tensors of these shapes."""
     evidence = Evidence(tensors)
     whole = [tuple(frozenset([i]) for i in range(len(shape))) for shape in tensors]
     views = [Value(views=(View(t, places),)) for t, places in enumerate(whole)]

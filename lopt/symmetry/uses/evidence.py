@@ -12,58 +12,35 @@ Axes = frozenset[int]
 
 @dataclass
 class Product:
-    """One product of a tensor with data.
+    """One product of a tensor with data."""
 
-    Attributes:
-      read: the axes that are summed over.
-      written: the axes that the result has.
-      stacked: those that both operands have, so that each index is a product of its own.
-      convolved: whether it is a convolution.
-      biases: tensors that are added to the result, and to what is summed up with it, before
-        anything else reads it, in this order.
-    """
-
-    read: Axes
-    written: Axes
-    stacked: Axes
+    read: Axes  # that are summed over
+    written: Axes  # that the result has
+    stacked: Axes  # that both operands have, so that each index is a product of its own
     convolved: bool = False
+    # Tensors that are added to the result before anything else reads it, in this order.
     biases: list[int] = field(default_factory=list)
 
 
 class Scan(NamedTuple):
-    """A loop over a tensor's axis.
-
-    Attributes:
-      axis: which one.
-      tensors: all tensors that the loop runs over.
-      data: whether it runs over data as well.
-    """
+    """A loop over a tensor's axis."""
 
     axis: int
-    tensors: frozenset[int]
-    data: bool
+    tensors: frozenset[int]  # all that the loop runs over
+    data: bool  # whether it runs over data as well
 
 
 @dataclass
 class Uses:
-    """Evidence about one tensor, in the order in which the function has it.
+    """Evidence about one tensor, in the order in which the function has it."""
 
-    Attributes:
-      products: with data.
-      picked: the axes of which a look-up takes single entries, its position computed.
-      told: those of them whose position data tell, and not a counter.
-      cut: the axes of which single entries are taken at positions that are written in the code.
-      scans: loops over its axes.
-      mixed: whether it was multiplied with another tensor.
-      sums: for each time that it is added to data, the tensors of the products that it fits.
-    """
-
-    products: list[Product] = field(default_factory=list)
-    picked: set[int] = field(default_factory=set)
-    told: set[int] = field(default_factory=set)
-    cut: set[int] = field(default_factory=set)
+    products: list[Product] = field(default_factory=list)  # with data
+    picked: set[int] = field(default_factory=set)  # axes that are looked up at computed positions
+    told: set[int] = field(default_factory=set)  # those of them that data tell, and not a counter
+    cut: set[int] = field(default_factory=set)  # axes that are indexed with literal numbers
     scans: list[Scan] = field(default_factory=list)
-    mixed: bool = False
+    mixed: bool = False  # multiplied with another tensor
+    # For each time that it is added to data, the tensors of the products that it fits.
     sums: list[set[int]] = field(default_factory=list)
 
     @property
@@ -97,12 +74,7 @@ class Uses:
 
 
 class Evidence:
-    """The uses of all tensors of a function.
-
-    Attributes:
-      shapes: of the tensors.
-      of: the uses of each.
-    """
+    """The uses of all tensors of a function."""
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]):
         self.shapes = list(shapes)
@@ -113,11 +85,7 @@ class Evidence:
     ) -> list[View]:
         """Note a product of a value with data; returns its views, knowing which product it is.
 
-        Args:
-          weight: the value.
-          read: the axes that are summed over.
-          batch: those that both operands have.
-          windows: those of a convolution's window.
+        `read` are the axes that are summed over, `batch` those that both operands have.
         """
         taken = frozenset((*read, *batch, *windows))
         found = []

@@ -9,23 +9,16 @@ Places = tuple[frozenset[int], ...]
 
 @dataclass(frozen=True)
 class View:
-    """A tensor, or a part of one, in a value.
-
-    Attributes:
-      tensor: which one.
-      places: for each axis of the tensor, the value's axes along which it lies: none where it was
-        summed or picked from, several where it was split.
-      parts: (axis, start) where it is one part of a concatenation, or was cut out of a whole.
-      plain: whether these are the tensor's own entries, and not numbers computed from them.
-      use: of the view of a product, which of its tensor's products it is; of one that was added to
-        products, which of its tensor's sums.
-    """
+    """A tensor, or a part of one, in a value."""
 
     tensor: int
+    # For each axis of the tensor, the value's axes along which it lies: none where it was summed
+    # or picked from, several where it was split.
     places: Places
+    # (axis, start) where it is one part of a concatenation, or was cut out of a whole.
     parts: frozenset[tuple[int, int]] = frozenset()
-    plain: bool = True
-    use: int = 0
+    plain: bool = True  # whether these are the tensor's own entries, and not computed from them
+    use: int = 0  # which of its tensor's products, or sums with products, it is
 
     @property
     def covered(self) -> frozenset[int]:
@@ -45,29 +38,19 @@ class View:
 
 
 class Value(NamedTuple):
-    """A value in a traced function.
+    """A value in a traced function."""
 
-    Attributes:
-      data: whether it depends on an argument or on an array that the function closes over.
-      views: of tensors. A value that is data keeps them while they lie along all of its axes, as
-        frozen weights do to which others are added; activations have axes of their own.
-      counts: the axis along which it is 0, 1, 2, ...
-      one_hot: the axis along which it is one at a single index, and zero elsewhere.
-      products: of tensors with data, each as the view of its axes that were not summed over, of
-        which it is a sum.
-      vectors: tensors that were added to the products.
-      factors: tensors that were multiplied into it entry by entry.
-      composite: whether it is a product of tensors, as LoRA's factors are.
-    """
-
-    data: bool = False
+    data: bool = False  # depends on an argument or on an array that the function closes over
+    # Of tensors. A value that is data keeps them while they lie along all of its axes, as frozen
+    # weights do to which others are added; activations have axes of their own.
     views: tuple[View, ...] = ()
-    counts: int | None = None
-    one_hot: int | None = None
+    counts: int | None = None  # the axis along which it is 0, 1, 2, ...
+    one_hot: int | None = None  # the axis along which it is one at one index, and else zero
+    # The products of tensors with data that it is a sum of: views of the axes not summed over.
     products: tuple[View, ...] = ()
-    vectors: tuple[View, ...] = ()
-    factors: tuple[View, ...] = ()
-    composite: bool = False
+    vectors: tuple[View, ...] = ()  # tensors that were added to the products
+    factors: tuple[View, ...] = ()  # tensors that were multiplied into it entry by entry
+    composite: bool = False  # a product of tensors, as LoRA's factors are
 
     def moved(self, to: Sequence[Iterable[int]]) -> "Value":
         """The value after its axis i became the axes `to[i]`."""
@@ -96,10 +79,7 @@ class Value(NamedTuple):
         )
 
     def without_sums(self) -> "Value":
-        """The value as something that is also read elsewhere.
-
-        What is added to it after that adds to less than its products did.
-        """
+        """The value as it is read elsewhere, too: what is added after that is no bias of it."""
         return self._replace(products=(), vectors=())
 
     def changed(self) -> "Value":

@@ -16,13 +16,10 @@ from lopt.symmetry.walk import Equation, Handler, Shape, Walk
 
 
 class UseWalk(Walk[Value]):
-    """Follows the views of tensors, and notes what is done with them.
+    """Follows the views of tensors, and notes in `evidence` what is done with them.
 
     Nothing here decides whether a symmetry holds. A primitive that is not known ends the view of a
     tensor, so that less is found of what it is.
-
-    Attributes:
-      evidence: where uses are noted.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], evidence: Evidence):

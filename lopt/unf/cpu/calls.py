@@ -20,12 +20,7 @@ def separately(
     at once and hold what each needs. A call ends before the next begins: an update of a GPT's
     params holds 5 to 10 bytes of temporaries a parameter in place of 29
     ("Compiling the update of a deep network" in docs/research-log.md). Over a mesh, and on other
-    backends, the function is called plainly.
-
-    Args:
-      function: hashable and pure.
-      *arrays: pytrees of arrays.
-      static: its first arguments.
+    backends, the function, which has to be hashable and pure, is called plainly.
     """
     if not backend.on_cpu() or mesh_of(arrays) is not None:
         return function(*static, *arrays)
