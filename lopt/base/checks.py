@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from lopt.base.errors import UserError, suggest
+
+Made = TypeVar("Made")
 
 _LARGEST = 2**31
 """JAX takes no Python integer from here on, but any float."""
@@ -212,26 +214,38 @@ def like(default: Any) -> Check:
             return instance(object, "anything")
 
 
+def optional(check: Check) -> Check:
+    """What another check takes, or None."""
+    return Check(check.words, lambda name, value: None if value is None else check(name, value))
+
+
 def _file_name(name: str, value: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", value):
         raise ValueError
     return value
 
 
-def set_checked(part: Any, name: str, /, **checks: Check) -> None:
-    """Check fields of a frozen dataclass, and set them to what the checks return.
+def checked(part: str | None = None, /, **checks: Check) -> Callable[[type[Made]], type[Made]]:
+    """A decorator beneath `@dataclass`: fields are checked, and set to what the checks return.
 
-    Args:
-      part: whose `__post_init__` calls it.
-      name: of the part, for messages.
-      **checks: for each field.
-
-    Raises:
-      UserError: for the first field that is wrong.
+    Messages name the part, by default the class. `__post_init__` comes after, if there is one.
     """
-    prefix = f"{name}: " if name else ""
-    for field, check in checks.items():
-        object.__setattr__(part, field, check(f"{prefix}{field}", getattr(part, field)))
+
+    def decorate(kind: type[Made]) -> type[Made]:
+        further = getattr(kind, "__post_init__", None)
+
+        def check(self: Any) -> None:
+            name = type(self).__name__ if part is None else part
+            for field, right in checks.items():
+                full = f"{name}: {field}" if name else field
+                object.__setattr__(self, field, right(full, getattr(self, field)))
+            if further:
+                further(self)
+
+        kind.__post_init__ = check  # type: ignore[attr-defined]
+        return kind
+
+    return decorate
 
 
 def require_widths(part: str, widths: Any) -> None:

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from lopt.base.checks import POSITIVE, SIZE, named, number, sequence, set_checked
+from lopt.base.checks import POSITIVE, SIZE, checked, named, number, sequence
 from lopt.base.schedules import SCHEDULES
 from lopt.compare.trials import Setting, Trial
 
@@ -15,6 +15,12 @@ REFINED = 2  # rates of a grid that are set after the others, on both sides of t
 
 
 @dataclass(frozen=True)
+@checked(
+    "",
+    rates=SIZE,
+    schedules=sequence(named("schedule", SCHEDULES), 1),
+    weight_decays=sequence(number(0)),
+)
 class Budget:
     """The trials that every optimizer gets: one for each rate, schedule and weight decay.
 
@@ -35,12 +41,6 @@ class Budget:
     schedules: Sequence[str] = ("cosine",)
     weight_decays: Sequence[float] = ()
 
-    def __post_init__(self) -> None:
-        """Check what is given."""
-        schedules = sequence(named("schedule", SCHEDULES), 1)
-        decays = sequence(number(0))
-        set_checked(self, "", rates=SIZE, schedules=schedules, weight_decays=decays)
-
     @property
     def trials(self) -> int:
         """The number of trials that an optimizer gets on a task."""
@@ -48,6 +48,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
+@checked("", centre=POSITIVE)
 class Search:
     """The search for an optimizer's settings.
 
@@ -63,10 +64,6 @@ class Search:
     centre: float
     scheduled: bool = True
     decays: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the centre."""
-        set_checked(self, "", centre=POSITIVE)
 
     def combinations(self, budget: Budget) -> list[tuple[str, float | None]]:
         """The schedules and weight decays, each of which gets a grid of learning rates."""

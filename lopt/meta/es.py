@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array
 
-from lopt.base.checks import POSITIVE, SIZE, set_checked
+from lopt.base.checks import POSITIVE, SIZE, checked
 from lopt.meta.estimator import LOSS_CAP, Estimator, Metrics, Problem, Theta
 from lopt.meta.particles import antithetic, es_gradient, measure, normal_like, over_particles, twice
 from lopt.meta.unroll import Losses, whole_run
@@ -13,6 +13,7 @@ from lopt.tasks import Task
 
 
 @dataclass(frozen=True)
+@checked(pairs=SIZE, horizon=SIZE, sigma=POSITIVE, loss_cap=LOSS_CAP)
 class ES(Estimator):
     r"""Antithetic evolution strategies (Rechenberg, 1973; Salimans et al., arXiv 1703.03864).
 
@@ -35,9 +36,6 @@ class ES(Estimator):
     horizon: int = 100
     sigma: float = 0.01
     loss_cap: float = 10.0
-
-    def __post_init__(self) -> None:
-        set_checked(self, "ES", pairs=SIZE, horizon=SIZE, sigma=POSITIVE, loss_cap=LOSS_CAP)
 
     def init(self, problem: Problem, theta: Theta, key: Array) -> tuple[()]:
         return ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.base.checks import POSITIVE, number, set_checked
+from lopt.base.checks import POSITIVE, checked, number
 from lopt.base.parts import Parts
 
 Steps = Float[Array, "..."]
@@ -37,6 +37,7 @@ class MeanLoss(Objective):
 
 
 @dataclass(frozen=True)
+@checked("log", power=number(0), floor=POSITIVE)
 class LogLoss(Objective):
     """A mean of logarithms, late steps weighing more: (power + 1) fraction^power log(loss + floor).
 
@@ -51,15 +52,13 @@ class LogLoss(Objective):
     power: float = 2.0
     floor: float = 1e-3
 
-    def __post_init__(self) -> None:
-        set_checked(self, "log", power=number(0), floor=POSITIVE)
-
     def __call__(self, losses: Steps, fraction: Steps) -> Steps:
         logs = jnp.log(jnp.maximum(losses, 0) + self.floor)
         return (self.power + 1) * fraction**self.power * logs
 
 
 @dataclass(frozen=True)
+@checked("end", part=number(above=0, most=1))
 class EndLoss(Objective):
     """The mean loss of the last part of a run: of what a run ends with, as in the UNF paper.
 
@@ -71,9 +70,6 @@ class EndLoss(Objective):
     """
 
     part: float = 0.05
-
-    def __post_init__(self) -> None:
-        set_checked(self, "end", part=number(above=0, most=1))
 
     def __call__(self, losses: Steps, fraction: Steps) -> Steps:
         start = 1 - self.part - _ROUNDING

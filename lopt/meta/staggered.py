@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lopt.base.checks import POSITIVE, SIZE, integer, set_checked
+from lopt.base.checks import POSITIVE, SIZE, checked, integer
 from lopt.base.errors import UserError
 from lopt.meta.estimator import LOSS_CAP, Estimator, Metrics, Problem, Theta
 from lopt.meta.particles import (
@@ -41,6 +41,7 @@ class Staggered(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked(pairs=SIZE, truncation=SIZE, horizon=SIZE, shortest=integer(0), loss_cap=LOSS_CAP)
 class Truncated(Estimator):
     """The estimators that update theta after each truncation of a run: the runs.
 
@@ -72,8 +73,6 @@ class Truncated(Estimator):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        sizes = {"pairs": SIZE, "truncation": SIZE, "horizon": SIZE, "shortest": integer(0)}
-        set_checked(self, name, **sizes, loss_cap=LOSS_CAP)
         if self.horizon % self.truncation:
             nearest = max(1, self.horizon // self.truncation) * self.truncation
             raise UserError(
@@ -130,6 +129,7 @@ class Truncated(Estimator):
 
 
 @dataclass(frozen=True)
+@checked(sigma=POSITIVE)
 class Antithetic(Truncated):
     """The truncated estimators that perturb theta: all but the perturbation itself.
 
@@ -138,10 +138,6 @@ class Antithetic(Truncated):
     """
 
     sigma: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        set_checked(self, type(self).__name__, sigma=POSITIVE)
 
     def init_pairs(self, problem: Problem, theta: Theta, key: Array) -> Staggered:
         """Staggered runs, the same ones for both particles of a pair."""

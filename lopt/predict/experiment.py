@@ -14,9 +14,9 @@ from lopt.base.checks import (
     FRACTION,
     MAPPING,
     SIZE,
+    checked,
     named,
     sequence,
-    set_checked,
     shown,
 )
 from lopt.base.errors import UserError, user_errors
@@ -34,6 +34,7 @@ _TEST_SEED = 1_000
 
 
 @dataclass(frozen=True)
+@checked("predict", seeds=SIZE, test=FRACTION, sizes=sequence(SIZE), loss=named("loss", LOSSES))
 class Settings:
     """The settings of an experiment.
 
@@ -75,14 +76,6 @@ class Settings:
             )
         for name in self.predictors:
             FILE_NAME("the name of a predictor", name)
-        set_checked(
-            self,
-            "predict",
-            seeds=SIZE,
-            test=FRACTION,
-            sizes=sequence(SIZE),
-            loss=named("loss", LOSSES),
-        )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from lopt.base.checks import (
     POSITIVE,
     SEED,
     SIZE,
+    checked,
     is_sequence,
     sequence,
-    set_checked,
     shown,
 )
 from lopt.base.errors import UserError
@@ -40,6 +40,14 @@ Examples = tuple[Readings, Float[np.ndarray, " networks"]]
 
 
 @dataclass(frozen=True)
+@checked(
+    "budget",
+    learning_rates=sequence(POSITIVE, 1),
+    epochs=SIZE,
+    batch_size=SIZE,
+    patience=SIZE,
+    validation=FRACTION,
+)
 class TrainingBudget:
     """How long a predictor may be trained; the same for all that are compared.
 
@@ -56,17 +64,6 @@ class TrainingBudget:
     batch_size: int = 16
     patience: int = 3
     validation: float = 0.15
-
-    def __post_init__(self):
-        set_checked(
-            self,
-            "budget",
-            learning_rates=sequence(POSITIVE, 1),
-            epochs=SIZE,
-            batch_size=SIZE,
-            patience=SIZE,
-            validation=FRACTION,
-        )
 
 
 def fit(

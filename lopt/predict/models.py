@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lopt.base.checks import SIZE, named, number, sequence, set_checked
+from lopt.base.checks import SIZE, checked, named, number, sequence
 from lopt.base.parts import Parts
 from lopt.symmetry import PermutationSpec
 from lopt.symmetry.paths import arranged, leaves_with_path
@@ -51,6 +51,13 @@ class Model:
 
 
 @dataclass(frozen=True)
+@checked(
+    "unf",
+    channels=SIZE,
+    depth=SIZE,
+    hidden=sequence(SIZE),
+    kernel_init=named("kernel_init", INITS),
+)
 class UNFModel(Model):
     """An invariant universal neural functional (Zhou, Finn & Harrison, arXiv 2402.05232).
 
@@ -74,8 +81,6 @@ class UNFModel(Model):
 
     def __post_init__(self):
         super().__post_init__()
-        sizes = {"channels": SIZE, "depth": SIZE, "hidden": sequence(SIZE)}
-        set_checked(self, "unf", **sizes, kernel_init=named("kernel_init", INITS))
         layer_kinds(self.layers, self.depth)
 
     @property
@@ -94,6 +99,7 @@ class UNFModel(Model):
 
 
 @dataclass(frozen=True)
+@checked("stat_nn", quantiles=sequence(number(0, 1)), hidden=sequence(SIZE))
 class StatNNModel(Model):
     """Mean, variance and quantiles of each tensor, into a perceptron.
 
@@ -106,11 +112,6 @@ class StatNNModel(Model):
 
     quantiles: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     hidden: tuple[int, ...] = (512,)
-
-    def __post_init__(self):
-        super().__post_init__()
-        quantiles = sequence(number(0, 1))
-        set_checked(self, "stat_nn", quantiles=quantiles, hidden=sequence(SIZE))
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The statistics, side by side."""
@@ -128,6 +129,7 @@ class StatNNModel(Model):
 
 
 @dataclass(frozen=True)
+@checked("neurons", width=SIZE, channels=SIZE, hidden=sequence(SIZE))
 class NeuronModel(Model):
     """Statistics along every neuron, shared over neuron groups by a `NeuronNetwork`.
 
@@ -143,10 +145,6 @@ class NeuronModel(Model):
     width: int = 32
     channels: int = 8
     hidden: tuple[int, ...] = (512,)
-
-    def __post_init__(self):
-        super().__post_init__()
-        set_checked(self, "neurons", width=SIZE, channels=SIZE, hidden=sequence(SIZE))
 
     def read(self, params: PyTree[Array], spec: PermutationSpec) -> Readings:
         """The statistics of each tensor."""

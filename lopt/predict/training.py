@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.base.checks import POSITIVE, SIZE, Check, integer, sequence, set_checked
+from lopt.base.checks import POSITIVE, SIZE, Check, checked, integer, sequence
 from lopt.base.errors import UserError
 from lopt.predict.arithmetic import Sums, all_sums, hold_out
 from lopt.predict.seq2seq import init, loss, success
@@ -64,6 +64,18 @@ class Scores(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked(
+    "zoo",
+    widths=sequence(SIZE, 1),
+    runs=sequence(SIZE, 1),
+    snapshots=SIZE,
+    steps=SIZE,
+    every=SIZE,
+    batch_sizes=sequence(SIZE, 1),
+    together=SIZE,
+    seed=integer(0, _SEEDS - 1),
+    **_BOUNDS,
+)
 class Zoo:
     """The settings of a zoo.
 
@@ -98,9 +110,6 @@ class Zoo:
     seed: int = 0
 
     def __post_init__(self):
-        sizes = {name: sequence(SIZE, 1) for name in ("widths", "runs", "batch_sizes")}
-        sizes |= dict.fromkeys(("snapshots", "steps", "every", "together"), SIZE)
-        set_checked(self, "zoo", **sizes, **_BOUNDS, seed=integer(0, _SEEDS - 1))
         if sum(self.runs) > _RUNS:
             raise UserError(f"zoo: runs are at most {_RUNS:,} together, not {sum(self.runs):,}")
         if len(self.widths) != len(self.runs):

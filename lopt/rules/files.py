@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, PyTree
 
 from lopt.base.archive import Archive, require_real
-from lopt.base.checks import PATH, POSITIVE, instance, named, set_checked
+from lopt.base.checks import PATH, POSITIVE, checked, instance, named, optional
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.base.schedules import SCHEDULES, require_length, scale_over_run
@@ -36,6 +36,11 @@ ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=6, hint=_HINT)
 
 
 @dataclass(frozen=True)
+@checked(
+    "learned optimizer",
+    learning_rate=optional(POSITIVE),
+    schedule=named("schedule", SCHEDULES),
+)
 class LearnedOptimizer:
     """What a file of a learned optimizer holds.
 
@@ -55,17 +60,6 @@ class LearnedOptimizer:
     provenance: Mapping[str, Any]
     learning_rate: float | None = None
     schedule: str = "constant"
-
-    def __post_init__(self) -> None:
-        """Refuse a default rate that is none.
-
-        Raises:
-          UserError: for a rate that is no positive number, or an unknown schedule.
-        """
-        checks = {"schedule": named("schedule", SCHEDULES)}
-        if self.learning_rate is not None:
-            checks["learning_rate"] = POSITIVE
-        set_checked(self, "learned optimizer", **checks)
 
     def transformation(
         self,

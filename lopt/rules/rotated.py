@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from lopt.base.checks import DECAY, POSITIVE, integer, named, number, set_checked
+from lopt.base.checks import DECAY, POSITIVE, checked, integer, named, number
 from lopt.base.mesh import gathered, laid_out_like
 from lopt.rules.matrices import Matrix, guessed, matrices
 from lopt.rules.rotations import begun, turn
@@ -103,6 +103,16 @@ class Settings(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked(
+    "rotated",
+    decay=DECAY,
+    second_decay=DECAY,
+    power=number(0, _LARGEST_POWER),
+    damping=POSITIVE,
+    rate=number(above=0, most=1),
+    longest=integer(0),
+    momentum_dtype=named("momentum_dtype", ("float32", "bfloat16")),
+)
 class Rotated:
     """The constants of the direction; see `scale_by_rotated`.
 
@@ -121,24 +131,6 @@ class Rotated:
     rate: float = 0.5
     longest: int = 4096
     momentum_dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot turn.
-
-        Raises:
-          UserError: for a number out of its range.
-        """
-        set_checked(
-            self,
-            "rotated",
-            decay=DECAY,
-            second_decay=DECAY,
-            power=number(0, _LARGEST_POWER),
-            damping=POSITIVE,
-            rate=number(above=0, most=1),
-            longest=integer(0),
-            momentum_dtype=named("momentum_dtype", ("float32", "bfloat16")),
-        )
 
     @property
     def settings(self) -> Settings:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from lopt.base.checks import SIZE, set_checked
+from lopt.base.checks import SIZE, checked
 from lopt.base.mesh import gathered
 from lopt.base.schedules import require_length
 from lopt.rules.input_sizes import init_input_size, input_sizes
@@ -51,6 +51,7 @@ class Observed(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked("rotated", width=SIZE)
 class RotatedRule(Rotated, Rule):
     r"""A learned optimizer that steps along rotated directions of a strength that it learned.
 
@@ -101,15 +102,6 @@ class RotatedRule(Rotated, Rule):
     """
 
     width: int = 8
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that are out of their range.
-
-        Raises:
-          UserError: for the first one.
-        """
-        super().__post_init__()
-        set_checked(self, "rotated", width=SIZE)
 
     @property
     def tied(self) -> bool:

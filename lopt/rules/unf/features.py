@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.base.checks import DECAY, DECAYS, FLAG, POSITIVE, set_checked
+from lopt.base.checks import DECAY, DECAYS, FLAG, POSITIVE, checked
 from lopt.base.parts import Parts
 from lopt.rules.unf.averages import Average
 from lopt.rules.units import debiased, root
@@ -89,6 +89,7 @@ class Gradient(Feature):
 
 
 @dataclass(frozen=True)
+@checked("momentum", decays=DECAYS, debias=FLAG)
 class Momentum(Feature):
     """Averages of the gradient: m <- decay m + (1 - decay) g, divided by 1 - decay^t.
 
@@ -99,10 +100,6 @@ class Momentum(Feature):
 
     decays: Sequence[float] = (0.5, 0.9, 0.99)
     debias: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse decays that are not valid."""
-        set_checked(self, "momentum", decays=DECAYS, debias=FLAG)
 
     @property
     def channels(self) -> int:
@@ -119,6 +116,7 @@ class Momentum(Feature):
 
 
 @dataclass(frozen=True)
+@checked("second_moment", decays=DECAYS)
 class SecondMoment(Feature):
     """Root of the averages of the squared gradient, debiased as in Adam.
 
@@ -127,10 +125,6 @@ class SecondMoment(Feature):
     """
 
     decays: Sequence[float] = (0.999,)
-
-    def __post_init__(self) -> None:
-        """Refuse decays that are not valid."""
-        set_checked(self, "second_moment", decays=DECAYS)
 
     @property
     def channels(self) -> int:
@@ -147,6 +141,7 @@ class SecondMoment(Feature):
 
 
 @dataclass(frozen=True)
+@checked("adam_direction", decays=DECAYS, second_decay=DECAY, epsilon=POSITIVE)
 class AdamDirection(Feature):
     """Momentum over the root of the second moment (Kingma & Ba, arXiv 1412.6980), sign kept.
 
@@ -159,11 +154,6 @@ class AdamDirection(Feature):
     decays: Sequence[float] = (0.9,)
     second_decay: float = 0.999
     epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        """Refuse decays and an epsilon that are not valid."""
-        checks = {"decays": DECAYS, "second_decay": DECAY, "epsilon": POSITIVE}
-        set_checked(self, "adam_direction", **checks)
 
     @property
     def channels(self) -> int:

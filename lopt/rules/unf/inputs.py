@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lopt.base.checks import POSITIVE, set_checked
+from lopt.base.checks import POSITIVE, checked
 from lopt.base.parts import Parts
 from lopt.rules.units import inverse_rms
 
@@ -32,6 +32,7 @@ class EachChannel(Normalization):
 
 
 @dataclass(frozen=True)
+@checked("whole_tensor", limit=POSITIVE, epsilon=POSITIVE)
 class WholeTensor(Normalization):
     r"""All channels clipped, and scaled by one number, as in the paper's published code.
 
@@ -46,10 +47,6 @@ class WholeTensor(Normalization):
 
     limit: float = 1.0
     epsilon: float = 1e-5
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that are not positive."""
-        set_checked(self, "whole_tensor", limit=POSITIVE, epsilon=POSITIVE)
 
     def __call__(self, features: Float[Array, "... channels"]) -> Float[Array, "... channels"]:
         clipped = jnp.clip(features, -self.limit, self.limit)

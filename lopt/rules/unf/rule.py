@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from lopt.base.checks import POSITIVE, SIZE, TEXT, named, number, sequence, set_checked
+from lopt.base.checks import POSITIVE, SIZE, TEXT, checked, named, number, sequence
 from lopt.base.errors import UserError
 from lopt.base.mesh import gathered
 from lopt.base.parts import build
@@ -28,6 +28,14 @@ from lopt.unf.network import layer_kinds
 
 
 @dataclass(frozen=True)
+@checked(
+    "unf",
+    widths=sequence(SIZE),
+    features=sequence(TEXT, 1),
+    time_scales=sequence(POSITIVE),
+    time=named("time embedding", TIMES),
+    output_scale=number(0),
+)
 class UNFRule(Rule):
     r"""A learned optimizer whose update rule is a universal neural functional.
 
@@ -91,15 +99,6 @@ class UNFRule(Rule):
           UserError: for an unknown part, a nominal direction of several channels, widths or time
             scales that are not positive, or no features.
         """
-        set_checked(
-            self,
-            "unf",
-            widths=sequence(SIZE),
-            features=sequence(TEXT, 1),
-            time_scales=sequence(POSITIVE),
-            time=named("time embedding", TIMES),
-            output_scale=number(0),
-        )
         if not isinstance(self.layers, str | list | tuple):
             raise UserError(f"unf: layers must be a name, or one for each, not {self.layers!r}")
         if not isinstance(self.layers, str):

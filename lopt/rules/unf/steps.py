@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lopt.base.checks import POSITIVE, number, set_checked
+from lopt.base.checks import POSITIVE, checked, number
 from lopt.base.parts import Parts
 from lopt.rules.units import unit_rms
 
@@ -29,6 +29,7 @@ class Step(abc.ABC):
 
 
 @dataclass(frozen=True)
+@checked("residual", beta=number())
 class Residual(Step):
     """The paper's: `nominal + beta * output` (Zhou, Finn & Harrison, arXiv 2402.05232).
 
@@ -40,10 +41,6 @@ class Residual(Step):
 
     beta: float = 1e-4
 
-    def __post_init__(self) -> None:
-        """Refuse a scale that is not finite."""
-        set_checked(self, "residual", beta=number())
-
     def __call__(
         self, nominal: Float[Array, "..."], output: Float[Array, "... 1"]
     ) -> Float[Array, "..."]:
@@ -51,6 +48,7 @@ class Residual(Step):
 
 
 @dataclass(frozen=True)
+@checked("normalized", beta=number(), strength=number(), limit=POSITIVE)
 class Normalized(Step):
     r"""A direction of a learned root mean square, so that the learning rate transfers.
 
@@ -72,10 +70,6 @@ class Normalized(Step):
     beta: float = 1.0
     strength: float = 1.0
     limit: float = 5.0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that are not finite, and a limit that bounds nothing."""
-        set_checked(self, "normalized", beta=number(), strength=number(), limit=POSITIVE)
 
     def __call__(
         self, nominal: Float[Array, "..."], output: Float[Array, "... 2"]
