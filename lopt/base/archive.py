@@ -48,16 +48,9 @@ class Archive:
     finite: bool = True
 
     def write(self, path: Path, tree: Mapping[str, Any], contents: Mapping[str, Any]) -> None:
-        """Write arrays and plain data to a file, all of it or nothing.
+        """Write arrays, in dicts within dicts, and plain data to a file, all of it or nothing.
 
-        Args:
-          path: of the file.
-          tree: the arrays, in dicts within dicts.
-          contents: plain data, which stand in the file's metadata as JSON with the digest of both.
-
-        Raises:
-          UserError: if an array has to be finite and is not, or the contents are not plain data.
-          OSError: if the file cannot be written.
+        The plain data stand in the file's metadata as JSON with the digest of both.
         """
         # safetensors writes the bytes of other orders as they lie.
         arrays = {k: np.asarray(x, order="C") for k, x in flatten_dict(tree, sep="/").items()}
@@ -73,17 +66,10 @@ class Archive:
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Read what `write` wrote, and make something of it within the context.
+        """Arrays and plain data that `write` wrote, to make something of in the context.
 
         Anybody may have written the file: nothing is imported within the context, and whatever is
-        raised there becomes one line that names the file.
-
-        Returns:
-          The arrays, in dicts within dicts, and the plain data.
-
-        Raises:
-          UserError: as `read`, if an array is not of a real float type, and in place of the
-            context's errors.
+        raised there becomes one line that names the file. All arrays are of real floats.
         """
         arrays, contents = self.read(path)
         try:
@@ -99,11 +85,8 @@ class Archive:
     def read(self, path: Path) -> tuple[Arrays, dict[str, Any]]:
         """The arrays of a file, by names such as `encoder/kernel`, and its plain data.
 
-        Raises:
-          UserError: if the file is missing, cannot be read, or holds anything else: another
-            format, malformed metadata, contents that do not have their digest, arrays that have
-            to be finite and are not.
-          UnreadableError: if the system refuses to read it.
+        A file that is missing or holds anything else is a `UserError`, also if only its digest is
+        wrong; one that the system refuses to read is an `UnreadableError`.
         """
         shown = repr(str(path))
         try:
@@ -146,22 +129,14 @@ class Archive:
 
 
 def require_real(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse arrays of anything but real floats.
-
-    Raises:
-      UserError: naming the first array of another type.
-    """
+    """Refuse arrays of anything but real floats."""
     for name, array in arrays.items():
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UserError(f"{name} is of type {array.dtype}, and has to be of a real float type")
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Arrays of a file as dicts within dicts, from names such as `encoder/kernel`.
-
-    Raises:
-      UserError: for an array within another, or names of more parts than trees can be deep.
-    """
+    """Arrays of a file as dicts within dicts, from names such as `encoder/kernel`."""
     deepest = max((name.count("/") for name in arrays), default=0)
     if deepest > _DEEPEST:
         raise UserError(f"arrays may be {_DEEPEST} deep within each other, not {deepest}")

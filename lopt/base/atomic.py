@@ -32,21 +32,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     same file: one of their versions stays, whole. What killed writers of the same file left
     half-written is removed. Of a symbolic link the file that it leads to is replaced.
 
-    Args:
-      path: of the file; its folder must be there.
-
-    Raises:
-      UserError: if the path is that of a folder, a device or anything else that is no file.
-      OSError: if the file cannot be written. As after an error of the caller's, the old file stays
-        as it was.
-
-    Example:
-      >>> import tempfile
-      >>> file = Path(tempfile.mkdtemp()) / "numbers.txt"
-      >>> with replacing(file) as partial:
-      ...     _ = partial.write_text("1 2 3")
-      >>> file.read_text()
-      '1 2 3'
+    The folder must be there. A path of anything but a file is a `UserError`; where the file cannot
+    be written it is an OSError, and the old one stays as it was, as after an error of the caller's.
     """
     path = _place(Path(path))
     for left in _partial_files(path.parent, path.name):
@@ -72,12 +59,7 @@ def write_atomically(path: str | os.PathLike, text: str) -> None:
 
 
 def remove_partial(folder: Path, *, below: bool = False) -> None:
-    """Remove what killed processes left half-written in a folder that nobody else writes to.
-
-    Args:
-      folder: where.
-      below: also in the folders in it.
-    """
+    """Remove what killed processes left half-written in a folder that nobody else writes to."""
     for inner, _, _ in os.walk(folder) if below else [(folder, (), ())]:
         for left in _partial_files(Path(inner)):
             left.unlink(missing_ok=True)

@@ -30,23 +30,13 @@ class Check:
       words: what a value must be, as in "a positive integer".
       read: returns a value as it is used, given its name and the value; raises TypeError,
         ValueError or OverflowError for a wrong one, or a `UserError` with words of its own.
-
-    Example:
-      >>> integer(1)("steps", 2.5)
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: steps must be a positive integer, not 2.5
     """
 
     words: str
     read: Callable[[str, Any], Any]
 
     def __call__(self, name: str, value: Any) -> Any:
-        """The value as it is used: a number of NumPy's or JAX's as one of Python's.
-
-        Raises:
-          UserError: if it is wrong.
-        """
+        """The value as it is used: a number of NumPy's or JAX's as one of Python's."""
         try:
             return self.read(name, value)
         except UserError:  # a ValueError as well, which has said what is wrong
@@ -129,17 +119,7 @@ def number(
 
 
 def sequence(each: Check, least: int = 0) -> Check:
-    """A sequence of so many elements or more, all of them right; it comes back as a tuple.
-
-    >>> sequence(integer(1))("widths", 3)
-    Traceback (most recent call last):
-        ...
-    lopt.base.errors.UserError: widths must be a sequence, such as (3,), not 3
-    >>> sequence(integer(1))("widths", (3, 0))
-    Traceback (most recent call last):
-        ...
-    lopt.base.errors.UserError: each of widths must be a positive integer, not 0
-    """
+    """A sequence of so many elements or more, all of them right; it comes back as a tuple."""
 
     def read(name: str, value: Any) -> tuple[Any, ...]:
         if not is_sequence(value):

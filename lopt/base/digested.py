@@ -23,15 +23,7 @@ def digest_of(arrays: Mapping[str, np.ndarray], contents: Mapping[str, Any]) -> 
 
 
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of plain data with its digest as a further entry, to be written as JSON.
-
-    Example:
-      >>> import json
-      >>> line = json.dumps(with_digest({"step": 3, "meta_loss": 0.5}))
-      >>> read_digested(line)
-      {'step': 3, 'meta_loss': 0.5}
-      >>> read_digested(line.replace("0.5", "0.4"))
-    """
+    """A record of plain data with its digest as a further entry, to be written as JSON."""
     return {**record, _KEY: digest_of({}, record)[:_DIGITS]}
 
 

@@ -30,22 +30,11 @@ class UserError(ValueError):
 
 @contextmanager
 def user_errors(message: str, *kinds: type[Exception], fix: str = "") -> Iterator[None]:
-    """Raise a `UserError` in place of other errors; a context manager.
+    """Raise a `UserError` in place of errors of some kinds, or of any; a context manager.
 
-    It stands around code and contents of others, which may raise anything.
-
-    Args:
-      message: what failed, as in "cannot import my_project".
-      *kinds: of errors, each with its subclasses; all if none are given. A `UserError` has its
-        line already, and is let through.
-      fix: what the user can do.
-
-    Example:
-      >>> with user_errors("data.json is damaged", ValueError, fix="make it again"):
-      ...     float("x")
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: data.json is damaged: ValueError: could not ...; make it again
+    It stands around code and contents of others, which may raise anything. The message is what
+    failed, as in "cannot import my_project", and the fix what the user can do. A `UserError` has
+    its line already, and is let through.
     """
     kinds = kinds or (Exception,)
     try:

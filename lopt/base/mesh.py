@@ -26,11 +26,8 @@ def gathered(tree: PyTree[Array], like: PyTree[Array] | None = None) -> PyTree[A
     """Arrays that are whole on each device, where the compiler divides work over a mesh.
 
     Small arrays that follow from large ones are best whole: the compiler divides them as the large
-    ones are, and then exchanges them in each operation that needs them otherwise.
-
-    Args:
-      tree: the arrays.
-      like: arrays that lie over the mesh, if those of the tree are constants.
+    ones are, and then exchanges them in each operation that needs them otherwise. Where the arrays
+    are constants, `like` are some that lie over the mesh.
     """
     given = None if like is None else mesh_of(like, AxisType.Auto)
 
@@ -54,12 +51,8 @@ def laid_out_like(x: Float[Array, "..."], like: Array) -> Float[Array, "..."]:
 def by_compiler(function: Callable[..., Any], *args: Any, like: Any) -> Any:
     """`function(*args)`, with the compiler to divide what is computed, over all axes of the mesh.
 
-    Axes that were explicit (`jax.sharding.AxisType.Explicit`) are so again for the results.
-
-    Args:
-      function: of pytrees of arrays.
-      *args: its arguments.
-      like: arrays as the results are to lie, in the structure of the results.
+    Axes that were explicit (`jax.sharding.AxisType.Explicit`) are so again for the results, which
+    then lie as `like`, arrays in their structure.
     """
     mesh = mesh_of(args, AxisType.Explicit)
     if mesh is None:

@@ -146,16 +146,7 @@ def build(parts: Parts, part: Part) -> Any:
 
 
 def made_of(make: Callable[..., Made], name: str, block: Any) -> Made:
-    """Make a dataclass from a block of a config.
-
-    Args:
-      make: the dataclass.
-      name: of the block, for messages.
-      block: a mapping from the names of fields.
-
-    Raises:
-      UserError: if it is anything else, or there is no such field; as the dataclass.
-    """
+    """A dataclass made from a block of a config, whose keys are its fields."""
     block = MAPPING(name, block)
     _parameters(make, name, block)
     return make(**block)
@@ -193,11 +184,6 @@ def parse(text: str) -> dict[str, Any]:
 
     >>> parse("rnn(data=text(size=200_000), widths=(32,))")
     {'name': 'rnn', 'data': {'name': 'text', 'size': 200000}, 'widths': (32,)}
-    >>> parse("my_project.tasks:spiral(turns=3)")
-    {'name': 'my_project.tasks:spiral', 'turns': 3}
-
-    Raises:
-      UserError: if the text is neither.
     """
     # Python's parser reads the text: for it, `module:function` is quoted, and a quoted text may be
     # called. As a value, the text "module:function" is as good as the part.

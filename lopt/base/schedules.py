@@ -45,14 +45,7 @@ SCHEDULES = Parts(
 
 
 def run_length(total_steps: Any) -> Any:
-    """The length of a run as it is used: a number of at least 1, or a traced one.
-
-    Raises:
-      UserError: if it is anything else.
-
-    >>> run_length(20)
-    20
-    """
+    """The length of a run as it is used: a number of at least 1, or a traced one."""
     if not isinstance(total_steps, jax.core.Tracer):
         return number(1)("total_steps", total_steps)
     real = any(jnp.issubdtype(total_steps.dtype, kind) for kind in (jnp.integer, jnp.floating))
@@ -62,15 +55,7 @@ def run_length(total_steps: Any) -> Any:
 
 
 def require_length(why: str, total_steps: Any) -> Any:
-    """The length of a run, which is needed.
-
-    Args:
-      why: it is needed.
-      total_steps: what was given; None for nothing.
-
-    Raises:
-      UserError: if nothing was given; as `run_length`.
-    """
+    """The length of a run, which is needed; `why` is for the error if it is None."""
     if total_steps is None:
         raise UserError(
             f"{why}: pass total_steps, how many updates the run will have; where that is not known "
@@ -135,19 +120,6 @@ def scale_by_drawn_rate(spread: float) -> optax.GradientTransformation:
     In meta-training it makes a rule correct learning rates that are too high or too low. The key
     is the sum of the initial params, bit for bit: runs that start alike, such as an antithetic
     pair, draw the same number. The state holds it for a run that is resumed.
-
-    Args:
-      spread: at least 1.
-
-    Raises:
-      UserError: for a spread below 1.
-
-    Example:
-      >>> params = jnp.array([0.3, -0.2])
-      >>> optimizer = scale_by_drawn_rate(2.0)
-      >>> step, _ = optimizer.update(jnp.ones(2), optimizer.init(params))
-      >>> bool((0.5 <= step).all() and (step <= 2.0).all())
-      True
     """
     spread = number(1)("inner.rate_spread", spread)
 

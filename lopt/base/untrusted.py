@@ -30,19 +30,13 @@ _DEEPEST = 16
 def require_modest(part: Part, coefficients: int | None = None) -> None:
     """Refuse a part that would take long to make, or to trace.
 
-    Args:
-      part: the text or config.
-      coefficients: how many a theta has that is said to be of this part.
+    These are numbers above 10^8, a sequence or a depth above 64, parts and sequences more than 16
+    deep within each other, or more channels than a theta of so many coefficients can be of.
 
-    Raises:
-      UserError: for a number above 10^8, a sequence or a depth above 64, parts and sequences more
-        than 16 deep within each other, or more channels than the coefficients can be of.
-
-    Example:
-      >>> require_modest("transformer(depth=1000)")
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: what a file names may have depth up to 64
+    >>> require_modest("transformer(depth=1000)")
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: what a file names may have depth up to 64
     """
     _require_modest("parts", part, 0)
     if coefficients is not None and isinstance(part, str | Mapping | ConfigDict):

@@ -25,15 +25,10 @@ def import_function(name: str) -> Callable[..., Any]:
     """Import the function or class that `"module:function"` names.
 
     The module is found as by `import`: in the current folder under `python -m`, in installed
-    packages, in `PYTHONPATH`.
+    packages, in `PYTHONPATH`. Within `from_a_file` it must have been named elsewhere before.
 
-    Raises:
-      UserError: if the module cannot be imported or has no such function; within `from_a_file`, if
-        it was named nowhere else before.
-
-    Example:
-      >>> import_function("math:hypot")(3, 4)
-      5.0
+    >>> import_function("math:hypot")(3, 4)
+    5.0
     """
     if _IN_A_FILE.get() and name not in TRUSTED:
         raise UserError(
@@ -72,15 +67,11 @@ def trust_class(made: Any) -> None:
 
 
 def name_of_class(kind: type) -> str:
-    """The name by which `import_function` finds a class.
+    """The name by which `import_function` finds a class, which must be at the top of its module.
 
-    Raises:
-      UserError: for a class within a function or another class.
-
-    Example:
-      >>> from fractions import Fraction
-      >>> name_of_class(Fraction)
-      'fractions:Fraction'
+    >>> from fractions import Fraction
+    >>> name_of_class(Fraction)
+    'fractions:Fraction'
     """
     if "." in kind.__qualname__:
         raise UserError(

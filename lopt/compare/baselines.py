@@ -30,11 +30,7 @@ class Baseline:
 
 
 def sm3(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """`optax.sm3`, which takes no schedule, with one.
-
-    Args:
-      learning_rate: a number or a schedule.
-    """
+    """`optax.sm3`, which takes no schedule, with one."""
     return optax.chain(optax.scale_by_sm3(), optax.scale_by_learning_rate(learning_rate))
 
 

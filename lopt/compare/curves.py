@@ -11,13 +11,10 @@ Batches make single losses noisy; a longer window would delay curves by more ste
 
 
 def smooth(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... steps"]:
-    """Each loss with those before it, averaged over a window; its last value is the final loss.
+    """Each loss averaged with those of a window before it; its last value is the final loss.
 
     The first values are means over the steps there are. From the first loss that is not finite
     on, a curve is infinite.
-
-    >>> smooth(np.array([4.0, 2.0, np.nan, 1.0]))
-    array([ 4.,  2., inf, inf])
     """
     losses = np.asarray(losses, np.float64)
     steps = losses.shape[-1]
@@ -31,11 +28,7 @@ def smooth(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... ste
 
 
 def steps_to(curve: Float[np.ndarray, " steps"], loss: float) -> float:
-    """The first step, counted from one, at which a curve is at a loss or below; or infinity.
-
-    >>> steps_to(np.array([3.0, 2.0, 1.0, 2.0]), 2.5)
-    2.0
-    """
+    """The first step, counted from one, at which a curve is at a loss or below; or infinity."""
     reached = curve <= loss
     return float(reached.argmax() + 1) if reached.any() else float("inf")
 
@@ -47,11 +40,6 @@ def speedup(reference: Float[np.ndarray, " steps"], other: Float[np.ndarray, " s
     Where the other never gets there, it is the steps that the reference needs to the other's final
     loss over all steps: a factor below one, and the smallest, one over the steps, for a run that
     diverged (whatever it reached before).
-
-    Example:
-      >>> slow, fast = np.array([8.0, 4.0, 2.0, 1.0]), np.array([4.0, 1.0, 0.5, 0.1])
-      >>> speedup(slow, fast), speedup(fast, slow), speedup(slow, slow)
-      (2.0, 0.5, 1.0)
     """
     # A factor of zero or infinity would take over every mean: the ends are 1 / steps and steps.
     target, steps = reference[-1], len(reference)

@@ -124,9 +124,8 @@ def offered(given: Sequence[Entry], schedules: Sequence[str]) -> tuple[str, ...]
 
     All that are tuned are tried with them, so that no entry is ahead by its schedule alone.
 
-    Example:
-      >>> offered(entries(["adamw", "base"]), ["cosine"])
-      ('cosine', 'linear')
+    >>> offered(entries(["adamw", "base"]), ["cosine"])
+    ('cosine', 'linear')
     """
     return tuple(dict.fromkeys((*schedules, *(e.schedule for e in given if e.schedule))))
 

@@ -75,8 +75,7 @@ class Search:
 def coarse(search: Search | None, budget: Budget) -> list[Setting]:
     """The settings that an optimizer is tried at first; of one that is run as it is, the only one.
 
-    Of each schedule and weight decay all rates but two are spread evenly on a log axis; of fewer
-    than five all are.
+    Of each schedule and weight decay they are all rates but two; of fewer than five all.
     """
     if search is None:
         return [Setting()]
@@ -87,11 +86,7 @@ def coarse(search: Search | None, budget: Budget) -> list[Setting]:
 
 
 def finer(budget: Budget, trials: Sequence[Trial], measure: str) -> list[Setting]:
-    """The settings that it is tried at then, given its first trials, if trials are left.
-
-    They lie halfway to the neighbours of the best rate of each schedule and weight decay, or beyond
-    it if it is at an edge.
-    """
+    """The settings that it is tried at then, given its first trials, if trials are left."""
     if len(trials) == budget.trials or trials[0].setting.learning_rate is None:
         return []
     found = []

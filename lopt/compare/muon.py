@@ -36,19 +36,7 @@ def muon(
 
 
 def hidden_matrices(spec: PermutationSpec) -> PyTree[Dimensions | None]:
-    """The axes of each tensor that are read and that are written; None if Adam is to train it.
-
-    Example:
-      >>> from lopt.symmetry import Axes
-      >>> table = Axes("words", "h", roles=("entry", "output"))
-      >>> axes = {"table": table, "w": Axes("h", "k"), "b": Axes("k")}
-      >>> spec = PermutationSpec(axes, {"words": 9, "h": 4, "k": 5}, fixed=["words"])
-      >>> for name, found in hidden_matrices(spec).items():
-      ...     print(name, found)
-      b None
-      table None
-      w MuonDimensionNumbers(reduction_axis=(0,), output_axis=(1,))
-    """
+    """The axes of each tensor that are read and that are written; None if Adam is to train it."""
     found = [_dimensions(m) if m.kind in ("hidden", "input") else None for m in matrices(spec)]
     return jax.tree.unflatten(jax.tree.structure(spec.axes), found)
 

@@ -17,12 +17,7 @@ _MOST_TASKS = 16  # that a file may name: each is built, and its data read, befo
 def tasks_of(learned: LearnedOptimizer, file: str) -> dict[str, Task]:
     """The tasks of a learned optimizer's meta-training, by their texts.
 
-    Args:
-      learned: what the file holds.
-      file: its name, for the message.
-
-    Raises:
-      UserError: if it does not say; as `lopt.tasks.build_untrusted`.
+    A file that does not say them raises a `UserError`, as what `build_untrusted` refuses.
     """
     part = learned.provenance.get("task")
     part = parse(part) if isinstance(part, str) else part

@@ -23,11 +23,7 @@ _POINTS = 100  # steps of a curve that are written
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write the reports to a folder, each file whole or not at all.
-
-    Raises:
-      OSError: if they cannot be written.
-    """
+    """Write the reports to a folder, each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = figures(results)
     for name, figure in pictures.items():

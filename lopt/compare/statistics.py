@@ -39,10 +39,6 @@ def interquartile_mean(
     The interval resamples the tasks and, independently, the seeds (percentile bootstrap): what is
     the same for all tasks, or for all seeds, does not average out. With one task, or one seed, it
     resamples the other only.
-
-    Example:
-      >>> interquartile_mean(np.array([[0.0, 2.0], [2.0, 100.0]])).mean
-      2.0
     """
     from scipy import stats  # when it is used: commands start a fifth sooner
 
@@ -72,16 +68,7 @@ def profile(
     """The fraction of tasks on which an optimizer needs at most so many times the least steps.
 
     These are the performance profiles of Dolan & Moré (2002) that AlgoPerf scores with
-    (arXiv 2306.07179).
-
-    Args:
-      steps: that each optimizer needs on each task; infinite where it does not get there.
-      factors: from one on.
-
-    Example:
-      >>> profile(np.array([[10.0, 40.0], [20.0, np.inf]]), np.array([1.0, 2.0]))
-      array([[1. , 1. ],
-             [0. , 0.5]])
+    (arXiv 2306.07179). Steps are infinite where an optimizer does not get there.
     """
     return np.mean(_ratios(steps)[:, :, None] <= factors, axis=1)
 

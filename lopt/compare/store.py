@@ -32,15 +32,7 @@ class TrialWarning(UserWarning):
 
 @contextmanager
 def opened(folder: str | os.PathLike, plan: Mapping[str, Any]) -> Iterator["Store"]:
-    """Hold a folder as the workdir of a comparison, and keep other processes out.
-
-    Args:
-      folder: made if it is not there.
-      plan: plain data that say what is compared.
-
-    Raises:
-      UserError: as `lopt.runs.workdir.claimed`.
-    """
+    """Hold a folder as the workdir of a comparison of a plan, and keep other processes out."""
     with claimed(Path(folder), plan, (_TRIALS, *REPORTS)) as claim:
         yield Store(claim)
 
@@ -79,11 +71,7 @@ class Store:
         ARCHIVE.write(file, arrays, _identity(task, optimizer, trial.setting))
 
     def load_times(self, task: str) -> dict[str, float]:
-        """The stored times of steps on a task, by optimizer; empty if there are none.
-
-        Warns:
-          TrialWarning: if they are damaged, and count as not stored.
-        """
+        """The stored times of steps on a task, by optimizer; none if they are damaged."""
         file = self._times_file(task)
         if not file.is_file():
             return {}

@@ -17,10 +17,8 @@ DIVERGED = 2.0
 class Setting(NamedTuple):
     """The arguments that an optimizer is tried at.
 
-    Attributes:
-      learning_rate: the peak; None for an optimizer that brings its own.
-      schedule: a name in `lopt.base.schedules.SCHEDULES`; empty if the optimizer brings its own.
-      weight_decay: None for the optimizer's default.
+    Rate and schedule are None and "" for an optimizer that brings its own, and the weight decay is
+    None for its default.
     """
 
     learning_rate: float | None = None
@@ -38,10 +36,8 @@ class Setting(NamedTuple):
 class Trial:
     """One optimizer at one setting, trained from several seeds.
 
-    Attributes:
-      setting: what it was tried at.
-      losses: of each seed and step, on the step's own batch, before the step.
-      metrics: of each seed, on the held-out split after the last step; `"loss"` among them.
+    Losses are on a step's own batch, before the step; metrics, `"loss"` among them, on the held-out
+    split after the last step.
     """
 
     setting: Setting

@@ -32,28 +32,17 @@ def folder() -> Path:
 
 
 def file_of(name: str, arguments: Mapping[str, Any]) -> Path:
-    """The file in which the arrays made from these arguments are cached.
-
-    Args:
-      name: of the data set.
-      arguments: plain data: everything that decides the arrays.
-    """
+    """The file in which the arrays are cached that are made from these arguments, plain data."""
     text = json.dumps([_FORMAT, name, arguments], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return folder() / f"{name.replace('/', '_')}-{digest}.safetensors"
 
 
 def cached(name: str, arguments: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """The arrays of a file of the cache, made and written if it is not there.
+    """The arrays of a file of the cache, made and written if it is not there or damaged.
 
-    Args:
-      name: of the data set.
-      arguments: plain data: everything that decides the arrays.
-      make: makes the arrays.
-
-    Warns:
-      CacheWarning: if the file is damaged, which then is made again, or cannot be written, which
-        costs time at the next call and nothing else.
+    The arguments, plain data, are everything that decides the arrays. What cannot be written is a
+    `CacheWarning`: it costs time at the next call and nothing else.
     """
     file = file_of(name, arguments)
     if os.path.lexists(file):

@@ -19,15 +19,9 @@ def preprocess(
     side: int | None = None,
     grey: bool = False,
 ) -> Images:
-    """Images as float32 in [0, 1], grey or not, averaged down to side × side.
+    """Images as float32 in [0, 1], grey or not, averaged down to side × side if a side is given.
 
-    Args:
-      images: bytes, with one or three channels.
-      side: of the result; by default the size stays.
-      grey: whether three channels become one.
-
-    Raises:
-      UserError: if `side` is no positive integer, or larger than the images.
+    They have one or three channels; a side that they do not have is refused.
     """
     height, width = images.shape[1:3]
     if side is not None and not integer(1, min(height, width)).holds(side):
@@ -44,33 +38,20 @@ def preprocess(
 
 
 def to_grey(images: Images) -> Images:
-    """Three channels as one grey value; one channel stays.
-
-    >>> to_grey(np.ones((2, 8, 8, 3))).shape
-    (2, 8, 8, 1)
-    """
+    """Three channels as one grey value; one channel stays."""
     if images.shape[-1] == 1:
         return images
     return images @ np.asarray(LUMA, images.dtype)[:, None]
 
 
 def resize(images: Images, side: int) -> Images:
-    """Averages over side × side equal areas, which may cut through pixels.
-
-    >>> row = np.arange(3.0).reshape(1, 1, 3, 1)
-    >>> resize(row.repeat(3, axis=1), 2)[0, 0, :, 0].round(3).tolist()
-    [0.333, 1.667]
-    """
+    """Averages over side × side equal areas, which may cut through pixels."""
     rows, columns = (area_weights(n, side).astype(images.dtype) for n in images.shape[1:3])
     return np.einsum("rh,nhwk,cw->nrck", rows, images, columns, optimize=True)
 
 
 def area_weights(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]:
-    """The fraction of each new pixel that each old one covers, along one axis; rows sum to one.
-
-    >>> area_weights(3, 2).round(3).tolist()
-    [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]
-    """
+    """The fraction of each new pixel that each old one covers, along one axis; rows sum to one."""
     old = np.arange(size + 1) / size
     new = np.arange(new_size + 1) / new_size
     overlap = np.minimum(new[1:, None], old[1:]) - np.maximum(new[:-1, None], old[:-1])

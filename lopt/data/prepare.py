@@ -31,18 +31,7 @@ _MOST_TIMES, _AT_LEAST = 100, 2**20
 
 
 def prepare(name: str, folder: Path) -> Path:
-    """Have tensorflow-datasets download and prepare a set.
-
-    Args:
-      name: of the set, with its config where it has several.
-      folder: the data folder that it is prepared in.
-
-    Returns:
-      The folder of the prepared version.
-
-    Raises:
-      UserError: for a set that tensorflow-datasets does not know, or that cannot be downloaded.
-    """
+    """Have tensorflow-datasets download and prepare a set; returns the folder of the version."""
     tfds = import_tfds()
     local = "--idx-dir takes the original files" if name in IDX_SETS else ""
     with user_errors(f"{name} cannot be downloaded and prepared", fix=local):
@@ -58,21 +47,10 @@ def prepare(name: str, folder: Path) -> Path:
 
 
 def prepare_from_idx(name: str, idx_dir: Path, folder: Path) -> Path:
-    """Write a set's original IDX files as a genuine data set of tensorflow-datasets.
+    """Write a set's original four IDX files, gzipped or not, as a data set of tensorflow-datasets.
 
     The set's own builder writes it, with its features and version; only the download is left out.
-
-    Args:
-      name: one of `IDX_SETS`.
-      idx_dir: the folder of the four IDX files, gzipped or not.
-      folder: the data folder that it is prepared in.
-
-    Returns:
-      The folder of the prepared version.
-
-    Raises:
-      UserError: for another set, files that are missing or damaged, or a set that is prepared
-        already, before anything is written.
+    A set that is prepared already is refused. Returns the folder of the version.
     """
     if name not in IDX_SETS:
         raise UserError(f"{name!r} has no IDX files; {suggest(name, IDX_SETS)}")
@@ -99,9 +77,6 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
 
     The file has two zero bytes, a type, the number of axes, the size of each axis as a big-endian
     32-bit integer, and then the numbers, the last axis fastest.
-
-    Raises:
-      UserError: if the file is missing, damaged, or holds other numbers than bytes.
     """
     if not file.exists():
         raise UserError(f"there is no {file.name} in {file.parent}")

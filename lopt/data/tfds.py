@@ -86,11 +86,7 @@ def tfds_text(dataset: str, size: int = 10_000_000, tokens: str = "bytes") -> Co
 
 
 def import_tfds() -> ModuleType:
-    """tensorflow-datasets, which leaves accelerators to JAX.
-
-    Raises:
-      UserError: if it is not installed.
-    """
+    """tensorflow-datasets, which leaves accelerators to JAX."""
     try:
         import tensorflow as tf
         import tensorflow_datasets as tfds
@@ -110,13 +106,9 @@ def data_dir() -> Path:
 
 
 def find(name: str) -> Path | None:
-    """The folder of the newest prepared version of a set, or None.
+    """The folder of the newest prepared version of a set, `mnist` or `lm1b/subwords8k`, or None.
 
-    Args:
-      name: of the set, such as `mnist`, or of one of its configs, such as `lm1b/subwords8k`.
-
-    Raises:
-      UserError: if the name is not words joined by slashes, so that it stays in `data_dir`.
+    A name that is not words joined by slashes is refused, so that it stays in `data_dir`.
     """
     if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise UserError(f"{name!r} is no name of a data set; write one such as lm1b/subwords8k")

@@ -22,12 +22,7 @@ _FEWEST, _MOST = 4, 1000
 
 
 class Sums(NamedTuple):
-    """Questions with their answers.
-
-    Attributes:
-      questions: tokens of two numbers, a plus and an equals sign.
-      answers: tokens of a number, and the end token.
-    """
+    """Tokens of questions (a number, plus, a number, equals) and of answers (a number, end)."""
 
     questions: Int[np.ndarray | Array, "sums question"]
     answers: Int[np.ndarray | Array, "sums answer"]
@@ -38,17 +33,13 @@ class Sums(NamedTuple):
 
 
 def all_sums(numbers: int) -> Sums:
-    """The sums of all ordered pairs of the numbers from 0 to `numbers` - 1.
+    """The sums of all ordered pairs of the numbers from 0 to `numbers` - 1: 4 to 1000 numbers.
 
     Numbers have leading zeros, so that all questions are of one length, and all answers.
 
-    Raises:
-      UserError: for fewer than four numbers, or more than a thousand.
-
-    Example:
-      >>> sums = all_sums(20)
-      >>> sums.questions.shape, text(sums.questions[20 * 15 + 1]), text(sums.answers[20 * 15 + 1])
-      ((400, 6), '15+01=', '16')
+    >>> sums = all_sums(20)
+    >>> sums.questions.shape, text(sums.questions[20 * 15 + 1]), text(sums.answers[20 * 15 + 1])
+    ((400, 6), '15+01=', '16')
     """
     numbers = integer(_FEWEST, _MOST)("numbers", numbers)
     pairs = [(a, b) for a in range(numbers) for b in range(numbers)]
@@ -59,11 +50,7 @@ def all_sums(numbers: int) -> Sums:
 
 
 def hold_out(sums: Sums, unseen: int, seed: int) -> tuple[Sums, Sums]:
-    """Sums in random order to train on, and so many that no network trains on.
-
-    Raises:
-      UserError: if fewer than half would be left to train on.
-    """
+    """Sums in random order, half or more to train on, and so many that no network trains on."""
     total = len(sums.questions)
     if not integer(1, total // 2).holds(unseen):
         raise UserError(f"unseen sums must be 1 to {total // 2} of the {total}, not {unseen!r}")

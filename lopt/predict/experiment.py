@@ -56,11 +56,7 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Settings":
-        """The settings of a config's block.
-
-        Raises:
-          UserError: if it cannot work.
-        """
+        """The settings of a config's block."""
         block = {"predictors": {}, "budget": {}, **config}
         parts = block["predictors"]
         if MAPPING.holds(parts):
@@ -80,13 +76,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One training of one predictor.
-
-    Attributes:
-      name: of the predictor.
-      size: the number of training networks.
-      seed: of the training.
-    """
+    """One training of one predictor, on `size` training networks."""
 
     name: str
     size: int
@@ -123,11 +113,7 @@ class Outcome:
 class Experiment:
     """Predictors, and the networks that they are trained and measured on.
 
-    Attributes:
-      settings: what is trained.
-      networks: all that splits are made of.
-      others: networks of other widths, on which nothing is trained.
-      folder: of the predictors' files.
+    Nothing is trained on `others`, networks of other widths; `folder` is for the predictors' files.
     """
 
     settings: Settings
@@ -136,11 +122,7 @@ class Experiment:
     folder: Path
 
     def __post_init__(self):
-        """Check that scores and sizes fit.
-
-        Raises:
-          UserError: if not.
-        """
+        """Check that scores and sizes fit."""
         for networks in (self.networks, *self.others.values()):
             require_scores(networks.scores, len(networks), self.settings.loss, networks.names)
         for size in self.settings.sizes:

@@ -32,11 +32,6 @@ def from_folder(folder: Path, scores: Path, spec: str) -> Networks:
         folder, and `score`; and `run`, if several are of one training run.
       spec: the weight space: `"module:function"`, a function of the params whose symmetries are
         inferred, or a JSON file that holds `PermutationSpec.to_json()`.
-
-    Raises:
-      UserError: if a file is missing or cannot be read, a network has other tensors or shapes than
-        the first or is not finite, or the CSV file does not make sense; the first is named.
-      SpecError: if the networks do not fit the spec.
     """
     rows = _rows(scores)
     params = [_read(folder, name) for name in rows]

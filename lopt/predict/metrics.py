@@ -16,10 +16,6 @@ def kendall_tau(a: Float[np.ndarray, " networks"], b: Float[np.ndarray, " networ
     """Kendall's tau-b: how many more pairs are in the same order than not, ties allowed for.
 
     Zero where one of the two does not vary, as then nothing is ordered.
-
-    Example:
-      >>> round(kendall_tau(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 3)
-      0.333
     """
     tau = stats.kendalltau(a, b).statistic
     return 0.0 if np.isnan(tau) else float(tau)
@@ -28,35 +24,21 @@ def kendall_tau(a: Float[np.ndarray, " networks"], b: Float[np.ndarray, " networ
 def r_squared(
     predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " networks"]
 ) -> float:
-    """One minus the mean squared error over the variance; NaN if the scores do not vary.
-
-    Example:
-      >>> r_squared(np.array([0.0, 0.5]), np.array([0.0, 1.0]))
-      0.5
-    """
+    """One minus the mean squared error over the variance; NaN if the scores do not vary."""
     variance = np.mean((true - true.mean()) ** 2)
     return float(1 - np.mean((predicted - true) ** 2) / variance) if variance else float("nan")
 
 
 def are_binary(scores: Float[np.ndarray, " networks"]) -> bool:
-    """Whether all scores are 0 or 1, as for networks that do something or do not.
-
-    Example:
-      >>> are_binary(np.array([0.0, 1.0, 1.0])), are_binary(np.array([0.0, 0.5]))
-      (True, False)
-    """
+    """Whether all scores are 0 or 1, as for networks that do something or do not."""
     return bool(np.isin(scores, (0, 1)).all())
 
 
 def auc(predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " networks"]) -> float:
-    """The area under the ROC curve of binary scores.
+    """The area under the ROC curve of binary scores; NaN if all scores are alike.
 
     Of all pairs of a network that scores 1 and one that scores 0, it is the fraction in which the
-    first is predicted to be higher; a tie counts as half. NaN if all scores are alike.
-
-    Example:
-      >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1]))
-      0.875
+    first is predicted to be higher; a tie counts as half.
     """
     ones = int(np.sum(true == 1))
     zeros = len(true) - ones
@@ -69,12 +51,7 @@ def auc(predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " net
 def accuracy(
     predicted: Float[np.ndarray, " networks"], true: Float[np.ndarray, " networks"]
 ) -> float:
-    """The fraction of binary scores on whose side of a half the prediction is.
-
-    Example:
-      >>> accuracy(np.array([0.2, 0.7, 0.5, 0.9]), np.array([0, 0, 1, 1]))
-      0.75
-    """
+    """The fraction of binary scores on whose side of a half the prediction is."""
     return float(np.mean((predicted >= 0.5) == (true == 1)))
 
 
@@ -85,18 +62,8 @@ def over_runs(
 ) -> Float[np.ndarray, "3 ..."]:
     """A statistic of networks and the ends of its 95 % interval, the bootstrap over training runs.
 
-    Networks of one run are not independent, and are drawn together.
-
-    Args:
-      statistic: a number or an array, of networks given as indices; an index may come several
-        times.
-      runs: which run each network is of.
-      seed: of the bootstrap.
-
-    Example:
-      >>> values = np.array([0.0, 0.0, 1.0, 1.0])
-      >>> over_runs(lambda i: float(values[i].mean()), [0, 0, 1, 1])
-      array([0.5, 0. , 1. ])
+    Networks of one run are not independent, and are drawn together. The statistic is of networks
+    given as indices, of which one may come several times.
     """
     names, of_run = np.unique(np.asarray(runs), return_inverse=True)
     members = [np.flatnonzero(of_run == i) for i in range(len(names))]

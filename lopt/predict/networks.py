@@ -63,16 +63,8 @@ def choose(
 ) -> Bool[np.ndarray, " networks"]:
     """Which networks are on the smaller side of a random split of training runs.
 
-    Two networks of one run are always on one side.
-
-    Args:
-      runs: which run each network is of.
-      fraction: of the runs that are chosen; at least one is, if there are two.
-      seed: of the choice.
-
-    Example:
-      >>> choose([7, 7, 3, 3, 5, 5], 0.3, seed=0).sum()
-      np.int64(2)
+    Two networks of one run are always on one side. The fraction is of the runs, of which at least
+    one is chosen if there are two.
     """
     names, of_run = np.unique(np.asarray(runs), return_inverse=True)
     count = min(max(1, round(fraction * len(names))), len(names) - 1)
@@ -83,11 +75,7 @@ def choose(
 def stacked(
     params: Sequence[PyTree[Array]], names: Names = None
 ) -> PyTree[Float[np.ndarray, "networks ..."]]:
-    """Params of many networks with a leading axis, from those of each.
-
-    Raises:
-      UserError: if there are none, or one has other tensors or shapes than the first; it is named.
-    """
+    """Params of many networks with a leading axis, from those of each."""
     if not params:
         raise UserError("no networks to train on")
     shapes = [{name_of(p): np.shape(x) for p, x in leaves_with_path(each)} for each in params]
@@ -106,13 +94,7 @@ def stacked(
 def require_networks(
     params: PyTree[Float[Array, "networks ..."]], spec: PermutationSpec, names: Names = None
 ) -> int:
-    """Check that stacked params are finite networks of a weight space; returns how many.
-
-    Raises:
-      SpecError: if they do not fit the spec; the first tensor is named.
-      UserError: if there are none, tensors have different numbers of them, or one holds a number
-        that is not finite, and is named with its tensor.
-    """
+    """The number of stacked networks, which are finite and fit a spec, and else are refused."""
     leaves = leaves_with_path(params)
     counts = {np.shape(x)[:1] for _, x in leaves}
     if len(counts) != 1 or counts <= {(), (0,)}:
@@ -135,12 +117,7 @@ def require_networks(
 def require_scores(
     scores: Any, count: int, loss: str, names: Names = None
 ) -> Float[np.ndarray, " networks"]:
-    """Scores that fit a loss, as an array.
-
-    Raises:
-      UserError: if the loss does not exist, there is not one score for each network, or one does
-        not fit the loss; the first is named.
-    """
+    """Scores as an array: one for each network, fit for a loss; others are refused."""
     loss = named("loss", LOSSES)("loss", loss)
     with user_errors(f"scores must be numbers, not {shown(scores)}"):
         scores = np.asarray(scores, np.float64)

@@ -24,9 +24,7 @@ _VARIES = 1e-6
 class Standard(NamedTuple):
     """Brings readings to mean zero and variance one over the training networks.
 
-    Attributes:
-      center: of each array of the readings, a mean for each channel.
-      scale: of each a standard deviation, one where a channel does not vary.
+    Each array has a center and a scale for each channel; the scale is one where it does not vary.
     """
 
     center: PyTree[Float[Array, " channels"]]
@@ -38,13 +36,7 @@ class Standard(NamedTuple):
 
 
 def standard_of(readings: PyTree[Float[np.ndarray, "networks ... channels"]]) -> Standard:
-    """The standardization of many networks' readings.
-
-    Example:
-      >>> found = standard_of(np.array([[1.0, 5.0], [3.0, 5.0]]))
-      >>> found.center, found.scale
-      (array([2., 5.]), array([1., 1.]))
-    """
+    """The standardization of many networks' readings."""
 
     def center(x: np.ndarray) -> np.ndarray:
         return np.mean(x, tuple(range(x.ndim - 1)))

@@ -22,14 +22,7 @@ WRITTEN = ("report.md", "results.json", "predictors")
 
 
 def write(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> str:
-    """Write the report to a folder, each file whole or not at all.
-
-    Returns:
-      The table of all predictors, in Markdown.
-
-    Raises:
-      OSError: if it cannot be written.
-    """
+    """Write the report, each file whole or not at all; returns its main table, in Markdown."""
     found = summaries(experiment, outcomes)
     pictures = figures(experiment, outcomes, found)
     for name, figure in pictures.items():

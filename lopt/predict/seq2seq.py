@@ -18,17 +18,7 @@ def init(key: Array, width: int, scale: Array | float = 1.0) -> PyTree[Array]:
     """Random params: kernels normal, of standard deviation scale / sqrt(width); biases zero.
 
     The cells' params are those of `flax.linen.GRUCell`: of the reset gate r, the update gate z and
-    the new state n, an input kernel `i.` and a hidden one `h.`.
-
-    Args:
-      key: what they are drawn with.
-      width: of the hidden state.
-      scale: may be traced.
-
-    Example:
-      >>> params = init(jax.random.key(0), 8)
-      >>> sorted(params["encoder"]), params["encoder"]["hn"]["kernel"].shape
-      (['hn', 'hr', 'hz', 'in', 'ir', 'iz'], (8, 8))
+    the new state n, an input kernel `i.` and a hidden one `h.`. The scale may be traced.
     """
     keys = iter(jax.random.split(key, 13))
 
@@ -105,13 +95,7 @@ def success(
 
 
 def spec_of(params: PyTree[Array]) -> PermutationSpec:
-    """The weight space of a network, inferred from its code.
-
-    Example:
-      >>> spec = spec_of(init(jax.random.key(0), 8))
-      >>> [spec.sizes[name] for name in spec.groups]
-      [8]
-    """
+    """The weight space of a network, inferred from its code."""
     sums = all_sums(4).take(np.arange(1))
     return infer_spec(lambda p: logits(p, *map(jnp.asarray, sums)), params)
 

@@ -35,11 +35,7 @@ Stacked = PyTree[Float[np.ndarray, "networks ..."]]
 
 
 class Shards:
-    """The shards of a zoo, numbered from 0; each holds networks of one width.
-
-    Attributes:
-      folder: of the zoo.
-    """
+    """The shards of a zoo, numbered from 0; each holds networks of one width."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -49,22 +45,13 @@ class Shards:
         return self.folder / SHARDS / f"{number:05d}.safetensors"
 
     def write(self, number: int, params: Stacked, records: Sequence[Record]) -> None:
-        """Write a shard, whole or not at all: its networks and a record of each.
-
-        Raises:
-          UserError: if a network is not finite.
-          OSError: if it cannot be written.
-        """
+        """Write a shard, whole or not at all: its networks, all finite, and a record of each."""
         path = self.file(number)
         path.parent.mkdir(exist_ok=True)
         ARCHIVE.write(path, params, {"networks": list(records)})
 
     def read(self, number: int) -> tuple[Stacked, list[Record]]:
-        """The params and the records of a shard's networks.
-
-        Raises:
-          UserError: if the shard is missing or damaged; it is named.
-        """
+        """The params and the records of a shard's networks."""
         with ARCHIVE.reading(self.file(number)) as (params, contents):
             records = contents["networks"]
             if not isinstance(records, list) or not records or not all(map(_is_record, records)):
@@ -84,11 +71,7 @@ class Shards:
         write_atomically(self.folder / INDEX, json.dumps(index, indent=1) + "\n")
 
     def __iter__(self) -> Iterator[tuple[Stacked, list[Record]]]:
-        """Read all shards of a finished zoo in order.
-
-        Raises:
-          UserError: if there is no index, it is damaged, or the zoo is not finished; and as `read`.
-        """
+        """Read all shards of a finished zoo in order."""
         path = self.folder / INDEX
         if not path.is_file():
             raise UserError(
@@ -111,13 +94,7 @@ class Shards:
 def from_zoo(folder: Path, target: str = "test_success") -> dict[int, Networks]:
     """The networks of a finished zoo for each width, in the order of the zoo.
 
-    Args:
-      folder: where `index.json` is.
-      target: the key of the records whose value is the score.
-
-    Raises:
-      UserError: if there is no zoo, it is not finished, a shard is missing or damaged, or the
-        records have no such target.
+    The target is the key of the records whose value is the score.
     """
     shards: dict[int, list[tuple[Stacked, list[Record]]]] = {}
     for params, records in Shards(folder):

@@ -17,11 +17,9 @@ class Summary:
     """The results of a predictor at one number of training networks.
 
     Attributes:
-      taus: Kendall's tau on the test for each seed.
+      taus: Kendall's tau on the test for each seed, likewise `r_squared`, `aucs` and `accuracies`;
+        the last two are empty for scores that are not binary.
       tau: their mean, with an interval over the runs of the test at the largest size.
-      r_squared: for each seed.
-      aucs: the area under the ROC curve for each seed, of binary scores; empty for others.
-      accuracies: likewise.
       behind_the_best: how far the mean tau is behind that of the best predictor, with an interval
         over the runs of the test, in pairs, at the largest size; zero for the best itself.
       taus_at_other_widths: the taus on networks of each other width.

@@ -39,14 +39,7 @@ _BOUNDS = dict.fromkeys(
 
 
 class Hyperparameters(NamedTuple):
-    """The numbers in which runs differ, an array each.
-
-    Attributes:
-      learning_rate: of Adam.
-      init_scale: of the kernels, see `seq2seq.init`.
-      sums: how many of the sums a run trains on.
-      seed: of its initial params and batches.
-    """
+    """The numbers in which runs differ, an array each; a run trains on so many of the sums."""
 
     learning_rate: Float[np.ndarray | Array, " runs"]
     init_scale: Float[np.ndarray | Array, " runs"]

@@ -16,11 +16,7 @@ _WHAT = "The tasks that optimizers are meta-trained and compared on."
 
 
 def main(arguments: Sequence[str]) -> None:
-    """List all tasks and data sets, or show the params of one task.
-
-    Raises:
-      UserError: for words that say neither, or a task that cannot be made.
-    """
+    """List all tasks and data sets, or show the params of one task."""
     parser = ArgumentParser(prog="python -m lopt.tasks", description=_WHAT)
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("show", help="print the params of a task with their neuron groups")

@@ -16,12 +16,7 @@ Images = Float[Array, "batch height width channels"]
 
 
 class Block(nn.Module):
-    """A block of a CNN; those derived from it say what is in it.
-
-    Attributes:
-      width: the channels of the output.
-      stride: 2 to halve the side.
-    """
+    """A block of a CNN; those derived from it say what is in it. A stride of 2 halves the side."""
 
     width: int
     stride: int = 1

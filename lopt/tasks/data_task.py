@@ -100,12 +100,8 @@ def mean_over(
 ) -> dict[str, Float[Array, ""]]:
     """Weighted means of what is measured of each example, `chunk` examples at a time.
 
-    Args:
-      measure: examples -> values of each, by name.
-      examples: a pytree of arrays with a leading axis of examples.
-      weights: of the examples in the mean.
-      chunk: how many examples are measured at once; it bounds the memory, of which an evaluation of
-        many runs at once needs that many times more.
+    The chunk bounds the memory, of which an evaluation of many runs at once needs that many times
+    more.
     """
     number = len(weights)
     chunk = min(chunk, number)

@@ -39,14 +39,7 @@ def data_table() -> Table:
 
 
 def show(part: str) -> RenderableType:
-    """A task's params with their neuron groups, and the groups.
-
-    Args:
-      part: a name in `TASKS`, with arguments.
-
-    Raises:
-      UserError: as the task's function.
-    """
+    """A task's params with their neuron groups, and the groups."""
     task = build(TASKS, part)
     params, _ = jax.eval_shape(task.init, jax.random.key(0))
     spec = task.spec

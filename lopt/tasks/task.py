@@ -73,11 +73,7 @@ class Task(abc.ABC):
 
 
 def initial_loss(task: Task, runs: int = 8) -> Float[Array, ""]:
-    """The mean loss of fresh params, over some runs.
-
-    Raises:
-      UserError: if it is not finite.
-    """
+    """The mean loss of fresh params, over some runs; one that is not finite is refused."""
     mean = jnp.mean(_initial_losses(task, jax.random.split(jax.random.key(0), runs)))
     if not jnp.isfinite(mean):
         raise UserError(f"the task's loss is {mean} at the start; check its data and its scale")

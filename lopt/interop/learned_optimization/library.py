@@ -17,11 +17,7 @@ ANY = Parts(f"part of {LIBRARY}")
 
 
 def imported(module: str) -> ModuleType:
-    """A module of the library.
-
-    Raises:
-      UserError: if the library, or what it imports, is not installed.
-    """
+    """A module of the library, which may not be installed: then a `UserError`."""
     try:
         return importlib.import_module(f"{LIBRARY}.{module}")
     except ModuleNotFoundError as error:

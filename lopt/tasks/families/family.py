@@ -120,11 +120,7 @@ def log_uniform(key: Array, limits: Range, shape: tuple[int, ...] = ()) -> Float
 def require_range(
     family: str, name: str, limits: Range, least: float, greatest: float = math.inf
 ) -> Range:
-    """A pair of numbers in order, between bounds.
-
-    Raises:
-      UserError: if it is anything else.
-    """
+    """A pair of numbers in order, between bounds; anything else is refused."""
     try:
         low, high = limits
         if least <= low <= high <= greatest:
@@ -145,13 +141,7 @@ def varied_by(task: Task) -> Task:
 def vary(family: str, task: Varied, field: str = "") -> Task:
     """The task that a family varies, made from its config if it is one.
 
-    Args:
-      family: the family's name.
-      task: a task, its text or its config.
-      field: the field of the task's view that the family changes, if it changes one.
-
-    Raises:
-      UserError: for an unknown task, or one without what the family varies.
+    A task without the field of its view that the family changes is refused.
     """
     from lopt.tasks.registry import TASKS  # which this family is in, with all that it can vary
 
