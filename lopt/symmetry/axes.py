@@ -106,38 +106,35 @@ class Axes:
 def parse_axis(text: str) -> Axis:
     """An axis from its text, the inverse of `str`; raises `UserError` for text that is no axis."""
     tokens = re.findall(r"[+*()]|[^+*()]+", text)
-    axis = _parse_sum(tokens, text)
+    axis = _parse(tokens, text)
     if tokens:
         raise UserError(f"cannot read the axis {text!r}: unexpected {tokens[0]!r}")
     return axis
 
 
+# The operators by precedence, the weakest first.
+_OPERATORS: tuple[tuple[str, Any], ...] = (("+", Sum), ("*", Product))
+
+
 # A parser by recursive descent: each function removes what it reads from the tokens.
-
-
-def _parse_sum(tokens: list[str], text: str) -> Axis:
-    parts = [_parse_product(tokens, text)]
-    while tokens[:1] == ["+"]:
+def _parse(tokens: list[str], text: str, level: int = 0) -> Axis:
+    if level == len(_OPERATORS):
+        return _parse_operand(tokens, text)
+    sign, kind = _OPERATORS[level]
+    operands = [_parse(tokens, text, level + 1)]
+    while tokens[:1] == [sign]:
         del tokens[0]
-        parts.append(_parse_product(tokens, text))
-    return parts[0] if len(parts) == 1 else Sum(tuple(parts))
+        operands.append(_parse(tokens, text, level + 1))
+    return operands[0] if len(operands) == 1 else kind(tuple(operands))
 
 
-def _parse_product(tokens: list[str], text: str) -> Axis:
-    factors = [_parse_factor(tokens, text)]
-    while tokens[:1] == ["*"]:
-        del tokens[0]
-        factors.append(_parse_factor(tokens, text))
-    return factors[0] if len(factors) == 1 else Product(tuple(factors))
-
-
-def _parse_factor(tokens: list[str], text: str) -> Axis:
+def _parse_operand(tokens: list[str], text: str) -> Axis:
     if not tokens or tokens[0] in "+*)":
         raise UserError(f"cannot read the axis {text!r}: a name is missing")
     first = tokens.pop(0)
     if first != "(":
         return first
-    axis = _parse_sum(tokens, text)
+    axis = _parse(tokens, text)
     if not tokens:
         raise UserError(f"cannot read the axis {text!r}: a parenthesis is not closed")
     del tokens[0]
@@ -164,11 +161,11 @@ def fold(
 
 def groups_of(axis: Axis) -> tuple[str, ...]:
     """The group names in an axis, in the order in which they occur, repeats included."""
-    return fold(axis, lambda name: (name,), _joined, _joined)
 
+    def joined(names: list[tuple]) -> tuple:
+        return tuple(itertools.chain(*names))
 
-def _joined(names: list[tuple]) -> tuple:
-    return tuple(itertools.chain(*names))
+    return fold(axis, lambda name: (name,), joined, joined)
 
 
 def size_of(axis: Axis, sizes: Mapping[str, int]) -> int:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lopt.symmetry.families import REDUCTIONS
 from lopt.symmetry.walk import Equation
@@ -69,16 +69,8 @@ def multiplied(equation: Equation, numbers: Any, dropped: Sequence[int] = ()) ->
     ]
 
 
-class LookUp(NamedTuple):
-    """How a gather reads its operand."""
-
-    picked: list[int]  # the operand's axes of which some entries are read, at computed positions
-    operand: Places  # where its axes go
-    indices: Places  # where those of the indices go
-
-
-def looked_up(equation: Equation) -> LookUp:
-    """In a gather."""
+def looked_up(equation: Equation) -> tuple[list[int], Places, Places]:
+    """Which axes a gather reads single entries of, and where its operand's and indices' axes go."""
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     (in_shape, _), (shape,) = equation.in_shapes, equation.out_shapes
     batching = numbers.operand_batching_dims
@@ -90,7 +82,7 @@ def looked_up(equation: Equation) -> LookUp:
     rest = [j for j in range(len(shape)) if j not in numbers.offset_dims]
     for i, j in zip(batching, numbers.start_indices_batching_dims, strict=True):
         operand[i] = (rest[j],)
-    return LookUp(picked, operand, [*((j,) for j in rest), ()])
+    return picked, operand, [*((j,) for j in rest), ()]
 
 
 def slices(equation: Equation) -> list[list[tuple[int, int, int]]]:

@@ -24,21 +24,17 @@ def has_values(atom: core.Var | core.Literal) -> bool:
     return isinstance(atom, core.Var) and 0 not in shape_of(atom)
 
 
-def live_equations(
-    jaxpr: core.Jaxpr, live: Sequence[bool]
-) -> list[tuple[core.JaxprEqn, tuple[bool, ...]]]:
-    """The equations on which the live outputs depend, each with its own live outputs."""
-    return _liveness(jaxpr, live)[0]
-
-
 def live_inputs(jaxpr: core.Jaxpr | core.ClosedJaxpr, live: Sequence[bool]) -> list[bool]:
     """Which inputs the live outputs depend on."""
     jaxpr, _ = open_jaxpr(jaxpr)
-    needed = _liveness(jaxpr, live)[1]
+    _, needed = needed_for(jaxpr, live)
     return [v in needed for v in jaxpr.invars]
 
 
-def _liveness(jaxpr: core.Jaxpr, live: Sequence[bool]) -> tuple[list, set[core.Var | core.Literal]]:
+def needed_for(
+    jaxpr: core.Jaxpr, live: Sequence[bool]
+) -> tuple[list[tuple[core.JaxprEqn, tuple[bool, ...]]], set[core.Var | core.Literal]]:
+    """The equations and values that live outputs depend on, equations with their live outputs."""
     needed = {v for v, on in zip(jaxpr.outvars, live, strict=True) if on and has_values(v)}
     found = []
     for eqn in reversed(jaxpr.eqns):
@@ -60,10 +56,6 @@ def _of_branches(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
     """A branch is chosen by the index, and any branch may be."""
     branches = [live_inputs(branch, live) for branch in params["branches"]]
     return [True, *(any(column) for column in zip(*branches, strict=True))]
-
-
-def _of_scan(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
-    return live_inputs(params["jaxpr"], scan_live_outputs(params, live))
 
 
 def scan_live_outputs(params: dict[str, Any], live: Sequence[bool]) -> list[bool]:
@@ -106,7 +98,7 @@ LIVENESS: dict[str, Callable[[dict[str, Any], Sequence[bool]], list[bool]]] = {
     **dict.fromkeys(WATCHING, lambda params, live: []),
     "cond": _of_branches,
     "custom_linear_solve": _of_solve,
-    "scan": _of_scan,
+    "scan": lambda params, live: live_inputs(params["jaxpr"], scan_live_outputs(params, live)),
     "while": _of_while,
 }
 """Which operands the live outputs of a primitive depend on, given its parameters; else on all."""

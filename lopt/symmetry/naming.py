@@ -138,7 +138,8 @@ def _names(introduced: dict[Atom, str], read: set[Atom], written: set[Atom]) -> 
         if atom.fixed == "single" and module in of_one:
             name = "output"
         if name in several & {"input", "output"}:
-            name = _told_apart(atom, module, name)
+            argument = argument_name(atom.causes) if name == "input" else ""
+            name = _plain(argument) if argument else f"{_plain(module)} {name}"
         unique = name
         while unique in names.values():
             number += 1
@@ -156,12 +157,6 @@ def _label(atom: Atom, module: str, read: bool, written: bool) -> str:
         return atom.fixed
     suffix = atom.fixed or atom.role
     return f"{_plain(module)}.{suffix}" if suffix else _plain(module)
-
-
-def _told_apart(atom: Atom, module: str, label: str) -> str:
-    """The name of one of several inputs or outputs."""
-    own = argument_name(atom.causes) if label == "input" else ""
-    return _plain(own) if own else f"{_plain(module)} {label}"
 
 
 def _plain(name: str) -> str:

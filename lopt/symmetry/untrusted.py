@@ -6,17 +6,11 @@ from typing import Any
 from lopt.symmetry.axes import size_of
 from lopt.symmetry.spec import PermutationSpec, SpecError
 
+# The most that a spec in a file may have.
 _TENSORS = 4096
-"""The most tensors of a spec."""
-
-_AXES = 32
-"""The most axes of a tensor, and the most groups and parentheses in one axis."""
-
-_DEEPEST = 64
-"""How deep params are within each other at most."""
-
-_UNITS = 10**7
-"""The most units on all axes of all tensors together: layers have an index for each."""
+_AXES = 32  # of a tensor, and groups and parentheses in one axis
+_DEEPEST = 64  # params within each other
+_UNITS = 10**7  # on all axes of all tensors together: layers have an index for each
 
 
 def spec_from_file(text: Any) -> PermutationSpec:

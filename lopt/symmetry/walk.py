@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from jax.extend import core
 
 from lopt.symmetry.constants import Constant
-from lopt.symmetry.jaxprs import has_values, live_equations, open_jaxpr, shape_of
+from lopt.symmetry.jaxprs import has_values, needed_for, open_jaxpr, shape_of
 
 V = TypeVar("V")
 
@@ -78,7 +78,7 @@ class Walk(Generic[V]):
         """
         jaxpr, consts = open_jaxpr(jaxpr)
         live = [True] * len(jaxpr.outvars) if live is None else live
-        equations = live_equations(jaxpr, live)
+        equations, _ = needed_for(jaxpr, live)
         reads = [v for eqn, _ in equations for v in eqn.invars] + jaxpr.outvars
         times = Counter(v for v in reads if isinstance(v, core.Var))
         known = dict(zip(jaxpr.constvars, map(Constant, consts), strict=True))

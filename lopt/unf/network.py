@@ -174,12 +174,8 @@ class InvariantUNF(nn.Module):
         outputs = sequence(SIZE)("outputs", self.outputs)
         tree = UNF(self.spec, self.features, self.layers, self.activation, self.kernel_init)(tree)
         leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
-        x = jnp.stack([_pool(self.activation(leaf)) for leaf in leaves])
+        x = jnp.stack([mean(x.reshape(-1, x.shape[-1]), 0) for x in map(self.activation, leaves)])
         x = x.reshape(-1) if self.pooling == "tensors" else jnp.mean(x, 0)
         for i, width in enumerate(outputs):
             x = nn.Dense(width, dtype=x.dtype)(self.activation(x) if i else x)
         return x
-
-
-def _pool(x: Float[Array, "... channels"]) -> Float[Array, " channels"]:
-    return mean(x.reshape(-1, x.shape[-1]), 0)

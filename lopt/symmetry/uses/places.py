@@ -7,7 +7,7 @@ import numpy as np
 
 from lopt.symmetry.dimensions import MOVES, looked_up, runs, slices, without
 from lopt.symmetry.families import IDENTITY, RANDOM
-from lopt.symmetry.uses.views import Value, View
+from lopt.symmetry.uses.views import Value
 from lopt.symmetry.walk import Equation, Handlers
 
 HANDLERS = Handlers()
@@ -19,7 +19,7 @@ def _random(equation: Equation, *operands: Value) -> list[Value]:
     return [Value()] * len(equation.out_shapes)
 
 
-@HANDLERS.of(*IDENTITY)
+@HANDLERS.of(*IDENTITY, "rev")
 def _same(equation: Equation, *operands: Value) -> Sequence[Value]:
     return operands
 
@@ -38,11 +38,6 @@ def _reshape(equation: Equation, x: Value, *sizes: Value) -> list[Value]:
         for i in taken:
             to[order[i]] = tuple(made)
     return [x.moved(to)]
-
-
-@HANDLERS.of("rev")
-def _reversed(equation: Equation, x: Value) -> list[Value]:
-    return [x]
 
 
 @HANDLERS.of("slice", "split")
@@ -102,11 +97,11 @@ def _picked(
 def _concatenate(equation: Equation, *operands: Value) -> list[Value]:
     axis = equation.params["dimension"]
     starts = np.cumsum([0, *(s[axis] for s in equation.in_shapes)])
-
-    def of(views: tuple[View, ...], start: int) -> list[View]:
-        return [replace(v, parts=v.parts | {(axis, int(start))}) for v in views]
-
-    views = [v for x, n in zip(operands, starts, strict=False) for v in of(x.views, n)]
+    views = [
+        replace(view, parts=view.parts | {(axis, int(start))})
+        for x, start in zip(operands, starts, strict=False)
+        for view in x.views
+    ]
     return [Value(any(x.data for x in operands), tuple(views))]
 
 
