@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lopt.base.printed import printable
+from lopt.compare.grid import scores_at
 from lopt.compare.looks import AS_IT_IS, Label, Look, ink, label_lines, looks
 from lopt.compare.results import Results
 from lopt.compare.statistics import PROFILE_END, Interval, profile
@@ -129,11 +130,7 @@ def _curve(axes: Axes, name: str, look: Look, trial: Trial, width: float, band: 
 
 
 def _sensitivity(axes: Axes, name: str, look: Look, trials: Sequence[Trial], best: Trial) -> Label:
-    of_rate = {
-        t.setting.learning_rate: t.score("final_loss")
-        for t in trials
-        if t.setting.learning_rate is not None and t.setting[1:] == best.setting[1:]
-    }
+    of_rate = scores_at(trials, best.setting[1:], "final_loss")
     at = np.array(sorted(of_rate))
     x, y = at / best.setting.learning_rate, _finite(np.array([of_rate[rate] for rate in at]))
     axes.plot(x, y, marker=".", markersize=5, linewidth=1.3, **_style(look))

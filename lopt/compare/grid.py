@@ -91,7 +91,7 @@ def finer(budget: Budget, trials: Sequence[Trial], measure: str) -> list[Setting
         return []
     found = []
     for combination in dict.fromkeys(trial.setting[1:] for trial in trials):
-        score_at = _scores_at(trials, combination, measure)
+        score_at = scores_at(trials, combination, measure)
         best = min(score_at, key=lambda rate: score_at[rate])
         found += [Setting(rate, *combination) for rate in refined([*score_at], best)]
     return found
@@ -124,14 +124,14 @@ def refined(rates: Sequence[float], best: float) -> tuple[float, float]:
 def edge(trials: Sequence[Trial], measure: str) -> str:
     """The end of its grid that the best of several rates is at: "lowest", "highest", or ""."""
     best = min(trials, key=lambda t: t.score(measure)).setting
-    rates = _scores_at(trials, best[1:], measure)
+    rates = scores_at(trials, best[1:], measure)
     if len(rates) < 2:
         return ""
     ends = {min(rates): "lowest", max(rates): "highest"}
     return ends.get(best.learning_rate or 0.0, "")
 
 
-def _scores_at(
+def scores_at(
     trials: Sequence[Trial], combination: tuple[str, float | None], measure: str
 ) -> dict[float, float]:
     """The score of each learning rate that was tried with a schedule and weight decay."""

@@ -75,10 +75,6 @@ def label_lines(axes: Axes, labels: Sequence[Label]) -> None:
     """Write labels at the right of a panel, apart from each other, each tied to its line's end.
 
     The axes must have their final scales; their limits stay.
-
-    Args:
-      axes: of the panel.
-      labels: one for each line.
     """
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     axes.set(xlim=(left, right), ylim=(low, high))

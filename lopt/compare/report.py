@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
 
 from lopt.base.atomic import replacing, write_atomically
 from lopt.base.printed import in_markdown
@@ -26,23 +27,24 @@ def write(results: Results, folder: Path) -> None:
     """Write the reports to a folder, each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = figures(results)
-    for name, figure in pictures.items():
-        with replacing(folder / f"{name}.png") as partial:
-            figure.savefig(partial, dpi=150, format="png")
+    save_pictures(pictures, folder)
     write_atomically(folder / "report.html", page(results, pictures))
     write_atomically(folder / "report.md", markdown(results, pictures))
     write_atomically(folder / "results.json", as_json(as_data(results)))
 
 
-def as_json(data: dict[str, Any]) -> str:
-    """Plain data as JSON, a list of numbers on one line.
+def save_pictures(pictures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each picture to `NAME.png`, whole or not at all."""
+    for name, figure in pictures.items():
+        with replacing(folder / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=150, format="png")
 
-    >>> print(as_json({"a": [1, 2], "b": []}))
-    {
-     "a": [1, 2],
-     "b": []
-    }
-    <BLANKLINE>
+
+def as_json(data: dict[str, Any]) -> str:
+    r"""Plain data as JSON, a list of numbers on one line.
+
+    >>> as_json({"a": [1, 2], "b": []})
+    '{\n "a": [1, 2],\n "b": []\n}\n'
     """
     text = json.dumps(data, indent=1, allow_nan=False)
     # No text holds a line break, so that these brackets are those of a list.

@@ -1,7 +1,6 @@
 """Training runs of one task: the same starts and batches for every optimizer, many at a time."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from lopt.base.schedules import SCHEDULES
 from lopt.compare.trials import Setting, Trial
 from lopt.meta.unroll import Run, init_run, step, unroll
 from lopt.tasks import Task
+from lopt.tasks.untrusted import bytes_of
 
 Maker = Callable[[optax.Schedule | None, Array | None], optax.GradientTransformation]
 """(learning rate, weight decay) -> optimizer; None for what the optimizer brings itself."""
@@ -69,14 +69,8 @@ class Program:
     """The training runs of one optimizer, compiled once for all settings and seeds.
 
     A run's learning rate, schedule and weight decay are data, so that runs of several settings
-    and seeds are trained at once. They are cut into calls that fit the memory.
-
-    Attributes:
-      runs: of the task.
-      make: makes the optimizer.
-      first: settings whose runs are trained at once, if they fit; which of a setting's values are
-        None is the same for all that will be trained.
-      together: how many runs one call trains.
+    and seeds are trained at once. They are cut into calls of `together` runs, which fit the memory.
+    Which values of the first settings are None is the same for all that will be trained.
     """
 
     def __init__(self, runs: Runs, make: Maker, first: Sequence[Setting], room: int | None = None):
@@ -140,7 +134,7 @@ class Program:
         def init(starts: Run, lane: Lane) -> PyTree[Array]:
             return self._begun(starts, lane)[1].opt_state
 
-        return _bytes(jax.tree.leaves(jax.eval_shape(init, self.runs.starts, self._first_lane)))
+        return bytes_of(jax.eval_shape(init, self.runs.starts, self._first_lane))
 
     def working_set(self) -> int:
         """Bytes of all that one step of one run computes: no less than it holds at a time."""
@@ -150,7 +144,7 @@ class Program:
 
         closed = jax.make_jaxpr(one_step)(self.runs.task, self.runs.starts, self._first_lane)
         made = (v.aval for equation in closed.jaxpr.eqns for v in equation.outvars)
-        return _bytes(a for a in made if hasattr(a, "shape"))
+        return bytes_of([a for a in made if hasattr(a, "shape")])
 
     @cached_property
     def together(self) -> int:
@@ -191,10 +185,6 @@ class Program:
             return losses.values, evaluated_params(run), run.model_state
 
         return jax.vmap(train)(lanes)
-
-
-def _bytes(arrays: Iterable[Any]) -> int:
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
 
 
 @lru_cache

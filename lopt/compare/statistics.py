@@ -20,8 +20,8 @@ class Interval(NamedTuple):
     """A mean and its 95 % bootstrap interval, NaN where there is too little to resample."""
 
     mean: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
     @property
     def is_tie(self) -> bool:
@@ -31,9 +31,7 @@ class Interval(NamedTuple):
         return self.low <= 1 <= self.high
 
 
-def interquartile_mean(
-    scores: Float[np.ndarray, "tasks seeds"],
-) -> Interval:
+def interquartile_mean(scores: Float[np.ndarray, "tasks seeds"]) -> Interval:
     """The mean of the middle half of all scores, of all tasks and seeds together.
 
     The interval resamples the tasks and, independently, the seeds (percentile bootstrap): what is
@@ -43,10 +41,10 @@ def interquartile_mean(
     from scipy import stats  # when it is used: commands start a fifth sooner
 
     if not scores.size:
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(math.nan)
     mean = float(stats.trim_mean(scores, TRIM, axis=None))
     if scores.size == 1 or not np.isfinite(scores).all():
-        return Interval(mean, math.nan, math.nan)
+        return Interval(mean)
     rng = np.random.default_rng(0)  # the same results give the same report
     tasks, seeds = (rng.integers(size, size=(_RESAMPLES, size)) for size in scores.shape)
     drawn = scores[tasks[:, :, None], seeds[:, None, :]].reshape(_RESAMPLES, -1)

@@ -44,11 +44,7 @@ class Store:
     claim: Claim
 
     def load(self, task: str, optimizer: str, setting: Setting) -> Trial | None:
-        """The stored trial, or None.
-
-        Warns:
-          TrialWarning: if it is damaged, and counts as not stored.
-        """
+        """The stored trial, or None if there is none or it is damaged."""
         file = self._file(task, optimizer, setting)
         if not file.exists():
             return None

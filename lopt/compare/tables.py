@@ -106,7 +106,7 @@ def number(value: float) -> str:
 def interval(value: Interval) -> str:
     """A mean with its interval.
 
-    >>> interval(Interval(1.5, 1.25, 2.0)), interval(Interval(1.5, float("nan"), float("nan")))
+    >>> interval(Interval(1.5, 1.25, 2.0)), interval(Interval(1.5))
     ('1.5 [1.25, 2]', '1.5')
     """
     if math.isnan(value.low):

@@ -85,15 +85,10 @@ MEASURES: Mapping[str, Callable[[Trial], np.ndarray]] = {
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The trials of an optimizer on a task, or its error.
+    """The trials of an optimizer on a task, or a line on why there are none.
 
-    Attributes:
-      trials: one for each setting that was tried.
-      error: why there are none, in a line; empty if there are.
-      at_edge: "lowest" or "highest" if the best learning rate is one of those at the end of its
-        grid; otherwise empty.
-      state_bytes: the size of the optimizer's state.
-      step_ms: milliseconds of a step of one run; NaN where it was not measured.
+    `at_edge` is "lowest" or "highest" if the best learning rate is at that end of its grid;
+    `step_ms` is NaN where it was not measured.
     """
 
     trials: tuple[Trial, ...] = ()

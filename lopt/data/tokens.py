@@ -22,10 +22,8 @@ Ids = Int[np.ndarray, " tokens"]
 class Bytes:
     """The bytes of the text in UTF-8; the vocabulary is 256.
 
-    Example:
-      >>> train, test, vocabulary = Bytes()("né", "a")
-      >>> train.tolist(), test.tolist(), vocabulary
-      ([110, 195, 169], [97], 256)
+    >>> Bytes()("né", "a")[0].tolist()
+    [110, 195, 169]
     """
 
     def __call__(self, train: str, test: str) -> tuple[Ids, Ids, int]:
@@ -36,13 +34,11 @@ class Bytes:
 class Characters:
     """Characters, the most frequent ones of the training text; token 0 is any other.
 
-    Attributes:
-      limit: the largest vocabulary.
+    The limit is that of the vocabulary.
 
-    Example:
-      >>> train, test, vocabulary = Characters(limit=3)("abracadabra", "bad")
-      >>> train.tolist(), test.tolist(), vocabulary
-      ([1, 2, 0, 1, 0, 1, 0, 1, 2, 0, 1], [2, 1, 0], 3)
+    >>> train, test, vocabulary = Characters(limit=3)("abracadabra", "bad")
+    >>> train.tolist(), test.tolist(), vocabulary
+    ([1, 2, 0, 1, 0, 1, 0, 1, 2, 0, 1], [2, 1, 0], 3)
     """
 
     limit: int = 256
@@ -55,13 +51,9 @@ class Characters:
 class Words:
     """Words and single punctuation marks, the most frequent ones; token 0 is any other.
 
-    Attributes:
-      limit: the largest vocabulary.
-
-    Example:
-      >>> train, test, vocabulary = Words(limit=3)("the cat, the dog, the end", "a dog, the end")
-      >>> train.tolist(), test.tolist(), vocabulary
-      ([1, 0, 2, 1, 0, 2, 1, 0], [0, 0, 2, 1, 0], 3)
+    >>> train, test, vocabulary = Words(limit=3)("the cat, the dog, the end", "a dog, the end")
+    >>> train.tolist(), test.tolist(), vocabulary
+    ([1, 0, 2, 1, 0, 2, 1, 0], [0, 0, 2, 1, 0], 3)
     """
 
     limit: int = 4096

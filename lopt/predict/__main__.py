@@ -64,10 +64,7 @@ def main(argv: Sequence[str]) -> None:
         "networks": _digest([networks, *others.values()]),
     }
     jobs, outcomes = experiment.jobs(), []
-    with (
-        resumable("the trainings that are done"),
-        claimed(workdir, claim, WRITTEN),
-    ):
+    with resumable("the trainings that are done"), claimed(workdir, claim, WRITTEN):
         with Progress(0, len(jobs)) as progress:
             for outcome in experiment.run():
                 outcomes.append(outcome)

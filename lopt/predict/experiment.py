@@ -9,16 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lopt.base.checks import (
-    FILE_NAME,
-    FRACTION,
-    MAPPING,
-    SIZE,
-    checked,
-    named,
-    sequence,
-    shown,
-)
+from lopt.base.checks import FILE_NAME, FRACTION, MAPPING, SIZE, checked, named, sequence, shown
 from lopt.base.errors import UserError, user_errors
 from lopt.base.parts import build, made_of
 from lopt.predict.fit import TrainingBudget, fit
@@ -90,15 +81,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a job.
+    """The result of a job: predictions for the networks of the test, and for those of other widths.
 
-    Attributes:
-      job: the job.
-      predictions: for each network of the test.
-      elsewhere: for networks of each other width, by its name.
-      seconds: that the training took.
-      epochs: until the best one, at the learning rate that was best.
-      learning_rate: that was best.
+    Epochs are those until the best one, at the learning rate that was best.
     """
 
     job: Job
@@ -174,11 +159,7 @@ class Experiment:
             yield Outcome(job, predictor.many(test.params), elsewhere, *told)
 
     def trained(self, job: Job) -> Predictor:
-        """The predictor of a job, from its file if that is there.
-
-        Raises:
-          UserError: if the file is damaged, or does not say how it was trained.
-        """
+        """The predictor of a job, from its file if that is there."""
         path = self.folder / job.file
         if path.exists():
             predictor = load(path)

@@ -11,16 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lopt.base.checks import (
-    FRACTION,
-    POSITIVE,
-    SEED,
-    SIZE,
-    checked,
-    is_sequence,
-    sequence,
-    shown,
-)
+from lopt.base.checks import FRACTION, POSITIVE, SEED, SIZE, checked, is_sequence, sequence, shown
 from lopt.base.errors import UserError
 from lopt.base.parts import build
 from lopt.predict.metrics import kendall_tau

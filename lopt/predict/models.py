@@ -52,11 +52,7 @@ class Model:
 
 @dataclass(frozen=True)
 @checked(
-    "unf",
-    channels=SIZE,
-    depth=SIZE,
-    hidden=sequence(SIZE),
-    kernel_init=named("kernel_init", INITS),
+    "unf", channels=SIZE, depth=SIZE, hidden=sequence(SIZE), kernel_init=named("kernel_init", INITS)
 )
 class UNFModel(Model):
     """An invariant universal neural functional (Zhou, Finn & Harrison, arXiv 2402.05232).

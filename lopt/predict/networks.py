@@ -22,14 +22,9 @@ Names = Sequence[str] | None
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks with their scores.
+    """Networks of one weight space with their scores; params are stacked along a leading axis.
 
-    Attributes:
-      params: each tensor with a leading axis.
-      scores: one for each network.
-      runs: the training run of each; two networks of one run never stand on both sides of a split.
-      names: of the networks, for messages.
-      spec: the weight space of one network.
+    Two networks of one run never stand on both sides of a split. The names are for messages.
     """
 
     params: PyTree[Float[np.ndarray, "networks ..."]]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lopt.base.atomic import replacing, write_atomically
-from lopt.compare.report import table
+from lopt.base.atomic import write_atomically
+from lopt.compare.report import save_pictures, table
 from lopt.compare.statistics import Interval, standard_error
 from lopt.predict.experiment import Experiment, Outcome
 from lopt.predict.figures import CAPTIONS, figures
@@ -25,9 +25,7 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> 
     """Write the report, each file whole or not at all; returns its main table, in Markdown."""
     found = summaries(experiment, outcomes)
     pictures = figures(experiment, outcomes, found)
-    for name, figure in pictures.items():
-        with replacing(folder / f"{name}.png") as partial:
-            figure.savefig(partial, dpi=150, format="png")
+    save_pictures(pictures, folder)
     write_atomically(folder / "report.md", markdown(experiment, found, list(pictures)))
     contents = json.dumps(plain(experiment, found), indent=1, allow_nan=False)
     write_atomically(folder / "results.json", contents + "\n")

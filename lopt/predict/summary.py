@@ -1,6 +1,5 @@
 """Results of predictors over seeds, with intervals over the runs of the test."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,13 +76,9 @@ def _intervals(
         return np.stack([found, found[best] - found], 1)
 
     if not resampled:
-        return [(_alone(tau), _alone(behind)) for tau, behind in statistic(everything).tolist()]
+        return [(Interval(tau), Interval(behind)) for tau, behind in statistic(everything).tolist()]
     intervals = np.moveaxis(over_runs(statistic, test.runs), 0, -1).tolist()
     return [(Interval(*tau), Interval(*behind)) for tau, behind in intervals]
-
-
-def _alone(value: float) -> Interval:
-    return Interval(value, math.nan, math.nan)
 
 
 def _summary(

@@ -120,11 +120,7 @@ class Zoo:
         self.data()
 
     def data(self) -> tuple[Sums, Sums]:
-        """The sums to train on, from which a run takes the first ones, and the unseen ones.
-
-        Raises:
-          UserError: if there are no such sums.
-        """
+        """The sums to train on, from which a run takes the first ones, and the unseen ones."""
         return hold_out(all_sums(self.numbers), self.unseen, _SUMS_SEED)
 
     def hyperparameters(self, runs: range) -> Hyperparameters:

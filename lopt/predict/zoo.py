@@ -39,16 +39,8 @@ _INDEXED = 16
 def make(zoo: Zoo, folder: Path) -> Iterator[tuple[int, np.ndarray]]:
     """Train the networks of all shards that are not there yet, in a folder that is claimed.
 
-    Args:
-      zoo: its settings.
-      folder: where shards and index go.
-
-    Yields:
-      After each shard how many runs are done, those of earlier calls included, and the success
-      rates of its networks on unseen sums.
-
-    Raises:
-      UserError: if a shard that is there is damaged.
+    Yields after each shard how many runs are done, those of earlier calls included, and the success
+    rates of its networks on unseen sums.
     """
     shards, runs_of_shards = Shards(folder), _runs_of_shards(zoo)
     done, total = 0, len(runs_of_shards)

@@ -74,7 +74,7 @@ def training_bytes(task: Task) -> int:
     params, state = jax.eval_shape(lambda task, key: task.init(key), task, key)
     batch = jax.eval_shape(lambda task, *a: task.batch(*a), task, state, key)
     computed = jax.make_jaxpr(loss)(task, params, state, batch, key)
-    return _bytes((task, batch)) + 4 * _bytes(params) + _computed_bytes(computed.jaxpr)
+    return bytes_of((task, batch)) + 4 * bytes_of(params) + _computed_bytes(computed.jaxpr)
 
 
 def _computed_bytes(jaxpr: core.Jaxpr) -> int:
@@ -82,12 +82,13 @@ def _computed_bytes(jaxpr: core.Jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         inner = [_computed_bytes(j) for j in core.jaxprs_in_params(equation.params)]
-        results = _bytes([v.aval for v in equation.outvars])
+        results = bytes_of([v.aval for v in equation.outvars])
         total += equation.params.get("length", 1) * sum(inner) if inner else results
     return total
 
 
-def _bytes(tree: PyTree[Any]) -> int:
+def bytes_of(tree: PyTree[Any]) -> int:
+    """The size of arrays, or of their shapes."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
