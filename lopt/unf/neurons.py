@@ -1,7 +1,8 @@
 """A network over neurons, whose features are second-order statistics shared over groups."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float
 
 from lopt.base.mesh import gathered
 from lopt.symmetry import PermutationSpec
-from lopt.symmetry.axes import Axis, Sum, size_of
+from lopt.symmetry.axes import Axis, Sum, fold, size_of
 from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
 _FLOOR = 1e-6
@@ -208,7 +209,7 @@ def _messages(
         mixed = jnp.tensordot(weights, stack, 1)
         means |= {i: mixed[k] for k, i in enumerate(same)}
     return {
-        size: jnp.stack([_spread(axes[i], means, first[i], sizes)[0] for i in index])
+        size: jnp.stack([_spread(axes[i], map(means.__getitem__, count(first[i]))) for i in index])
         for size, index in stacks.items()
     }
 
@@ -228,26 +229,16 @@ def _parts(axis: Axis, x: Array, sizes: Mapping[str, int]) -> list[tuple[str, Ar
     return [p for a, m in zip(axis.factors, means, strict=True) for p in _parts(a, m, sizes)]
 
 
-def _spread(
-    axis: Axis, means: Mapping[int, Array], start: int, sizes: Mapping[str, int]
-) -> tuple[Array, int]:
-    """The inverse of `_parts` for means of groups: one row for each unit, summed over factors.
+def _spread(axis: Axis, means: Iterator[Array]) -> Array:
+    """The inverse of `_parts` for the next means: one row for each unit, summed over factors."""
 
-    `means` are by the place of a part in the list of all parts; the axis' parts begin at `start`.
-    Also returns the place behind the last of them.
-    """
-    if isinstance(axis, str):
-        return means[start], start + 1
-    rows = []
-    for child in axis.parts if isinstance(axis, Sum) else axis.factors:
-        row, start = _spread(child, means, start, sizes)
-        rows.append(row)
-    if isinstance(axis, Sum):
-        return jnp.concatenate(rows), start
-    lengths = [r.shape[0] for r in rows]
-    first, *others = (
-        r.reshape(*(n if j == i else 1 for j, n in enumerate(lengths)), r.shape[-1])
-        for i, r in enumerate(rows)
-    )
-    total = sum(others, first)
-    return total.reshape(math.prod(lengths), total.shape[-1]), start
+    def outer_sum(rows: list[Array]) -> Array:
+        lengths = [r.shape[0] for r in rows]
+        first, *others = (
+            r.reshape(*(n if j == i else 1 for j, n in enumerate(lengths)), r.shape[-1])
+            for i, r in enumerate(rows)
+        )
+        total = sum(others, first)
+        return total.reshape(math.prod(lengths), total.shape[-1])
+
+    return fold(axis, lambda _: next(means), outer_sum, jnp.concatenate)

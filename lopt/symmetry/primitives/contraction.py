@@ -89,16 +89,15 @@ def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     batch_axis, channel_axis, *_ = numbers.out_spec
     out[batch_axis] = image[batch]
     out[channel_axis] = kernel[out_channel]
-    groups = params["feature_group_count"]
     if params["batch_group_count"] > 1:
         fix(image[batch], "grouped")
         fix(kernel[out_channel], "grouped")
         join([image[channel], kernel[in_channel]])
         for i in (batch_axis, channel_axis):
             out[i] = Atom(shape[i], "grouped")
-    elif groups > 1:
+    elif params["feature_group_count"] > 1:
         sides = image[channel], kernel[in_channel], kernel[out_channel]
-        out[channel_axis] = _grouped(*sides, groups, equation)
+        out[channel_axis] = _grouped(equation, *sides)
     else:
         join([image[channel], kernel[in_channel]])
 
@@ -111,18 +110,13 @@ def convolution(equation: Equation, image: Dims, kernel: Dims) -> list[Dims]:
     return [tuple(out)]
 
 
-def _grouped(
-    channels: Symbol | None,
-    in_channels: Symbol | None,
-    out_channels: Symbol | None,
-    groups: int,
-    equation: Equation,
-) -> Symbol | None:
+def _grouped(equation: Equation, *sides: Symbol | None) -> Symbol | None:
     """Unify the channels of a grouped convolution: only whole groups may be permuted.
 
     The channels of the output vary by groups, even if the kernel is the same for all of them.
     """
-    numbers = equation.params["dimension_numbers"]
+    channels, in_channels, out_channels = sides
+    numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
     in_shape, kernel_shape = equation.in_shapes
     width = in_shape[numbers.lhs_spec[1]] // groups
     out_width = kernel_shape[numbers.rhs_spec[0]] // groups

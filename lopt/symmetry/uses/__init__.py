@@ -1,7 +1,6 @@
 """How a traced function uses its tensors, which tells what they are."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 from jax.extend import core
@@ -21,10 +20,7 @@ def find_uses(jaxpr: core.ClosedJaxpr, tensors: Sequence[tuple[int, ...]]) -> Ev
     evidence = Evidence(tensors)
     whole = [tuple(frozenset([i]) for i in range(len(shape))) for shape in tensors]
     views = [Value(views=(View(t, places),)) for t, places in enumerate(whole)]
-    others = [Value(data=not _is_key(aval)) for aval in jaxpr.in_avals[len(tensors) :]]
+    keys = [jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jaxpr.in_avals]
+    others = [Value(data=not is_key) for is_key in keys[len(tensors) :]]
     UseWalk(HANDLERS, evidence)(jaxpr, [*views, *others])
     return evidence
-
-
-def _is_key(aval: Any) -> bool:
-    return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)
