@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Int, PyTree
 
 from lopt.base.checks import MAPPING, TEXT, integer, sequence
@@ -278,7 +279,9 @@ class PermutationSpec:
         biases = data.get("biases")
         if biases is not None:
             biases = {tuple(path): tuple(bias) for path, bias in biases}
-        spec = cls(_nested(tensors), data["sizes"], data["fixed"], biases)
+        # A bare tensor has an empty path.
+        tree = tensors[()] if set(tensors) == {()} else unflatten_dict(tensors)
+        spec = cls(tree, data["sizes"], data["fixed"], biases)
         if like is None:
             return spec
         spec._matched(like)
@@ -336,18 +339,6 @@ def require_spec(spec: Any) -> PermutationSpec:
             "lopt.infer_spec(loss, params, batch), or write it with PermutationSpec.for_params"
         )
     return spec
-
-
-def _nested(leaves: Mapping[tuple, Any]) -> Any:
-    if set(leaves) == {()}:
-        return leaves[()]
-    tree: dict = {}
-    for path, leaf in leaves.items():
-        node = tree
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = leaf
-    return tree
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

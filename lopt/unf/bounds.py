@@ -10,8 +10,7 @@ from lopt.symmetry.axes import size_of
 from lopt.symmetry.blocks import block_groups
 from lopt.symmetry.paths import name_of
 
-_FEW = 64
-"""So many blocks can be listed whatever the coefficients are."""
+_FEW = 64  # blocks that can be listed whatever the coefficients are
 
 
 def require_listable(spec: PermutationSpec, coefficients: int) -> None:

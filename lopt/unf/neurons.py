@@ -16,8 +16,7 @@ from lopt.symmetry import PermutationSpec
 from lopt.symmetry.axes import Axis, Sum, fold, size_of
 from lopt.symmetry.roles import COARSE_ROLES, coarse_roles
 
-_FLOOR = 1e-6
-"""A unit's mean square beside its tensor's below which it counts as zero."""
+_FLOOR = 1e-6  # of a unit's mean square beside its tensor's; below, it counts as zero
 
 
 class Statistics(NamedTuple):

@@ -9,14 +9,11 @@ from jaxtyping import Array, Float
 from lopt.unf import backend
 from lopt.unf.cpu.once import once
 
-_FOLD = 8
-"""How many slices one folding step of a long mean adds."""
+_FOLD = 8  # slices that one folding step of a long mean adds
 
-_WIDE = 2048
-"""Behind a leading axis with this many elements, XLA's CPU reduction is slower than folding."""
+_WIDE = 2048  # elements behind a leading axis from which XLA's CPU reduction is slower than folding
 
-_SMALL = 2**15
-"""Up to this many elements, the reduction is as fast, and compiles faster."""
+_SMALL = 2**15  # elements up to which the reduction is as fast, and compiles faster
 
 
 def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:

@@ -10,8 +10,7 @@ from jaxtyping import Array
 
 from lopt.unf import backend
 
-_SMALL = 2**15
-"""Up to this many elements, computing them again is cheaper than compiling a call."""
+_SMALL = 2**15  # elements up to which computing them again is cheaper than compiling a call
 
 
 def once(function: Callable[..., Array], *arrays: Array, **options: Hashable) -> Array:
