@@ -5,15 +5,13 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from lopt.base.checks import MAPPING, like, shown
+from lopt.base.checks import MAPPING, Made, like, shown
 from lopt.base.errors import UserError, suggest, user_errors
 from lopt.base.user_defined import import_function, is_user_defined, name_of_class, trust_class
-
-Made = TypeVar("Made")
 
 Part = str | Mapping[str, Any]
 """A part as text, `"name(argument=value)"`, or as a config, `{"name": ..., "argument": ...}`."""

@@ -149,7 +149,6 @@ def _interval(
 
 
 def _panels(results: Results) -> Figure:
-    """A figure with a panel for each task."""
     tasks = len(results.tasks)
     across = min(2, tasks)
     down = -(-tasks // across)

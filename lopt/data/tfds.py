@@ -159,7 +159,6 @@ def _images(
 
 
 def _image_and_label(dataset: str, info: Any) -> tuple[str, str]:
-    """The names of the two features of an image classification set."""
     image, label = info.supervised_keys or ("image", "label")
     features = dict(info.features)
     shape: tuple[int, ...] = getattr(features.get(image), "shape", ())

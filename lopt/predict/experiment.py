@@ -107,7 +107,6 @@ class Experiment:
     folder: Path
 
     def __post_init__(self):
-        """Check that scores and sizes fit."""
         for networks in (self.networks, *self.others.values()):
             require_scores(networks.scores, len(networks), self.settings.loss, networks.names)
         for size in self.settings.sizes:

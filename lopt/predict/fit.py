@@ -214,7 +214,6 @@ def _step(
     readings: Readings,
     targets: Float[Array, " batch"],
 ) -> tuple[PyTree[Array], optax.OptState]:
-    """One step of Adam on a batch."""
     network, optimizer = model.network(spec), optax.adam(rate)
 
     def total(theta: PyTree[Array], readings: Readings, targets: Array) -> Array:

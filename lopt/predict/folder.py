@@ -68,7 +68,6 @@ def _rows(file: Path) -> dict[str, tuple[float, str]]:
 
 
 def _read(folder: Path, name: str) -> PyTree[np.ndarray]:
-    """The params of a network."""
     path = folder / name
     if not path.exists():
         path = path.with_name(f"{path.name}{_SUFFIX}")

@@ -34,7 +34,6 @@ class Networks:
     spec: PermutationSpec
 
     def __post_init__(self):
-        """Check that they fit together, as `require_networks`."""
         require_networks(self.params, self.spec, self.names)
 
     def __len__(self) -> int:

@@ -155,7 +155,6 @@ def load(path: str | os.PathLike) -> Predictor:
 
 
 def _shapes_of(model: Model, spec: PermutationSpec) -> PyTree[jax.ShapeDtypeStruct]:
-    """The shapes of a network's readings."""
     params = jax.tree.map(
         lambda axes: jax.ShapeDtypeStruct(spec.shape(axes), jnp.float32), spec.axes
     )

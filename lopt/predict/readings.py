@@ -31,7 +31,6 @@ class Standard(NamedTuple):
     scale: PyTree[Float[Array, " channels"]]
 
     def __call__(self, x: Readings) -> Readings:
-        """Standardize."""
         return jax.tree.map(lambda v, c, s: (v - c) / s, x, self.center, self.scale)
 
 

@@ -103,7 +103,6 @@ def spec_of(params: PyTree[Array]) -> PermutationSpec:
 def _step(
     cell: PyTree[Array], h: Float[Array, "batch width"], token: Int[Array, " batch"]
 ) -> Float[Array, "batch width"]:
-    """The next hidden state."""
     gru = nn.GRUCell(h.shape[-1])
     return gru.apply({"params": cell}, h, jax.nn.one_hot(token, TOKENS))[0]
 

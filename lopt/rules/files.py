@@ -37,9 +37,7 @@ ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=6, hint=_HINT)
 
 @dataclass(frozen=True)
 @checked(
-    "learned optimizer",
-    learning_rate=optional(POSITIVE),
-    schedule=named("schedule", SCHEDULES),
+    "learned optimizer", learning_rate=optional(POSITIVE), schedule=named("schedule", SCHEDULES)
 )
 class LearnedOptimizer:
     """What a file of a learned optimizer holds.

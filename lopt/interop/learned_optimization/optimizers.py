@@ -75,8 +75,6 @@ def optimizer_from(
 
 
 def _transformation(made: Any, total_steps: int | None) -> optax.GradientTransformationExtraArgs:
-    """An external optimizer as an optax transformation."""
-
     def init(params: Params) -> ExternalState:
         key = jax.random.PRNGKey(0)
         state = jax.tree.map(jnp.asarray, made.init(params, num_steps=total_steps, key=key))
@@ -113,7 +111,6 @@ def _with_params(made: Any, state: Any, params: Any) -> Any:
 
 
 def _theta_of(learned: Any, path: Path) -> Theta:
-    """The meta-parameters in a file of flax' msgpack format."""
     imported("checkpoints")  # makes haiku's mappings known to flax
     with user_errors(f"{str(path)!r} holds no theta in flax' msgpack format"):
         found = serialization.msgpack_restore(path.read_bytes())

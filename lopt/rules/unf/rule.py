@@ -93,12 +93,7 @@ class UNFRule(Rule):
     output_scale: float = 0.1
 
     def __post_init__(self) -> None:
-        """Build the parts once, so that a wrong name is found before anything is compiled.
-
-        Raises:
-          UserError: for an unknown part, a nominal direction of several channels, widths or time
-            scales that are not positive, or no features.
-        """
+        """Build the parts once, so that a wrong name is found before anything is compiled."""
         if not isinstance(self.layers, str | list | tuple):
             raise UserError(f"unf: layers must be a name, or one for each, not {self.layers!r}")
         if not isinstance(self.layers, str):
