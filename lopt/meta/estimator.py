@@ -62,11 +62,7 @@ class Metrics(NamedTuple):
 
 
 def normalized(weights: Sequence[float] | None, problems: int) -> list[float]:
-    """The weights of problems, scaled to a sum of one; equal ones if none are given.
-
-    Raises:
-      UserError: if they are not a number of at least 0 for each, or all zero.
-    """
+    """The weights of problems, scaled to a sum of one; equal ones if none are given."""
     given = sequence(number(0))("weights", (1.0,) * problems if weights is None else weights)
     if len(given) != problems:
         raise UserError(f"{len(given)} weights and {problems} problems; give one for each")

@@ -62,13 +62,12 @@ class Report(NamedTuple):
 def one_ahead(steps: Iterator[Item]) -> Iterator[Item]:
     """Every item, each when the one after it was taken from `steps`.
 
-    Example:
-      >>> for item in one_ahead(print("sent", i) or i for i in range(2)):
-      ...     print("read", item)
-      sent 0
-      sent 1
-      read 0
-      read 1
+    >>> for item in one_ahead(print("sent", i) or i for i in range(2)):
+    ...     print("read", item)
+    sent 0
+    sent 1
+    read 0
+    read 1
     """
     pending: list[Item] = []
     for item in steps:

@@ -12,15 +12,10 @@ from lopt.meta.staggered import Antithetic, Staggered
 
 
 class NRESState(NamedTuple):
-    """The state from one truncation to the next.
+    """The state from one truncation to the next."""
 
-    Attributes:
-      staggered: the inner runs, in the order of `antithetic`.
-      noise: the perturbation of each pair's runs, (pairs, ...).
-    """
-
-    staggered: Staggered
-    noise: Theta
+    staggered: Staggered  # in the order of `antithetic`
+    noise: Theta  # the perturbation of each pair's runs, (pairs, ...)
 
 
 @dataclass(frozen=True)

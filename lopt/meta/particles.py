@@ -31,13 +31,8 @@ on the CPU ("The program of a meta-step" in docs/research-log.md).
 def particle_mesh(particles: int) -> Mesh | None:
     """A mesh over all devices of all processes; None where there is but one device.
 
-    An even number of devices is halved: one half for each sign of the perturbations.
-
-    Args:
-      particles: inner runs at a time.
-
-    Raises:
-      UserError: if the particles cannot be spread evenly.
+    An even number of devices is halved: one half for each sign of the perturbations. A `UserError`
+    if the particles, inner runs at a time, cannot be spread evenly.
     """
     devices = np.array(jax.devices())
     if devices.size == 1:
@@ -101,12 +96,8 @@ def over_particles(
 ) -> Any:
     """Call `function(task, *alike, *particle)` for every particle: vmapped, spread over the mesh.
 
-    Args:
-      problem: whose task and mesh.
-      function: what is done with one particle.
-      *particles: pytrees with a leading axis of particles, a multiple of the mesh's size.
-      alike: pytrees that all particles are given. The function must take traced arrays as
-        arguments, and not from where it is defined.
+    Particles lie along a leading axis, a multiple of the mesh's size. The function must take
+    traced arrays as arguments, and not from where it is defined.
     """
     spec = None if problem.mesh is None else _particles(problem.mesh)
     return _over(problem, function, spec, alike, particles)
@@ -124,13 +115,8 @@ def measure(
 ) -> tuple[Float[Array, " particles"], Bool[Array, " particles"], Metrics]:
     """The meta-loss of each particle, and whether it is lost.
 
-    Losses are held at a limit that stands for NaN as well. A particle is lost if its last loss is
-    above the limit and no lower than its first: it is not on the way back.
-
-    Args:
-      problem: whose scale and objective.
-      losses: of each inner step, with a leading axis of particles.
-      limit: the cap, in scaled losses.
+    Losses are held at `limit`, in scaled losses, which stands for NaN as well. A particle is lost
+    if its last loss is above the limit and no lower than its first: it is not on the way back.
     """
     scaled = losses.values / problem.scale
     above = ~(scaled < limit)
@@ -161,13 +147,7 @@ def es_gradient(
     """mean_i noise_i (L_i+ - L_i-) / (2 sigma^2), of the structure of theta.
 
     Over devices it is the sum of what each has of it: the one thing of theta's size that a
-    meta-step communicates.
-
-    Args:
-      problem: whose mesh.
-      noise: perturbations, or sums of them, with a leading axis of pairs.
-      means: the loss L of each particle, in the order of `antithetic`.
-      sigma: standard deviation of one perturbation.
+    meta-step communicates. L is in `means`, in the order of `antithetic`.
     """
     scale = 2 * sigma**2 * (means.shape[0] // 2)
 

@@ -14,15 +14,10 @@ from lopt.tasks import Task
 
 
 class PESState(NamedTuple):
-    """The state from one truncation to the next.
+    """The state from one truncation to the next."""
 
-    Attributes:
-      staggered: the inner runs, in the order of `antithetic`.
-      xi: the sum of each pair's perturbations since its runs started, (pairs, ...).
-    """
-
-    staggered: Staggered
-    xi: Theta
+    staggered: Staggered  # in the order of `antithetic`
+    xi: Theta  # the sum of each pair's perturbations since its runs started, (pairs, ...)
 
 
 @dataclass(frozen=True)

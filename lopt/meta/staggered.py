@@ -29,14 +29,10 @@ from lopt.tasks import Task
 
 
 class Staggered(NamedTuple):
-    """Runs between two truncations, with a leading axis of particles.
-
-    Attributes:
-      runs: the inner runs.
-      remaining: truncations until each run ends and a new one takes its place.
-    """
+    """Runs between two truncations, with a leading axis of particles."""
 
     runs: Run
+    # truncations until each run ends and a new one takes its place.
     remaining: Int[Array, " particles"]
 
 
@@ -102,15 +98,7 @@ class Truncated(Estimator):
     def init_runs(
         self, problem: Problem, theta: Theta, key: Array, over: Callable[..., Any], count: int
     ) -> Staggered:
-        """Runs before their first step.
-
-        Args:
-          problem: what they are runs of.
-          theta: of the optimizer that they start with.
-          key: another key gives other runs.
-          over: `over_pairs` for a run a pair, `over_particles` for a run a particle.
-          count: how many.
-        """
+        """Runs before their first step, a run a pair `over` pairs, or a run a particle."""
         length_key, run_key = jax.random.split(key)
 
         def one(task: Task, theta: Theta, key: Array, length: Array) -> Staggered:
@@ -156,19 +144,10 @@ class Antithetic(Truncated):
         staggered: Staggered,
         key: Array,
     ) -> tuple[Theta, Staggered, Bool[Array, " pairs"], Metrics]:
-        """One truncation of all runs, and its part of the gradient.
+        """One truncation of all runs: the gradient, the runs after it and which pairs are fresh.
 
-        Args:
-          problem: what they are runs of.
-          theta: the meta-parameters.
-          noise: the perturbation of each pair in this truncation.
-          credited: what the losses of each pair are multiplied by.
-          staggered: the runs before the truncation, in the order of `antithetic`.
-          key: of the runs that take the place of those that end.
-
-        Returns:
-          The gradient, the runs after the truncation, which pairs of them are fresh, and the
-          metrics.
+        `noise` is the perturbation of each pair, `credited` what its losses are multiplied by; the
+        runs that take the place of those that end are drawn with `key`.
         """
 
         def one(task: Task, theta: Theta, run: Run) -> tuple[Run, Losses]:
@@ -192,8 +171,7 @@ def restart(
 ) -> tuple[Staggered, Bool[Array, " particles"], Float[Array, ""]]:
     """Runs after a truncation, fresh ones in place of those that are over or lost.
 
-    Returns:
-      The runs, which of them are fresh, and the fraction that was lost before its end.
+    Also which of them are fresh, and the fraction that was lost before its end.
     """
     over = staggered.remaining <= 1
     ended = over | lost

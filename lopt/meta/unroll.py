@@ -11,35 +11,21 @@ from lopt.tasks import Task
 
 
 class Run(NamedTuple):
-    """An inner run between two steps.
-
-    Attributes:
-      params: the model's weights.
-      model_state: batch statistics and the like.
-      opt_state: the optimizer's state.
-      step: how many steps were taken.
-      length: how many steps the run is to have.
-      key: of the run's data and noise, together with the step.
-    """
+    """An inner run between two steps."""
 
     params: PyTree[Array]
-    model_state: PyTree[Array]
+    model_state: PyTree[Array]  # batch statistics and the like
     opt_state: PyTree[Array]
-    step: Int[Array, ""]
-    length: Int[Array, ""]
-    key: Array
+    step: Int[Array, ""]  # how many were taken
+    length: Int[Array, ""]  # how many steps the run is to have
+    key: Array  # of the run's data and noise, together with the step
 
 
 class Losses(NamedTuple):
-    """The losses of a run's steps.
+    """The losses of a run's steps."""
 
-    Attributes:
-      values: of each step's batch, before the step.
-      fraction: of the run that was over then, from 0 to below 1.
-    """
-
-    values: Float[Array, "*particles steps"]
-    fraction: Float[Array, "*particles steps"]
+    values: Float[Array, "*particles steps"]  # of each step's batch, before the step
+    fraction: Float[Array, "*particles steps"]  # of the run that was over then, below 1
 
 
 def init_run(
@@ -50,11 +36,7 @@ def init_run(
 ) -> Run:
     """A run before its first step; the same key gives the same params and the same data.
 
-    Args:
-      task: what it trains.
-      optimizer: what it is trained with.
-      key: another key gives another run.
-      length: how many steps the run is to have; the optimizer gets it as `total_steps`.
+    The optimizer gets `length`, the steps that the run is to have, as `total_steps`.
     """
     init_key, run_key = jax.random.split(key)
     params, model_state = task.init(init_key)

@@ -21,15 +21,9 @@ Parts = Sequence[tuple[MetaTraining, int]]
 def extend(workdir: Path, config: Mapping[str, Any], finished: bool) -> None:
     """Let a folder be the workdir of the same run with more meta-steps.
 
-    Nothing is done for a run that has this length already, as when its extension is resumed.
-
-    Args:
-      workdir: of the run.
-      config: that of the run, but for `outer.steps`.
-      finished: whether the run has left its optimizer there.
-
-    Raises:
-      UserError: if there is no such run, it is longer, or it is not finished; as `only_process`.
+    `config` is that of the run, but for `outer.steps`. Nothing is done if the run has this length
+    already, as when its extension is resumed. A `UserError` if there is no such run, it is longer,
+    or it is not finished; as `only_process`.
     """
     found = saved(workdir)
     if found is None:

@@ -12,13 +12,9 @@ if TYPE_CHECKING:
 def meta_loss_figure(
     history: Mapping[int, float], validations: Mapping[int, float] | None = None
 ) -> "Figure":
-    """A picture of the meta-loss against the meta-step, with its running mean.
+    """A picture of the meta-loss by meta-step, with its running mean and validations as points.
 
     The axis of losses is logarithmic where all are positive: those of `LogLoss` need not be.
-
-    Args:
-      history: step -> meta-loss.
-      validations: step -> validation loss, drawn as points.
     """
     # imported when a run ends: its first line should not wait for it
     from matplotlib.figure import Figure

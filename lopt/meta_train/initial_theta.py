@@ -17,24 +17,14 @@ from lopt.symmetry.paths import leaves_with_path, name_of
 
 
 def load_for(name_or_path: str, rule: Rule, spec: PermutationSpec) -> LearnedOptimizer:
-    """Load an optimizer whose theta is one of a rule.
+    """Load an optimizer; raises as `lopt.load`, and if theta is of another rule or architecture.
 
-    Args:
-      name_or_path: "base", or a file that meta-training wrote.
-      rule: that is to be meta-trained.
-      spec: of the first task.
-
-    Raises:
-      UserError: if the file is of another rule, or its theta is tied to another architecture; as
-        `lopt.load`.
-
-    Example:
-      >>> from lopt.rules import RotatedRule
-      >>> spec = PermutationSpec({}, {})
-      >>> load_for("base", RotatedRule(width=4), spec)
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: base holds theta of another rule than the config's: give ...
+    >>> from lopt.rules import RotatedRule
+    >>> spec = PermutationSpec({}, {})
+    >>> load_for("base", RotatedRule(width=4), spec)
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: base holds theta of another rule than the config's: give ...
     """
     learned = load(name_or_path)
     if _given(learned.rule) != _given(rule):

@@ -36,29 +36,18 @@ _NO_VALIDATION = ConfigDict({"every": 0, "runs": 1})
 
 
 class Setup:
-    """A run of meta-training as its config says, before its first step.
-
-    Attributes:
-      config: checked by `require_settings`.
-      source: the file of the optimizer whose theta it begins with, or the name of one.
-      rule: the update rule whose theta is learned.
-      estimator: of its meta-gradient.
-      mixture: the tasks that it is learned on.
-      held_out: the tasks of the validation; none if there is no validation.
-      validation: of theta.
-      spec: of the first task; that of theta, if the rule is tied to one.
-      identity: plain data that tell the run from others: the config, and the digest of the theta
-        that it begins with.
-    """
+    """A run of meta-training as its config says, before its first step."""
 
     def __init__(self, config: ConfigDict, source: str | None):
         """Build the parts. Collective, as `lopt.runs.distributed` says.
 
-        Raises:
-          UserError: if a part cannot be built, theta does not fit all tasks, the particles cannot
-            be spread over the devices, or a task's loss is not finite at its start; as `load_for`.
+        `source` is the file, or the name, of the optimizer whose theta it begins with. Raises a
+        `UserError` if a part cannot be built, theta does not fit all tasks, the particles cannot be
+        spread over the devices, or a task's loss is not finite at its start; as `load_for`.
         """
-        self.config, self.source, self.identity = config, source, config.to_dict()
+        self.config, self.source = config, source
+        # plain data that tell the run from others: the config, and the digest of the first theta
+        self.identity = config.to_dict()
         self.rule: Rule = build(RULES, config.rule)
         self.estimator = build(ESTIMATORS, config.estimator)
         settings = config.get("validation", _NO_VALIDATION)

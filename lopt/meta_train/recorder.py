@@ -16,12 +16,7 @@ _RECENT = 50  # meta-steps that the meta-loss shown is the mean of
 
 
 class Recorder(Records):
-    """Records the report of every meta-step; a context manager.
-
-    Attributes:
-      history: step -> meta-loss, those of an earlier part of the run included.
-      validations: step -> validation loss, of each step that has one.
-    """
+    """Records the report of every meta-step; a context manager."""
 
     def __init__(
         self,
@@ -33,16 +28,13 @@ class Recorder(Records):
     ):
         """Go on after `done` of `steps` meta-steps.
 
-        Args:
-          workdir: of the run.
-          problems: a name for each; with several, their metrics are recorded apart.
-          done: meta-steps taken before.
-          steps: meta-steps in all.
-          held_out: the names of the problems of the validation, likewise.
+        `problems` are their names: with several, the metrics of each are recorded apart. So are
+        those of `held_out`, the problems of the validation.
         """
         super().__init__(workdir, done, ["meta_loss"])
         self._progress = Progress(done, steps)
         before = self.before.items()
+        # meta-losses and validation losses by step, those of an earlier part of the run included.
         self.history = {step: record["meta_loss"] for step, record in before}
         self.validations = {k: r["validation_loss"] for k, r in before if "validation_loss" in r}
         self._problems, self._held_out = tuple(problems), tuple(held_out)

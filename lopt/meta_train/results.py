@@ -53,9 +53,9 @@ def has_result(workdir: Path) -> bool:
 def write_results(
     workdir: Path, setup: Setup, lengths: Sequence[int], last: Snapshot, record: Recorder
 ) -> None:
-    """Write the results of a run: the picture, the best theta, and last the optimizer.
+    """Write the picture, the best theta, and last the optimizer.
 
-    `lengths` are the meta-steps that it had in all, before each extension and now.
+    `lengths` are the meta-steps that the run had in all, before each extension and now.
     """
     file, best_file, picture = (workdir / name for name in (RESULT, _BEST, _PICTURE))
     with replacing(picture) as partial:

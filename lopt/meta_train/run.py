@@ -40,24 +40,12 @@ def finish(
 ) -> tuple[Snapshot, Recorder | None]:
     """Take the meta-steps that a run has left, from its newest checkpoint on.
 
-    The theta that comes out is the same to the bit, however often the run was interrupted.
-
-    Args:
-      parts: what takes the meta-steps; several if the run was extended.
-      validation: of the theta of some of them.
-      start: the state of a run without checkpoints.
-      workdir: where checkpoints and records go.
-      names: of the tasks.
-      held_out: of the tasks of the validation.
-      checkpoint_every: meta-steps from one checkpoint to the next.
-      max_skipped: so many meta-steps in a row that leave theta as it was end the run.
-      claim: of the workdir, in the process that has it.
-
-    Returns:
-      The last snapshot and, in the first process, the record of the run.
+    The theta that comes out is the same to the bit, however often the run was interrupted. `parts`
+    are several if the run was extended; `start` is the state of a run without checkpoints. The
+    first process has the claim, and is returned the record.
 
     Raises:
-      UserError: if too many meta-steps in a row, or all, leave theta as it was.
+      UserError: if `max_skipped` meta-steps in a row, or all, leave theta as it was.
       SystemExit: after a signal, with a checkpoint of the step that was under way.
     """
     steps = parts[-1][1]

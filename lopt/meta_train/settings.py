@@ -33,20 +33,12 @@ _VALIDATION: Mapping[str, Check] = {"validation.every": integer(0), "validation.
 
 
 def require_settings(config: Mapping[str, Any]) -> None:
-    """Find out whether meta-training can run with a config, its parts apart.
+    """Raise a `UserError` unless meta-training can run with a config, its parts apart.
 
-    Args:
-      config: plain data, as of `ConfigDict.to_dict`.
-
-    Raises:
-      UserError: if a key is missing, or its value is of another type or out of its range.
-
-    Example:
-      >>> from ml_collections import ConfigDict
-      >>> require_settings({"seed": 0})
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: the config has no 'task'; see configs/quickstart.py
+    >>> require_settings({"seed": 0})
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: the config has no 'task'; see configs/quickstart.py
     """
     for name in _PARTS:
         part = _value_at(config, name)

@@ -88,13 +88,7 @@ class Checkpoints:
         """The newest state that can be read; `like`, if there is no checkpoint. Collective.
 
         One that cannot be read is passed over with a warning, and removed, so that the run can
-        write it again.
-
-        Args:
-          like: a state of the same run, for its structure and its place on the devices.
-
-        Raises:
-          UserError: if there are checkpoints and none can be read.
+        write it again; a `UserError` if none can. `like` gives structure and place on the devices.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)

@@ -16,11 +16,10 @@ def is_command(argv: Sequence[str], original: Sequence[str]) -> bool:
 
     `sys.argv` begins with "-m" until the module is found; `sys.orig_argv` has its name.
 
-    Example:
-      >>> is_command(["-m", "--seeds=3"], ["python", "-m", "lopt.compare", "--seeds=3"])
-      True
-      >>> is_command(["-m"], ["python", "-m", "my_project.train"])
-      False
+    >>> is_command(["-m", "--seeds=3"], ["python", "-m", "lopt.compare", "--seeds=3"])
+    True
+    >>> is_command(["-m"], ["python", "-m", "my_project.train"])
+    False
     """
     if list(argv[:1]) != ["-m"] or len(original) <= len(argv):
         return False

@@ -33,10 +33,7 @@ def run(main: Callable[[Sequence[str]], None], parts: Mapping[str, Parts] | None
     ends the process at once, unless `main` arranges for something else. So does an error: an
     orderly end would wait for threads that the error may have left waiting for each other, unless
     there are other processes, which have to be notified. What cannot be printed ends nothing.
-
-    Args:
-      main: is given the words of the command line that are no flags.
-      parts: that flags can put into the config, by their key in it; as in `ConfigFile`.
+    `main` is given the words that are no flags; `parts` are as in `ConfigFile`.
     """
 
     def guarded(argv: Sequence[str]) -> None:

@@ -30,12 +30,9 @@ class ConfigFile(flags.ArgumentParser):
     def __init__(self, name: str, argv: list[str], parts: Mapping[str, Parts] | None = None):
         """See the class.
 
-        Args:
-          name: of the flag.
-          argv: the command line, for the keys that it overrides. The flags that swap a part are
-            taken out of it: absl would refuse a value of another type than the config's.
-          parts: path of a key -> the parts that it can name, as in `{"rule": RULES}`; `*` in a path
-            stands for any key.
+        The flags that swap a part are taken out of `argv`: absl would refuse a value of another
+        type than the config's. `parts` are those that a key can name, as in `{"rule": RULES}`; `*`
+        in the path of a key stands for any key.
         """
         self._name = name
         self._swaps = list(_taken(name, argv, parts or {}))

@@ -61,15 +61,9 @@ def join(
 ) -> None:
     """Become one of the processes of a run, if it has several; to be called before JAX is used.
 
-    Args:
-      coordinator: "host:port" of the first process, the same in all of them.
-      processes: how many there are.
-      process: which this is, from 0.
-      cluster: take these three from the environment of SLURM, Open MPI, Kubernetes or Cloud TPU.
-
-    Raises:
-      UserError: if arguments are missing or make no sense, the first process does not answer, or
-        there is no such environment.
+    `coordinator` is "host:port" of the first process; `cluster` takes all three from the
+    environment of SLURM, Open MPI, Kubernetes or Cloud TPU. Raises a `UserError` if arguments
+    make no sense, the first process does not answer, or there is no such environment.
     """
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
     missing = [flag for flag, value in given.items() if value is None]

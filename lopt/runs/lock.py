@@ -30,26 +30,18 @@ def only_process(folder: str | os.PathLike) -> Iterator[None]:
     """Keep all other processes out of a folder that this one writes to; a context manager.
 
     The lock is the operating system's, on an open file: it ends with the process, whatever ends
-    that, and holds between the hosts of a shared file system where that has locks.
+    that, and holds between the hosts of a shared file system where that has locks; a warning says
+    so where it has none. The file `.lock` stays in the folder: removing it would let in two.
+    Raises a `UserError` if another process is in the folder, the folder cannot be written, or its
+    `.lock` is something else, such as a link or somebody's text.
 
-    Args:
-      folder: must be there. A small file `.lock` stays in it: removing it would let in two.
-
-    Raises:
-      UserError: at once, if another process is in the folder, which is named, the folder cannot be
-        written, or its `.lock` is not such a file: a link, for instance, or somebody's text.
-
-    Warns:
-      UserWarning: if the file system has no locks; the folder is then not guarded.
-
-    Example:
-      >>> import tempfile
-      >>> folder = tempfile.mkdtemp()
-      >>> with only_process(folder), only_process(folder):
-      ...     pass
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: ...: process ... is writing there; ...
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with only_process(folder), only_process(folder):
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: ...: process ... is writing there; ...
     """
     file = Path(folder) / _FILE
     held: AbstractContextManager = nullcontext()

@@ -11,22 +11,14 @@ from lopt.base.errors import UserError
 
 @contextmanager
 def memory_for(what: str, fix: str) -> Iterator[None]:
-    """Run what may take more memory than there is.
+    """Make a `UserError` with the size that was asked for of JAX's and NumPy's errors of memory.
 
-    Args:
-      what: is done.
-      fix: what the user can do.
-
-    Raises:
-      UserError: in place of JAX's and NumPy's errors, with the size that was asked for.
-
-    Example:
-      >>> import numpy as np
-      >>> with memory_for("it", "make it smaller"):
-      ...     np.empty(2**58)
-      Traceback (most recent call last):
-          ...
-      lopt.base.errors.UserError: it asks for 2.00 EiB at a time, more memory than is free; ...
+    >>> import numpy as np
+    >>> with memory_for("it", "make it smaller"):
+    ...     np.empty(2**58)
+    Traceback (most recent call last):
+        ...
+    lopt.base.errors.UserError: it asks for 2.00 EiB at a time, more memory than is free; ...
     """
     try:
         yield

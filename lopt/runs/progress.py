@@ -18,24 +18,15 @@ _COMPILING = "compiling"
 class Progress:
     """Shows how far a command is; a context manager.
 
-    Example:
-      >>> with Progress(0, 100, Console(quiet=True)) as progress:
-      ...     for step in range(1, 101):
-      ...         progress(step, lambda: f"loss {1 / step:.2f}")
+    >>> with Progress(0, 100, Console(quiet=True)) as progress:
+    ...     for step in range(1, 101):
+    ...         progress(step, lambda: f"loss {1 / step:.2f}")
     """
 
     def __init__(
         self, done: int, steps: int, console: Console | None = None, every: float | None = 30.0
     ):
-        """See the class.
-
-        Args:
-          done: steps taken before.
-          steps: in all.
-          console: what it is shown on; standard output by default. `Console(quiet=True)` takes
-            everything and shows nothing.
-          every: seconds between two lines of a log; None if `log` alone makes lines.
-        """
+        """See the class; a line of a log comes `every` so many seconds, or by `log` alone."""
         self._steps, self._every = steps, every
         self._console = console or Console()
         self._on_terminal = self._console.is_terminal
@@ -66,12 +57,7 @@ class Progress:
         self._bar.stop()
 
     def __call__(self, step: int, words: Callable[[], str]) -> None:
-        """Show a step, if it is the last or enough time has passed.
-
-        Args:
-          step: steps taken.
-          words: makes what is said of it.
-        """
+        """Show a step and some words, if it is the last or enough time has passed."""
         now = time.monotonic()
         if now - self._shown < self._interval and step != self._steps:
             return

@@ -22,30 +22,21 @@ _log = logging.getLogger(__name__)
 class Records:
     """Writes the metrics of each step; a context manager.
 
-    Attributes:
-      before: the records of steps that were taken before, by step.
-
-    Example:
-      >>> import tempfile
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> with Records(folder, done=0) as records:
-      ...     records.write(1, {"loss": 0.5})
-      >>> read_records(folder / "metrics.jsonl", last=1)
-      {1: {'step': 1, 'loss': 0.5}}
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with Records(folder, done=0) as records:
+    ...     records.write(1, {"loss": 0.5})
+    >>> read_records(folder / "metrics.jsonl", last=1)
+    {1: {'step': 1, 'loss': 0.5}}
     """
 
     def __init__(self, folder: Path, done: int, required: Sequence[str] = ()):
-        """See the class.
+        """Go on after `done` steps: records of later ones, which will be taken again, are dropped.
 
-        Args:
-          folder: where `metrics.jsonl` and `tensorboard/` go. What is there of steps after `done`
-            is dropped: they will be taken again.
-          done: steps taken before.
-          required: names of metrics that every record has. Records without them, or without their
-            digest, are dropped with a warning that counts them.
+        So are those without a digest or the `required` metrics; a warning counts them.
         """
         file = folder / "metrics.jsonl"
-        self.before = read_records(file, done, required)
+        self.before = read_records(file, done, required)  # by step
         write_atomically(file, "".join(map(_line, self.before.values())))
         if len(self.before) < done:
             lost = done - len(self.before)

@@ -25,11 +25,8 @@ def handled(numbers: Sequence[int], action: Callable[[int], None]) -> Iterator[N
 
     It is called in a thread of its own. Python calls handlers of signals in the main thread, and
     there not before compiled code returns: JAX may compile for minutes. What they raise, as for
-    Ctrl-C, can crash the threads that are at work then.
-
-    Args:
-      numbers: of signals. Those that this process ignores, as under `nohup`, stay ignored.
-      action: is given the number of the signal.
+    Ctrl-C, can crash the threads that are at work then. Signals that this process ignores, as
+    under `nohup`, stay ignored.
     """
     known = [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
     reading, writing = os.pipe()
@@ -57,8 +54,7 @@ def handled(numbers: Sequence[int], action: Callable[[int], None]) -> Iterator[N
 def resumable(after: str) -> Iterator[None]:
     """End the process at SIGINT, SIGTERM and SIGHUP, whatever it is doing; a context manager.
 
-    For commands that leave their files whole at any time. They are told what the same command
-    resumes after.
+    For commands that leave their files whole at any time, and resume `after` something.
     """
 
     def stop(number: int) -> None:
@@ -74,13 +70,10 @@ class Interruption:
 
     A second signal ends the process at once. Where a run has several processes, jax.distributed
     notes SIGTERM and passes it on to all of them; the others are turned into it.
-
-    Attributes:
-      signal: the number of the one that came; None as long as none did.
     """
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.signal: int | None = None  # the number of the one that came
         self._alone = jax.process_count() == 1
         noted = (*_SIGNALS, signal.SIGTERM) if self._alone else _SIGNALS
         self._handled = handled(noted, self.note)

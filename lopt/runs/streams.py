@@ -14,11 +14,6 @@ def lasting_streams() -> Iterator[None]:
     Where standard output can no longer be written, because its reader is gone or its disk is full,
     one line on standard error says so, and the rest of it is dropped. Letters that its encoding
     does not have are printed as question marks. Streams that are closed take anything.
-
-    Example:
-      >>> with lasting_streams():
-      ...     print("written")
-      written
     """
     before = sys.stdout, sys.stderr
     sys.stdout = Lasting(before[0], "standard output")  # type: ignore[assignment]

@@ -36,15 +36,10 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Claim:
-    """A folder that this process holds as the workdir of a run.
+    """A folder that this process holds as the workdir of a run."""
 
-    Attributes:
-      workdir: where it was when it was claimed.
-      descriptor: of the folder itself, wherever it is.
-    """
-
-    workdir: Path
-    descriptor: int
+    workdir: Path  # where it was when it was claimed
+    descriptor: int  # of the folder itself, wherever it is
 
     def require_there(self) -> None:
         """Raise a `UserError` if the folder was moved or removed, or all in it."""
@@ -62,15 +57,9 @@ class Claim:
 def claimed(workdir: Path, config: Mapping[str, Any], written: Sequence[str]) -> Iterator[Claim]:
     """Hold a folder as the workdir of a run with this config; a context manager.
 
-    Args:
-      workdir: made if it is not there.
-      config: plain data; saved in `config.json` with the versions.
-      written: the files and folders that a run writes besides.
-
-    Raises:
-      UserError: if another process is writing there, or the folder is not the workdir of this
-        config (see `require_own`); as `writing_to`; at the end, in place of any other error as
-        well, if the folder is no longer there (see `Claim.require_there`).
+    The config is saved in `config.json` with the versions; `written` are the files and folders
+    that a run writes besides. Raises as `require_own`, `writing_to` and `only_process`, and as
+    `Claim.require_there` at the end, in place of any other error as well.
     """
     with user_errors(f"cannot use {workdir} as workdir", OSError):
         workdir.mkdir(parents=True, exist_ok=True)
@@ -121,17 +110,10 @@ def require_own(
     written: Sequence[str],
     fixes: Mapping[str, str] | None = None,
 ) -> None:
-    """Find out whether a folder is, or may become, the workdir of a run with this config.
+    """Raise a `UserError` unless a folder is, or may become, the workdir of a run with this config.
 
-    Args:
-      workdir: is only read.
-      config: plain data.
-      written: the files and folders that a run writes besides `config.json`.
-      fixes: what the user can do where the config there differs first in a value, by its name.
-
-    Raises:
-      UserError: if it is the workdir of another config (the first key that differs is named), its
-        `config.json` is damaged, or it has none and files that a run would write over.
+    It is not if it has another config (`fixes` may tell what to do, by the first key that differs),
+    a damaged one, or none and files of `written` that a run would write over.
     """
     found = saved(workdir)
     if found is None:
@@ -150,10 +132,7 @@ def require_own(
 
 
 def saved(workdir: Path) -> dict[str, Any] | None:
-    """The contents of a workdir's `config.json`: a key `config`, and what was noted beside it.
-
-    None if there is no such file; a `UserError` if it is damaged or cannot be read.
-    """
+    """The contents of a workdir's `config.json`, or None without one; a `UserError` if damaged."""
     file, what = workdir / CONFIG, f"cannot use {workdir} as workdir: its {CONFIG}"
     if file.exists() and not file.is_file():  # of a pipe the reader would wait for a writer
         raise UserError(f"{what} is no file")
@@ -220,9 +199,8 @@ def _appears(file: Path, token: str) -> bool:
 def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The first difference of two configs in words; an empty text if they are alike.
 
-    Example:
-      >>> first_difference({"outer": {"steps": 3}}, {"outer": {"steps": 4}})
-      'outer.steps is 3 there and 4 here'
+    >>> first_difference({"outer": {"steps": 3}}, {"outer": {"steps": 4}})
+    'outer.steps is 3 there and 4 here'
     """
     here = json.loads(json.dumps(here))  # as it was saved: with lists for tuples
     return next(_differences(there, here, ""), "")
