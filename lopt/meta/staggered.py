@@ -32,7 +32,7 @@ class Staggered(NamedTuple):
     """Runs between two truncations, with a leading axis of particles."""
 
     runs: Run
-    # truncations until each run ends and a new one takes its place.
+    # truncations until each run ends and a new one takes its place
     remaining: Int[Array, " particles"]
 
 
@@ -98,7 +98,7 @@ class Truncated(Estimator):
     def init_runs(
         self, problem: Problem, theta: Theta, key: Array, over: Callable[..., Any], count: int
     ) -> Staggered:
-        """Runs before their first step, a run a pair `over` pairs, or a run a particle."""
+        """Runs before their first step, one for each pair or each particle, as `over` has them."""
         length_key, run_key = jax.random.split(key)
 
         def one(task: Task, theta: Theta, key: Array, length: Array) -> Staggered:

@@ -34,7 +34,7 @@ class Recorder(Records):
         super().__init__(workdir, done, ["meta_loss"])
         self._progress = Progress(done, steps)
         before = self.before.items()
-        # meta-losses and validation losses by step, those of an earlier part of the run included.
+        # meta-losses and validation losses by step, those of an earlier part of the run included
         self.history = {step: record["meta_loss"] for step, record in before}
         self.validations = {k: r["validation_loss"] for k, r in before if "validation_loss" in r}
         self._problems, self._held_out = tuple(problems), tuple(held_out)
