@@ -14,20 +14,17 @@ from lopt.symmetry.primitives import (
 )
 from lopt.symmetry.walk import Handler, Handlers
 
-HANDLERS = Handlers()
+HANDLERS = Handlers(
+    contraction.HANDLERS
+    | control.HANDLERS
+    | elementwise.HANDLERS
+    | indexing.HANDLERS
+    | linear_algebra.HANDLERS
+    | reduction.HANDLERS
+    | references.HANDLERS
+    | structure.HANDLERS
+)
 """The handler of each primitive that `infer_spec` knows."""
-
-for _family in (
-    contraction,
-    control,
-    elementwise,
-    indexing,
-    linear_algebra,
-    reduction,
-    references,
-    structure,
-):
-    HANDLERS.update(_family.HANDLERS)
 
 
 def register_primitive(*names: str) -> Callable[[Handler], Handler]:
