@@ -58,7 +58,6 @@ class Records:
         self._events.close()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write the metrics of a step."""
         self._file.write(_line({"step": step, **metrics}))
         shown = [scalar(name, value).value[0] for name, value in metrics.items()]
         self._write_event(step, summary=Summary(value=shown))

@@ -284,12 +284,12 @@ def settle(dims: Sequence[Symbol | None]) -> None:
 
 
 def split(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
-    """The factors of these sizes, in row-major order; if there cannot be, all is fixed."""
+    """The factors of these sizes, in row-major order; if it has none, it and they are fixed."""
     return _taken(symbol, sizes, _split) or _fixed_instead(symbol, sizes, "reshaped")
 
 
 def cut(symbol: Symbol, sizes: Sequence[int]) -> list[Symbol]:
-    """The parts of these sizes; if there cannot be, all is fixed."""
+    """The parts of these sizes; if it has none, it and they are fixed."""
     return _taken(symbol, sizes, _cut) or _fixed_instead(symbol, sizes, "sliced")
 
 

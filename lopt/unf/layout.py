@@ -36,12 +36,10 @@ class Bundles:
 
     @property
     def bundles(self) -> tuple[Bundle, ...]:
-        """The bundles, one for each array."""
         return plan_for(self.spec).bundles
 
     @property
     def copies(self) -> tuple[int, ...]:
-        """How many tensors each bundle has."""
         return tuple(len(b.names) for b in self.bundles)
 
     def pack(self, tree: PyTree[Array]) -> list[Array]:
@@ -59,7 +57,6 @@ class Bundles:
         ]
 
     def unpack(self, arrays: Sequence[Array]) -> PyTree[Array]:
-        """The inverse of `pack`."""
         blocks = {}
         for bundle, x in zip(self.bundles, arrays, strict=True):
             parts = jnp.split(x, len(bundle.names), axis=-1)
@@ -77,7 +74,6 @@ class Stacks:
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
-        """The stacks, one for each array."""
         return stacks_for(self.spec)
 
     @property
@@ -92,7 +88,6 @@ class Stacks:
         return [concatenate_once([rows[name] for name in s.names], axis=0) for s in self.stacks]
 
     def unpack(self, arrays: Sequence[Array]) -> PyTree[Array]:
-        """The inverse of `pack`."""
         blocks = {}
         for stack, x in zip(self.stacks, arrays, strict=True):
             for i, name in enumerate(stack.names):
