@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -140,15 +140,8 @@ def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     deepest = max((name.count("/") for name in arrays), default=0)
     if deepest > _DEEPEST:
         raise UserError(f"arrays may be {_DEEPEST} deep within each other, not {deepest}")
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *folders, last = name.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-            if not isinstance(node, dict):
-                raise UserError(f"the array {name} is within another")
-        if last in node:
-            raise UserError(f"the array {name} has others within it")
-        node[last] = array
-    return tree
+    for name in arrays:
+        folders = (name[:i] for i, letter in enumerate(name) if letter == "/")
+        if not arrays.keys().isdisjoint(folders):
+            raise UserError(f"the array {name} is within another")
+    return unflatten_dict(arrays, sep="/")
