@@ -20,8 +20,7 @@ from lopt.base.user_defined import from_a_file
 
 Arrays = dict[str, np.ndarray]
 
-_DEEPEST = 64
-"""How deep arrays of a file are within dicts."""
+_DEEPEST = 64  # how deep arrays of a file are within dicts
 
 
 class UnreadableError(UserError):

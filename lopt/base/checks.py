@@ -15,11 +15,8 @@ from lopt.base.errors import UserError, suggest
 
 Made = TypeVar("Made")
 
-_LARGEST = 2**31
-"""JAX takes no Python integer from here on, but any float."""
-
-_SHOWN = 100
-"""Characters of a wrong value that its message repeats."""
+_LARGEST = 2**31  # JAX takes no Python integer from here on, but any float
+_SHOWN = 100  # characters of a wrong value that its message repeats
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,8 @@ from contextlib import contextmanager
 
 from lopt.base.printed import printable
 
-_LONGEST = 1000
-"""Characters of a message: what it repeats may be the contents of a file."""
-
-_REASON = 200
-"""Characters of another error's text that a message repeats."""
+_LONGEST = 1000  # characters of a message: what it repeats may be the contents of a file
+_REASON = 200  # characters of another error's text that a message repeats
 
 
 class UserError(ValueError):

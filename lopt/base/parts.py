@@ -16,8 +16,7 @@ from lopt.base.user_defined import import_function, is_user_defined, name_of_cla
 Part = str | Mapping[str, Any]
 """A part as text, `"name(argument=value)"`, or as a config, `{"name": ..., "argument": ...}`."""
 
-_NAME = re.compile(r"([^\W\d][\w.]*:)?[^\W\d]\w*")
-"""A name of the package's, or `module:function`."""
+_NAME = re.compile(r"([^\W\d][\w.]*:)?[^\W\d]\w*")  # a name of the package's, or `module:function`
 
 _QUOTED_OR_USER_DEFINED = re.compile(
     r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\W\d][\w.]*:[^\W\d]\w*"""

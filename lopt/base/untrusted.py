@@ -12,8 +12,7 @@ from lopt.base.errors import UserError
 from lopt.base.parts import Part, parse
 from lopt.base.user_defined import is_user_defined
 
-_LARGEST = 10**8
-"""The largest number of units, of examples or of steps: beyond any that is used."""
+_LARGEST = 10**8  # the largest number of units, of examples or of steps: beyond any that is used
 
 _LONGEST = 64
 """The longest sequence, and the largest number of what is traced once each: seconds of tracing."""
@@ -23,8 +22,7 @@ _TRACED = ("depth", "iterations")
 _WIDE = ("widths", "width", "channels", "hidden")
 """Numbers of channels: theta has a coefficient at least for each pair of two that follow."""
 
-_DEEPEST = 16
-"""How deep parts and sequences nest."""
+_DEEPEST = 16  # how deep parts and sequences nest
 
 
 def require_modest(part: Part, coefficients: int | None = None) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 from lopt.base.archive import Archive, Arrays
 from lopt.base.errors import UserError
 
-_FORMAT = 3
-"""To be raised when what is cached changes; older files are then left unread."""
+_FORMAT = 3  # to be raised when what is cached changes; older files are then left unread
 
 _HINT = "the first use of a data set writes them"
 

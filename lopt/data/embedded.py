@@ -9,8 +9,7 @@ from lopt.base.checks import integer
 from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
 
-_SOURCE = 32
-"""The side of a patch in a photograph, before it is resized."""
+_SOURCE = 32  # the side of a patch in a photograph, before it is resized
 
 _MOST = 32_768
 """Training patches: more would show each pixel of a photograph more than a hundred times."""

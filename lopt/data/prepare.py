@@ -20,11 +20,8 @@ from lopt.runs.commands import ArgumentParser, run_plain
 
 _WHAT = "Prepare a set of tensorflow-datasets, from the network or from its original files."
 
-_FILES = {"train": "train", "test": "t10k"}
-"""Split -> how its two IDX files begin."""
-
-_BYTES = 0x08
-"""The type of an IDX file's numbers."""
+_FILES = {"train": "train", "test": "t10k"}  # split -> how its two IDX files begin
+_BYTES = 0x08  # the type of an IDX file's numbers
 
 _MOST_TIMES, _AT_LEAST = 100, 2**20
 """How much larger a gzipped file may become: images of clothes do by five, digits by ten."""

@@ -23,11 +23,8 @@ from lopt.data.dataset import Dataset
 from lopt.data.images import preprocess, standardize
 from lopt.data.text import split
 
-_CHUNK = 1000
-"""Examples that are decoded at once."""
-
-_NAME = r"\w[\w.+-]*(/\w[\w.+-]*)*"
-"""Of a prepared set: no word begins with a dot."""
+_CHUNK = 1000  # examples that are decoded at once
+_NAME = r"\w[\w.+-]*(/\w[\w.+-]*)*"  # of a prepared set: no word begins with a dot
 
 IDX_SETS = ("fashion_mnist", "mnist", "kmnist")
 """The sets whose original files are in the IDX format, four files alike."""

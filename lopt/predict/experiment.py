@@ -20,8 +20,7 @@ from lopt.predict.predictor import Predictor, load, save
 FOLDER = "predictors"
 """The folder of a workdir in which every trained predictor is."""
 
-_TEST_SEED = 1_000
-"""Decides which runs are for the test, the same for all seeds of predictors."""
+_TEST_SEED = 1_000  # decides which runs are for the test, the same for all seeds of predictors
 
 
 @dataclass(frozen=True)

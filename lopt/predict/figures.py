@@ -11,8 +11,7 @@ from lopt.compare.looks import AS_IT_IS, SAFE, Label, label_lines, looks
 from lopt.predict.experiment import Experiment, Outcome
 from lopt.predict.summary import Summaries
 
-_PANEL = (2.4, 2.5)
-"""Inches of a predictor's scatter."""
+_PANEL = (2.4, 2.5)  # inches of a predictor's scatter
 
 CAPTIONS = {
     "scores": "How many networks have which score, those to train on and those of the test.",

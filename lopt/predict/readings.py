@@ -14,8 +14,7 @@ from lopt.predict.models import FEATURES, STANDARD, Model, Readings
 from lopt.symmetry import PermutationSpec
 from lopt.unf import backend
 
-_TOGETHER = 64
-"""Networks in a chunk: memory bounds it, and with more of them nothing gets faster."""
+_TOGETHER = 64  # networks in a chunk: memory bounds it, and with more of them nothing gets faster
 
 _VARIES = 1e-6
 """A deviation below this fraction of the mean is the rounding of float32, and not divided by."""

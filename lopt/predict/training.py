@@ -16,11 +16,8 @@ from lopt.base.errors import UserError
 from lopt.predict.arithmetic import Sums, all_sums, hold_out
 from lopt.predict.seq2seq import init, loss, success
 
-_SUMS_SEED = 0
-"""Decides which sums are unseen, the same for all networks."""
-
-_RUNS = 2**20
-"""The most runs of a zoo: each has a seed of 32 bits that no run of another zoo has."""
+_SUMS_SEED = 0  # decides which sums are unseen, the same for all networks
+_RUNS = 2**20  # the most runs of a zoo: each has a seed of 32 bits that no run of another zoo has
 
 _SEEDS = 2**32 // _RUNS
 

@@ -32,8 +32,7 @@ flags.mark_flag_as_required("config")
 FOLDER = "zoo"
 """The folder of a workdir in which the networks are."""
 
-_INDEXED = 16
-"""Shards between two times that the index is written, which reads all shards before."""
+_INDEXED = 16  # shards between two times that the index is written, which reads all shards before
 
 
 def make(zoo: Zoo, folder: Path) -> Iterator[tuple[int, np.ndarray]]:

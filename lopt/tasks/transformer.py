@@ -13,8 +13,7 @@ from lopt.tasks.classification import Classification
 from lopt.tasks.language import LanguageModel
 from lopt.tasks.task import Task
 
-_POSITIONS = nn.initializers.normal(0.02)
-"""Of learned positions, as in BERT and GPT-2."""
+_POSITIONS = nn.initializers.normal(0.02)  # of learned positions, as in BERT and GPT-2
 
 
 class Block(nn.Module):

@@ -15,8 +15,7 @@ from lopt.tasks import Task
 from lopt.tasks.families.family import Drawn
 from lopt.tasks.task import Batch, Params
 
-_EVALUATIONS = 8
-"""Keys that the loss of a task without data is averaged over."""
+_EVALUATIONS = 8  # keys that the loss of a task without data is averaged over
 
 
 @jax.tree_util.register_dataclass
