@@ -11,8 +11,7 @@ from jaxtyping import Array, PyTree
 
 from lopt.symmetry import Axes, PermutationSpec
 from lopt.symmetry.axes import groups_of
-from lopt.symmetry.biases import bias_of_each
-from lopt.symmetry.roles import axis_roles, by_side
+from lopt.symmetry.roles import axis_roles, bias_of_each, by_side
 
 KINDS = ("vector", "table", "hidden", "input", "output", "through")
 """What a tensor can be: a vector or scalar, a table of which single rows are read, or a matrix

@@ -15,9 +15,8 @@ from lopt.base.checks import MAPPING, TEXT, integer, sequence
 from lopt.base.errors import UserError, suggest
 from lopt.base.printed import printable, some
 from lopt.symmetry.axes import Axes, groups_of, permuted_indices, size_of
-from lopt.symmetry.biases import bias_of_each
 from lopt.symmetry.paths import Path, arranged, leaves_with_path, name_of
-from lopt.symmetry.roles import axis_roles
+from lopt.symmetry.roles import axis_roles, bias_of_each
 
 _SIZE = integer(0, 2**31 - 1)
 
@@ -39,7 +38,7 @@ class PermutationSpec:
       fixed: the names of the groups that are not symmetries.
       biases: for the path of each tensor that has one, the path of its bias: a tensor that is added
         to what it writes. None where they are as the convention has it,
-        `lopt.symmetry.biases.bias_of_each`.
+        `lopt.symmetry.roles.bias_of_each`.
 
     Two specs are equal if they are the same up to the names of their groups, and tell the same
     roles and biases, be it by convention.

@@ -10,8 +10,7 @@ from jax import lax
 from lopt.base.errors import UserError
 from lopt.rules.matrices import matrices
 from lopt.symmetry import Axes, PermutationSpec, infer_spec
-from lopt.symmetry.biases import bias_of_each
-from lopt.symmetry.roles import axis_roles
+from lopt.symmetry.roles import axis_roles, bias_of_each
 
 TOKENS = jnp.array([0, 2, 1])
 X = jnp.ones((3, 5))

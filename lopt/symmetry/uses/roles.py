@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from lopt.symmetry.axes import Axes, Axis, Product, Sum
-from lopt.symmetry.biases import conventional_biases
-from lopt.symmetry.roles import conventional_roles
+from lopt.symmetry.roles import conventional_biases, conventional_roles
 from lopt.symmetry.spec import PermutationSpec
 from lopt.symmetry.uses.evidence import Evidence, Uses
 
