@@ -11,8 +11,11 @@ from lopt.compare.comparison import Comparison, compare
 from lopt.compare.controls import tensor_normalized_adam
 from lopt.compare.entries import Entry, entries
 from lopt.compare.grid import Budget, Search
-from lopt.compare.muon import muon
+from lopt.compare.kl_soap import kl_soap, scale_by_kl_soap
+from lopt.compare.muon import muon, muon_two_rates
+from lopt.compare.normuon import normuon
 from lopt.compare.results import Results, Standing
+from lopt.compare.soap import scale_by_soap, soap
 
 __all__ = [
     "BASELINES",
@@ -25,6 +28,12 @@ __all__ = [
     "Standing",
     "compare",
     "entries",
+    "kl_soap",
     "muon",
+    "muon_two_rates",
+    "normuon",
+    "scale_by_kl_soap",
+    "scale_by_soap",
+    "soap",
     "tensor_normalized_adam",
 ]

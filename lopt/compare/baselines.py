@@ -9,7 +9,10 @@ from optax import contrib
 
 from lopt.base.parts import Parts
 from lopt.compare.controls import tensor_normalized_adam
-from lopt.compare.muon import muon
+from lopt.compare.kl_soap import kl_soap
+from lopt.compare.muon import muon, muon_two_rates
+from lopt.compare.normuon import normuon
+from lopt.compare.soap import soap
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,11 @@ BASELINES = Parts(
     sign_sgd=Baseline(optax.sign_sgd, 1e-3),
     adan=Baseline(optax.adan, 0.01),
     muon=Baseline(muon, 0.03),
+    muon_two_rates=Baseline(muon_two_rates, 0.03),
     muon_default=Baseline(contrib.muon, 0.03),
+    normuon=Baseline(normuon, 0.03),
+    soap=Baseline(soap, 0.01),
+    kl_soap=Baseline(kl_soap, 0.01),
     schedule_free_adamw=Baseline(contrib.schedule_free_adamw, 0.01, scheduled=False),
     schedule_free_sgd=Baseline(contrib.schedule_free_sgd, 1.0, scheduled=False),
     prodigy=Baseline(contrib.prodigy, 1.0),
@@ -78,4 +85,5 @@ BASELINES = Parts(
     sophia=Baseline(contrib.sophia, 1e-3),
     tensor_normalized_adam=Baseline(tensor_normalized_adam, 0.01, kind="control"),
 )
-"""The optimizers of optax and optax.contrib with their defaults, and a control, by name."""
+"""The optimizers of optax and optax.contrib with their defaults, Muon, NorMuon, SOAP and KL-SOAP as
+their authors say, and a control, by name."""

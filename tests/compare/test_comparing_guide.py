@@ -19,8 +19,9 @@ def test_the_python_of_the_guide_runs(tmp_path):
 def test_the_optimizers_that_the_guide_describes_are_there():
     section = GUIDE[GUIDE.index("## Who takes part") : GUIDE.index("## Tuning")]
     described = re.findall(r"^- (?:A )?\*\*`?([\w ]+?)`?\*\*", section, re.MULTILINE)
-    assert described == ["muon", "tensor_normalized_adam", "untrained", "learned optimizer"]
+    controls = ["tensor_normalized_adam", "untrained"]
+    assert described == ["muon", "muon_two_rates", "soap", *controls, "learned optimizer"]
     inline = set(re.findall(r"`(\w+)`", GUIDE))
     assert {"muon_default", "schedule_free_adamw", "schedule_free_sgd"} <= inline & {*BASELINES}
-    assert {"muon", "tensor_normalized_adam"} <= {*BASELINES}
+    assert {*described[:4], "normuon", "kl_soap"} <= {*BASELINES}
     assert UNTRAINED == "untrained"
