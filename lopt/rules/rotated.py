@@ -126,6 +126,7 @@ class Rotated:
     # 2 to 4 % below SOAP's 0.5 on MLPs and a ViT; larger ones are better on a GPT and lose small
     # autoencoders.
     power: float = 0.75
+    # At power one, a tenth of it ended higher on a GPT (2.263 for 2.250).
     damping: float = 0.01
     # At 0.1 the bases of a GPT's matrices lag; at 0.8 an autoencoder got worse.
     rate: float = 0.5
@@ -343,7 +344,7 @@ def scale_by_rotated(
         directions, momenta, tensors = map(structure.unflatten, zip(*found, strict=True))
         return directions, {"momentum": momenta}, gathered(tensors)
 
-    return transformation(partial(init_tensors, rotated, layout), update)
+    return transformation(lambda params: init_tensors(rotated, layout(params), params), update)
 
 
 Layout = Callable[[PyTree[Array]], list[Matrix]]
@@ -359,12 +360,11 @@ def layout_for(spec: PermutationSpec | None) -> Layout:
 
 
 def init_tensors(
-    rotated: Rotated, layout: Layout, params: PyTree[Array]
+    rotated: Rotated, layout: list[Matrix], params: PyTree[Array]
 ) -> tuple[dict[str, PyTree[Array]], PyTree[TensorState]]:
     """The momenta and the states of all tensors before the first step."""
     states = [
-        rotated.init_tensor(m, p)
-        for m, p in zip(layout(params), jax.tree.leaves(params), strict=True)
+        rotated.init_tensor(m, p) for m, p in zip(layout, jax.tree.leaves(params), strict=True)
     ]
     momenta = jax.tree.map(rotated.init_momentum, params)
     return {"momentum": momenta}, jax.tree.unflatten(jax.tree.structure(params), states)

@@ -24,7 +24,17 @@ from lopt.rules.rotated import (
     layout_for,
 )
 from lopt.rules.rule import Rule, Theta
-from lopt.rules.tensor_network import FEATURES, TensorNetwork, features, log_sums, statistics
+from lopt.rules.tensor_network import (
+    FEATURES,
+    MATRIX_MIXTURE,
+    POWER,
+    STRENGTH,
+    VECTOR_MIXTURE,
+    TensorNetwork,
+    features,
+    log_sums,
+    statistics,
+)
 from lopt.rules.transformation import RuleState, promoting, transformation
 from lopt.rules.units import Reading, Unit, debiased
 from lopt.symmetry import PermutationSpec
@@ -121,11 +131,12 @@ class RotatedRule(Rotated, Rule):
         layout_of = layout_for(spec)
 
         def init(params: PyTree[Array]) -> tuple[dict[str, PyTree[Array]], PyTree[TensorState]]:
-            averages, tensors = init_tensors(self, layout_of, params)
+            layout = layout_of(params)
+            averages, tensors = init_tensors(self, layout, params)
             structure: Any = jax.tree.structure(params)
             states = [
                 s if m.bias is None else s._replace(inputs=_init_inputs(m, params))
-                for m, s in zip(layout_of(params), structure.flatten_up_to(tensors), strict=True)
+                for m, s in zip(layout, structure.flatten_up_to(tensors), strict=True)
             ]
             return averages, structure.unflatten(states)
 
@@ -177,7 +188,7 @@ class RotatedRule(Rotated, Rule):
         )
         read = features(layout, found, sizes, count, length)
         written = gathered(TensorNetwork(self.width).apply(theta, read))
-        written = written.at[:, 0].add(_log_of_length(length) - log_sums(layout, sizes))
+        written = written.at[:, STRENGTH].add(_log_of_length(length) - log_sums(layout, sizes))
         ends = np.cumsum([matrix.copies for matrix in layout])[:-1]
         return jnp.split(written, ends), inputs
 
@@ -210,10 +221,10 @@ def _step(
         grad: Array, momentum: Array, reading: Reading, moments: Moments, written: Array
     ) -> tuple[Array, Moments]:
         start = rule.settings
-        mixture = written[1:3] if matrix.inputs else written[4:6]
-        settings = Settings(start.mixture + mixture, start.power + written[3])
+        mixture = written[MATRIX_MIXTURE if matrix.inputs else VECTOR_MIXTURE]
+        settings = Settings(start.mixture + mixture, start.power + written[POWER])
         direction, moments = rule.step(matrix, grad, momentum, reading, moments, settings)
-        return jnp.exp(written[0]) * direction, moments
+        return jnp.exp(written[STRENGTH]) * direction, moments
 
     grads, momenta = map(matrix.separated, (grad, observed.momentum))
     written = written if matrix.stack else written[0]

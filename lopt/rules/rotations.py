@@ -55,7 +55,7 @@ def turn(
     """
     differences = energies[None, :] - energies[:, None]
     correlations = rate * _product(signal, signal.T)
-    turns = _share(jnp.sign(differences) * correlations, jnp.abs(differences), correlations)
+    turns = _limited(jnp.sign(differences) * correlations, jnp.abs(differences), correlations)
     magnitudes = jnp.abs(turns)
     # Both bound the largest singular value; the Frobenius norm is the lower for sparse turns.
     norm = jnp.minimum(_norm(turns), jnp.max(jnp.sum(magnitudes, 1)))
@@ -64,7 +64,7 @@ def turn(
         products, energy = outside
         beyond = rate * products - _product(basis, correlations)
         lengths = root(jnp.sum(jnp.square(beyond), 0))
-        beyond = _share(beyond, jnp.maximum(energies - energy, 0), lengths)
+        beyond = _limited(beyond, jnp.maximum(energies - energy, 0), lengths)
         norm = norm + _norm(beyond)
         change = change + beyond
     basis = basis + change * (_LARGEST_TURN / jnp.maximum(norm, _LARGEST_TURN))
@@ -85,7 +85,7 @@ def begun(basis: Float[Array, "m n"], signal: Float[Array, "n m"]) -> Float[Arra
     return jnp.where(jnp.any(basis != 0), basis, along)
 
 
-def _share(part: Array, difference: Array, correlation: Array) -> Array:
+def _limited(part: Array, difference: Array, correlation: Array) -> Array:
     size = difference + 2 * jnp.abs(correlation)
     return part / jnp.where(size > 0, size, 1)
 

@@ -26,9 +26,11 @@ _USUAL_LENGTH = 500
 FEATURES = len(KINDS) + 4 + 4 + 4 + len(_FADED)
 """Features of a tensor: its kind and sizes, its values, and the time."""
 
+STRENGTH, MATRIX_MIXTURE, POWER, VECTOR_MIXTURE = 0, slice(1, 3), 3, slice(4, 6)
+"""The places of what the network writes for a tensor: the logarithm of its strength, the logits of
+the mixture of a matrix, its power, and the logits of the mixture of a vector."""
+
 OUTPUTS = 6
-"""What the network writes for a tensor: the logarithm of its strength, two logits of the mixture of
-a matrix and its power, and two logits of the mixture of a vector."""
 
 
 class TensorNetwork(nn.Module):
