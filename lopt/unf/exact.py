@@ -9,11 +9,10 @@ from jaxtyping import Array, Float
 
 from lopt.unf.cpu.averages import mean
 from lopt.unf.cpu.once import concatenate_once
-from lopt.unf.diagonals import diagonal
 from lopt.unf.layer import Layer
 from lopt.unf.layout import Bundles, Layout
 from lopt.unf.plan import Matmul, Plan, plan_for
-from lopt.unf.summands import Shape, Summand, add
+from lopt.unf.summands import Shape, Summand, add, diagonal
 
 
 class ExactLayer(Layer):

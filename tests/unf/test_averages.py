@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lopt.unf.cpu.averages import mean
-from lopt.unf.diagonals import diagonal, on_diagonal
+from lopt.unf.summands import diagonal, on_diagonal
 
 
 @pytest.mark.parametrize(
