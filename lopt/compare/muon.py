@@ -13,6 +13,11 @@ from lopt.symmetry import PermutationSpec
 
 Dimensions = optax.contrib.MuonDimensionNumbers
 
+ADAM_RATIO = 0.3
+"""Of 0.015, as in the authors' example, 0.1 and 0.3 the best on an MLP on digits (300 steps, loss
+0.0013, 0.0008, 0.0004) and a small transformer (150 steps: 3.21, 2.71, 2.63), each at its best
+rate."""
+
 
 def muon(
     learning_rate: optax.ScalarOrSchedule, spec: PermutationSpec, weight_decay: float = 0.0
@@ -45,7 +50,7 @@ def muon_two_rates(
     weight_decay: float = 0.0,
     *,
     momentum: float = 0.95,
-    adam_ratio: float = 0.015,
+    adam_ratio: float = ADAM_RATIO,
 ) -> optax.GradientTransformation:
     """Muon on the hidden matrices and AdamW on the rest, each at its own rate.
 
@@ -57,8 +62,8 @@ def muon_two_rates(
       spec: the neuron groups of the params.
       weight_decay: of all params, multiplied with the learning rate of each.
       momentum: decay of Muon's momentum.
-      adam_ratio: AdamW's learning rate is this times the other; that of the authors' example is
-        3e-4 beside 0.02.
+      adam_ratio: AdamW's learning rate is this times the other. It is 0.015 in the authors' example
+        (3e-4 beside 0.02), which is too slow for short runs of small models.
 
     Raises:
       UserError: for a number out of its range.

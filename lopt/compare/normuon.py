@@ -8,7 +8,13 @@ import optax
 from jaxtyping import Array, PyTree
 
 from lopt.base.checks import DECAY
-from lopt.compare.muon import Dimensions, hidden_matrices, orthogonalized, with_adamw
+from lopt.compare.muon import (
+    ADAM_RATIO,
+    Dimensions,
+    hidden_matrices,
+    orthogonalized,
+    with_adamw,
+)
 from lopt.symmetry import PermutationSpec
 
 _EPSILON = 1e-10
@@ -32,7 +38,7 @@ def normuon(
     *,
     momentum: float = 0.95,
     b2: float = 0.95,
-    adam_ratio: float = 0.015,
+    adam_ratio: float = ADAM_RATIO,
 ) -> optax.GradientTransformation:
     r"""NorMuon (Li et al., arXiv 2510.05491) on the hidden matrices, AdamW on the rest.
 
