@@ -192,7 +192,7 @@ def like(default: Any) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """What another check takes, or None."""
+    """Accept None, and all that another check accepts."""
     return Check(check.words, lambda name, value: None if value is None else check(name, value))
 
 

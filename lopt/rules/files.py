@@ -32,7 +32,7 @@ from lopt.unf.bounds import require_listable
 _HINT = "meta_train.py and lopt.save write one"
 
 ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=6, hint=_HINT)
-"""What files of learned optimizers are."""
+"""The kind of file that holds a learned optimizer."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ ARCHIVE = Archive("learned optimizer", "lopt.optimizer", format=6, hint=_HINT)
     "learned optimizer", learning_rate=optional(POSITIVE), schedule=named("schedule", SCHEDULES)
 )
 class LearnedOptimizer:
-    """What a file of a learned optimizer holds.
+    """A learned optimizer, as a file holds it.
 
     Attributes:
       rule: the update rule.

@@ -14,7 +14,7 @@ from lopt.symmetry.axes import groups_of
 from lopt.symmetry.roles import axis_roles, bias_of_each, by_side
 
 KINDS = ("vector", "table", "hidden", "input", "output", "through")
-"""What a tensor can be: a vector or scalar, a table of which single rows are read, or a matrix
+"""The kinds of tensors: a vector or scalar, a table of which single rows are read, or a matrix
 between true groups, from a fixed group, to one, or from one to another."""
 
 _GUESS = "output"
@@ -86,7 +86,7 @@ class Matrix(NamedTuple):
         return jnp.moveaxis(x.reshape(*sizes, *x.shape[1:]), range(len(sizes)), self.stack)
 
     def copied(self, state: PyTree[Array]) -> PyTree[Array]:
-        """What belongs to one matrix, for each of a stack's along a leading axis."""
+        """The state of one matrix, repeated for each of a stack along a leading axis."""
         if not self.stack:
             return state
         return jax.tree.map(lambda x: jnp.tile(x, (self.copies, *[1] * x.ndim)), state)

@@ -91,7 +91,7 @@ class TensorState(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What varies the direction of a tensor.
+    """Numbers that vary the direction of a tensor.
 
     Attributes:
       mixture: logits of the weights of the momentum and of the gradient.

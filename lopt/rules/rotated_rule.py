@@ -45,7 +45,7 @@ _LENGTH = 1000
 
 
 class Observed(NamedTuple):
-    """What the first half of an update finds in one tensor; of a stack, in each of its copies.
+    """The results of the first half of an update for one tensor; for a stack, of each copy.
 
     Attributes:
       reading: of its gradient.
@@ -178,7 +178,7 @@ class RotatedRule(Rotated, Rule):
         count: Array,
         length: Array | float,
     ) -> tuple[list[Float[Array, "copies outputs"]], list[Float[Array, "... 2"] | None]]:
-        """What the network writes for each tensor, and the states of the sizes of its inputs.
+        """Apply the network to all tensors, and advance the states of the sizes of inputs.
 
         The strengths are those times z and l(T).
         """

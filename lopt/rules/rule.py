@@ -1,4 +1,4 @@
-"""What an update rule is: meta-parameters to an optax transformation."""
+"""The type of update rules: meta-parameters to an optax transformation."""
 
 import abc
 from collections.abc import Callable

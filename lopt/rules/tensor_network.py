@@ -50,7 +50,7 @@ class TensorNetwork(nn.Module):
     def __call__(
         self, features: Float[Array, "tensors features"]
     ) -> Float[Array, "tensors outputs"]:
-        """What the network writes for each tensor."""
+        """Map the features of each tensor to its outputs."""
         zeros = nn.initializers.zeros_init()
         fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         linear = self.param("linear", zeros, (FEATURES, OUTPUTS))

@@ -1,4 +1,4 @@
-"""What a rule over parameters reads of each of them: features of one tensor."""
+"""Features that a rule over parameters reads of each of them, tensor by tensor."""
 
 import abc
 from collections.abc import Mapping, Sequence
