@@ -25,6 +25,13 @@ def test_arrays_and_plain_data_are_read_as_they_were_written(file):
         assert tree["d"].dtype == np.float16
 
 
+def test_arrays_in_another_order_keep_their_numbers(tmp_path):
+    columns_first = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    ARCHIVE.write(tmp_path / "basket", {"a": columns_first}, {})
+    with ARCHIVE.reading(tmp_path / "basket") as (tree, _):
+        np.testing.assert_array_equal(tree["a"], columns_first)
+
+
 def flip(file):
     whole = bytearray(file.read_bytes())
     whole[-1] ^= 1
