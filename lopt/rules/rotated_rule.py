@@ -88,14 +88,8 @@ class RotatedRule(Rotated, Rule):
     of inputs and outputs of the model.
 
     Attributes:
-      width: hidden units of the network.
-      decay: as the other attributes in `scale_by_rotated`.
-      second_decay: likewise.
-      power: where it starts.
-      damping: likewise.
-      rate: likewise.
-      longest: likewise.
-      momentum_dtype: likewise.
+      width: hidden units of the network. The other attributes are the arguments of
+        `scale_by_rotated`; the network moves the power from where it starts.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
